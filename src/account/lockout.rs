@@ -1,0 +1,1 @@
+//! Throttling per account and source, and the evidence of failures.

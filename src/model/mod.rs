@@ -1,0 +1,17 @@
+//! The nouns of X.500: distinguished names, entries, filters, results, LDIF.
+//!
+//! No I/O, no async, no schema: everything here is text and bytes as given. What two values being
+//! equal means is the business of [`crate::schema`].
+
+pub mod dn;
+pub mod entry;
+pub mod filter;
+pub mod ldif;
+pub mod outcome;
+pub mod source;
+
+pub use dn::{Ava, Dn, DnError, Rdn};
+pub use entry::{Attribute, AttributeDescription, Entry, Value};
+pub use filter::{Filter, FilterError};
+pub use outcome::{Outcome, ResultCode, SearchScope};
+pub use source::{Address, SharedSource, Source, TlsFacts};

@@ -1,0 +1,93 @@
+//! How an operation ended (RFC 4511 section 4.1.9), and the scope of a search (section 4.5.1.2).
+
+/// The result codes of RFC 4511 appendix A that this server sends, and those of the RFCs it implements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum ResultCode {
+    Success = 0,
+    OperationsError = 1,
+    ProtocolError = 2,
+    TimeLimitExceeded = 3,
+    SizeLimitExceeded = 4,
+    CompareFalse = 5,
+    CompareTrue = 6,
+    AuthMethodNotSupported = 7,
+    StrongerAuthRequired = 8,
+    Referral = 10,
+    AdminLimitExceeded = 11,
+    UnavailableCriticalExtension = 12,
+    ConfidentialityRequired = 13,
+    SaslBindInProgress = 14,
+    NoSuchAttribute = 16,
+    UndefinedAttributeType = 17,
+    InappropriateMatching = 18,
+    ConstraintViolation = 19,
+    AttributeOrValueExists = 20,
+    InvalidAttributeSyntax = 21,
+    NoSuchObject = 32,
+    AliasProblem = 33,
+    InvalidDnSyntax = 34,
+    AliasDereferencingProblem = 36,
+    InappropriateAuthentication = 48,
+    InvalidCredentials = 49,
+    InsufficientAccessRights = 50,
+    Busy = 51,
+    Unavailable = 52,
+    UnwillingToPerform = 53,
+    LoopDetect = 54,
+    NamingViolation = 64,
+    ObjectClassViolation = 65,
+    NotAllowedOnNonLeaf = 66,
+    NotAllowedOnRdn = 67,
+    EntryAlreadyExists = 68,
+    ObjectClassModsProhibited = 69,
+    AffectsMultipleDsas = 71,
+    Other = 80,
+    Canceled = 118,
+    NoSuchOperation = 119,
+    TooLate = 120,
+    CannotCancel = 121,
+    AssertionFailed = 122,
+}
+
+/// The scope of a search, and of a release profile's bases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum SearchScope {
+    BaseObject,
+    SingleLevel,
+    WholeSubtree,
+}
+
+/// How an operation ended: what goes into an LDAPResult.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    pub code: ResultCode,
+    /// The matched DN in string form; empty unless the code is one that carries it.
+    pub matched_dn: String,
+    /// For people. Lower case, no full stop, never a secret and never data of an entry.
+    pub message: String,
+}
+
+impl Outcome {
+    pub fn success() -> Self {
+        Self::new(ResultCode::Success, String::new())
+    }
+
+    pub fn new(code: ResultCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            matched_dn: String::new(),
+            message: message.into(),
+        }
+    }
+
+    pub fn matching(mut self, matched_dn: String) -> Self {
+        self.matched_dn = matched_dn;
+        self
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.code == ResultCode::Success
+    }
+}

@@ -1,0 +1,48 @@
+//! Where a request came from: what account, audit and limits need to know of a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One connection as the outside of the server sees it. Shared by `Arc`, immutable after the handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    pub address: Address,
+    /// `None` before StartTLS, and on ldapi.
+    pub tls: Option<TlsFacts>,
+    /// A number that is unique in this process, for audit and logs.
+    pub connection: u64,
+}
+
+pub type SharedSource = Arc<Source>;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    Tcp(SocketAddr),
+    /// A UNIX socket peer's credentials.
+    Local {
+        uid: u32,
+        gid: u32,
+        pid: Option<i32>,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    pub cipher: String,
+    pub server_name: Option<String>,
+    /// SHA-256 of the client's certificate, when it presented one that verified.
+    pub client_certificate: Option<[u8; 32]>,
+    /// The certificate's subject in RFC 4514 form.
+    pub client_subject: Option<String>,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Local { uid, gid, .. } => write!(f, "ldapi uid={uid} gid={gid}"),
+        }
+    }
+}

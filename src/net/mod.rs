@@ -1,0 +1,1 @@
+//! Who is on the line? Sockets and TLS; knows no LDAP.

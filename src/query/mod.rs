@@ -1,0 +1,74 @@
+//! Which entries?
+//!
+//! Useful for: compiling a filter against schema and view, planning it against a snapshot's indexes, and running it as a
+//! resumable cursor. Not for: what leaves of an entry, who asked, the wire.
+//!
+//! Invariants: the meaning of a filter is to evaluate it on every entry in scope, three-valued; a plan may only be faster, never
+//! different (a property test holds it to that); compiling cannot fail; no function here waits or does I/O.
+
+pub mod compile;
+pub mod cursor;
+pub mod evaluate;
+pub mod plan;
+pub mod sort;
+
+use crate::model::SearchScope;
+use crate::schema::NormalizedDn;
+use crate::store::Location;
+
+pub use compile::{Predicate, compile};
+pub use cursor::Cursor;
+pub use plan::Plan;
+
+/// Three-valued truth (RFC 4511 section 4.5.1.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Truth {
+    True,
+    False,
+    Undefined,
+}
+
+/// In which order entries come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Whatever is fastest.
+    Any,
+    /// Ascending by key, so that a search can be resumed after a key (paging).
+    Name,
+}
+
+/// What to search for.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub base: NormalizedDn,
+    pub scope: SearchScope,
+    pub predicate: Predicate,
+    pub order: Order,
+    /// With [`Order::Name`]: only entries after this key.
+    pub after: Option<NormalizedDn>,
+    /// Entries must lie within one of these subtrees (the view's bases) ...
+    pub within: Vec<NormalizedDn>,
+    /// ... and in none of these.
+    pub without: Vec<NormalizedDn>,
+    /// Candidates examined before the cursor gives up; 0 means no limit.
+    pub candidate_limit: u64,
+}
+
+/// How much a cursor may do before it hands back control: counts candidates examined and dictionary values verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    pub left: u32,
+}
+
+/// What a cursor came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advance {
+    /// A matching, visible entry.
+    Entry(Location),
+    /// The work is used up; call again.
+    Paused,
+    /// No more entries.
+    End,
+    /// The candidate limit was reached.
+    CandidateLimit,
+}

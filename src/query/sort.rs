@@ -1,0 +1,1 @@
+//! Server-side ordering of results (RFC 2891).
