@@ -132,6 +132,24 @@ impl Store {
         todo!()
     }
 
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        todo!()
+    }
+
+    pub(super) fn options(&self) -> &StoreOptions {
+        todo!()
+    }
+
+    /// Where segment files lie and a bulk load may spill. Files there that the manifest does not name are removed at open.
+    pub(super) fn segments_directory(&self) -> &Path {
+        todo!()
+    }
+
+    /// Begins the next generation: no change can be made until it is published or dropped.
+    pub(super) fn next_generation(&self) -> Result<NextGeneration<'_>, StoreError> {
+        todo!()
+    }
+
     /// Merges segment and overlay into the next segment while both serve.
     pub fn compact(&self) -> Result<(), StoreError> {
         todo!()
@@ -140,6 +158,29 @@ impl Store {
     /// Verifies every checksum, index against entries, and the journal's chain. Calls `fault` for each fault found.
     pub fn check(&self, fault: &mut dyn FnMut(String)) -> Result<CheckReport, StoreError> {
         let _ = fault;
+        todo!()
+    }
+}
+
+/// The next segment in the making, for a bulk load. Holds the writer's lock; dropping it changes nothing.
+pub(super) struct NextGeneration<'a> {
+    _store: std::marker::PhantomData<&'a Store>,
+}
+
+impl NextGeneration<'_> {
+    /// The file to write the segment to. It does not exist yet.
+    pub(super) fn path(&self) -> &Path {
+        todo!()
+    }
+
+    /// Every entry there is now.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        todo!()
+    }
+
+    /// Names a verified, fsynced segment in the manifest together with the keyed writes; then it is the whole directory.
+    pub(super) fn publish(self, segment: Segment, keyed: Vec<KeyedWrite>) -> Result<(), StoreError> {
+        let _ = (segment, keyed);
         todo!()
     }
 }
