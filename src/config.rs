@@ -1,1 +1,479 @@
 //! The configuration file: every limit has a name, a default and a key.
+//!
+//! One TOML file; `config.example.toml` at the root of the project holds every key. Unknown keys are errors, and every
+//! error names the file, the line, the key and what was expected.
+
+use crate::account::AccountOptions;
+use crate::audit::AuditOptions;
+use crate::store::StoreOptions;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The whole configuration. `Config::default()` is what an empty file means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The data directory, where neither `--data` nor `NHSDIR_DATA` names one. Empty means none.
+    pub data: String,
+    pub directory: DirectorySettings,
+    pub listen: ListenSettings,
+    pub tls: TlsSettings,
+    pub limits: LimitSettings,
+    pub accounts: AccountSettings,
+    pub audit: AuditSettings,
+    pub store: StoreSettings,
+    pub schema: SchemaSettings,
+    pub policy: PolicySettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DirectorySettings {
+    /// The naming contexts `init` creates where it is given no `--suffix`.
+    pub suffixes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenSettings {
+    /// Addresses that speak LDAP over TLS from the first byte.
+    pub ldaps: Vec<SocketAddr>,
+    /// Addresses that answer StartTLS and nothing else before it.
+    pub starttls: Vec<SocketAddr>,
+    /// The UNIX socket of local administrators. Empty means `ldapi` in the data directory.
+    pub ldapi: String,
+    /// A loopback address that serves Prometheus text. Empty means none.
+    pub metrics: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsSettings {
+    /// PEM file, leaf first. Empty means `tls/cert.pem` in the data directory.
+    pub certificate: String,
+    /// PEM file. Empty means `tls/key.pem` in the data directory.
+    pub key: String,
+    /// PEM file of the authorities that client certificates must come from. Empty means clients are not asked for one.
+    pub client_authorities: String,
+    /// `1.2` or `1.3`.
+    pub minimum_version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    pub worker_threads: usize,
+    pub connections: usize,
+    pub connections_per_source: usize,
+    pub handshake_seconds: u64,
+    pub unbound_idle_seconds: u64,
+    pub bound_idle_seconds: u64,
+    pub message_bytes: usize,
+    pub message_bytes_before_bind: usize,
+    pub filter_depth: usize,
+    pub filter_terms: usize,
+    pub message_controls: usize,
+    pub requested_attributes: usize,
+    pub outstanding_operations: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountSettings {
+    pub argon2_memory_kib: u32,
+    pub argon2_iterations: u32,
+    pub argon2_lanes: u32,
+    pub pool_threads: usize,
+    pub pool_queue: usize,
+    pub remembered: usize,
+    pub failures_per_source: u32,
+    pub throttle_seconds: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditSettings {
+    pub queue_bytes: usize,
+    pub file_bytes: u64,
+    pub keep_days: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    pub tail_entries: usize,
+    pub compact_after_entries: usize,
+    pub unindexed: Vec<String>,
+    pub cache_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchemaSettings {
+    /// Files that extend the built-in schema, read in this order.
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySettings {
+    /// Release profiles that add to or replace the built-in ones. Empty means none.
+    pub file: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    #[error("{file}: {source}; name a readable configuration file with --config")]
+    Unreadable { file: String, source: std::io::Error },
+    #[error("{file}:{line}: {key}: {message}")]
+    Faulty {
+        file: String,
+        line: usize,
+        key: String,
+        message: String,
+    },
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Config::parse(&file, &text),
+            Err(source) => Err(ConfigError::Unreadable { file, source }),
+        }
+    }
+
+    /// Parses and checks `text`; `file` is for the error alone.
+    pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let (line, key) = key_at(text, start);
+            ConfigError::Faulty {
+                file: file.to_owned(),
+                line,
+                key,
+                message: error.message().replace('\n', ", "),
+            }
+        })?;
+        match config.first_fault() {
+            None => Ok(config),
+            Some((key, message)) => Err(ConfigError::Faulty {
+                file: file.to_owned(),
+                line: line_of(text, key),
+                key: key.to_owned(),
+                message,
+            }),
+        }
+    }
+
+    /// What the types cannot say: ranges, and values from a short list.
+    fn first_fault(&self) -> Option<(&'static str, String)> {
+        let limits = &self.limits;
+        let at_least = [
+            ("limits.connections", limits.connections, 1),
+            ("limits.connections_per_source", limits.connections_per_source, 1),
+            ("limits.message_bytes", limits.message_bytes, 4096),
+            (
+                "limits.message_bytes_before_bind",
+                limits.message_bytes_before_bind,
+                512,
+            ),
+            ("limits.filter_depth", limits.filter_depth, 1),
+            ("limits.filter_terms", limits.filter_terms, 1),
+            ("limits.requested_attributes", limits.requested_attributes, 1),
+            ("limits.outstanding_operations", limits.outstanding_operations, 1),
+            (
+                "accounts.argon2_memory_kib",
+                self.accounts.argon2_memory_kib as usize,
+                8,
+            ),
+            (
+                "accounts.argon2_iterations",
+                self.accounts.argon2_iterations as usize,
+                1,
+            ),
+            ("accounts.argon2_lanes", self.accounts.argon2_lanes as usize, 1),
+            ("accounts.pool_threads", self.accounts.pool_threads, 1),
+            ("accounts.pool_queue", self.accounts.pool_queue, 1),
+            ("audit.queue_bytes", self.audit.queue_bytes, 65_536),
+            ("audit.file_bytes", self.audit.file_bytes as usize, 65_536),
+            ("store.cache_bytes", self.store.cache_bytes as usize, 1 << 20),
+        ];
+        if let Some((key, value, least)) = at_least.into_iter().find(|(_, value, least)| value < least) {
+            return Some((key, format!("expected at least {least}, found {value}")));
+        }
+        if !matches!(self.tls.minimum_version.as_str(), "1.2" | "1.3") {
+            let found = &self.tls.minimum_version;
+            return Some((
+                "tls.minimum_version",
+                format!("expected \"1.2\" or \"1.3\", found \"{found}\""),
+            ));
+        }
+        match self.metrics_address() {
+            Err(message) => Some(("listen.metrics", message)),
+            Ok(_) => None,
+        }
+    }
+
+    /// The address of `listen.metrics`, if one is set; the error is the message.
+    pub fn metrics_address(&self) -> Result<Option<SocketAddr>, String> {
+        let text = self.listen.metrics.as_str();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+            _ => Err(format!(
+                "expected a loopback address like \"127.0.0.1:9389\", found \"{text}\""
+            )),
+        }
+    }
+}
+
+impl Default for DirectorySettings {
+    fn default() -> Self {
+        Self {
+            suffixes: vec!["o=nhs".to_owned()],
+        }
+    }
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        Self {
+            ldaps: vec![SocketAddr::from(([127, 0, 0, 1], 1636))],
+            starttls: Vec::new(),
+            ldapi: String::new(),
+            metrics: String::new(),
+        }
+    }
+}
+
+impl Default for TlsSettings {
+    fn default() -> Self {
+        Self {
+            certificate: String::new(),
+            key: String::new(),
+            client_authorities: String::new(),
+            minimum_version: "1.2".to_owned(),
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            worker_threads: 0,
+            connections: 10_000,
+            connections_per_source: 1_000,
+            handshake_seconds: 10,
+            unbound_idle_seconds: 30,
+            bound_idle_seconds: 900,
+            message_bytes: 8 << 20,
+            message_bytes_before_bind: 64 << 10,
+            filter_depth: 100,
+            filter_terms: 10_000,
+            message_controls: 16,
+            requested_attributes: 1_000,
+            outstanding_operations: 64,
+        }
+    }
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        let options = AccountOptions::default();
+        Self {
+            argon2_memory_kib: options.argon2_memory_kib,
+            argon2_iterations: options.argon2_iterations,
+            argon2_lanes: options.argon2_lanes,
+            pool_threads: options.pool_threads,
+            pool_queue: options.pool_queue,
+            remembered: options.remembered,
+            failures_per_source: options.failures_per_source,
+            throttle_seconds: options.throttle_seconds,
+        }
+    }
+}
+
+impl AccountSettings {
+    pub fn options(&self) -> AccountOptions {
+        AccountOptions {
+            argon2_memory_kib: self.argon2_memory_kib,
+            argon2_iterations: self.argon2_iterations,
+            argon2_lanes: self.argon2_lanes,
+            pool_threads: self.pool_threads,
+            pool_queue: self.pool_queue,
+            remembered: self.remembered,
+            failures_per_source: self.failures_per_source,
+            throttle_seconds: self.throttle_seconds,
+        }
+    }
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        let options = AuditOptions::default();
+        Self {
+            queue_bytes: options.queue_bytes,
+            file_bytes: options.file_bytes,
+            keep_days: options.keep_days,
+        }
+    }
+}
+
+impl AuditSettings {
+    pub fn options(&self) -> AuditOptions {
+        AuditOptions {
+            queue_bytes: self.queue_bytes,
+            file_bytes: self.file_bytes,
+            keep_days: self.keep_days,
+        }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        let options = StoreOptions::default();
+        Self {
+            tail_entries: options.tail_entries,
+            compact_after_entries: options.compact_after_entries,
+            unindexed: options.unindexed,
+            cache_bytes: options.cache_bytes,
+        }
+    }
+}
+
+impl StoreSettings {
+    pub fn options(&self) -> StoreOptions {
+        StoreOptions {
+            tail_entries: self.tail_entries,
+            compact_after_entries: self.compact_after_entries,
+            unindexed: self.unindexed.clone(),
+            cache_bytes: self.cache_bytes,
+        }
+    }
+}
+
+/// The line (from 1) of a byte offset and the dotted key that line sets, for an error.
+fn key_at(text: &str, offset: usize) -> (usize, String) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let mut section = "";
+    let mut key = "";
+    for (number, content) in text.lines().enumerate().take(line) {
+        let content = content.trim();
+        if let Some(name) = content.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = name.trim_matches('[');
+            key = "";
+        } else if let Some((name, _)) = content.split_once('=').filter(|_| number + 1 <= line) {
+            if !content.starts_with('#') {
+                key = name.trim();
+            }
+        }
+    }
+    let name = match (section, key) {
+        ("", "") => "the file".to_owned(),
+        ("", key) => key.to_owned(),
+        (section, "") => format!("[{section}]"),
+        (section, key) => format!("{section}.{key}"),
+    };
+    (line, name)
+}
+
+/// The line that sets a dotted key; 1 where none does.
+fn line_of(text: &str, dotted: &str) -> usize {
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let (number, key) = key_at(text, offset);
+        if key == dotted && line.contains('=') {
+            return number;
+        }
+        offset += line.len();
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../config.example.toml");
+
+    #[test]
+    fn the_example_is_the_default() {
+        assert_eq!(
+            Config::parse("config.example.toml", EXAMPLE).unwrap(),
+            Config::default()
+        );
+        assert_eq!(Config::parse("empty", "").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_example_names_every_key() {
+        let example: toml::Table = EXAMPLE.parse().unwrap();
+        let every = toml::Table::try_from(Config::default()).unwrap();
+        for (section, value) in &every {
+            let there = example
+                .get(section)
+                .unwrap_or_else(|| panic!("{section} is not in the example"));
+            if let (Some(keys), Some(there)) = (value.as_table(), there.as_table()) {
+                for key in keys.keys() {
+                    assert!(there.contains_key(key), "{section}.{key} is not in the example");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_names_file_line_key_and_what_was_expected() {
+        let cases = [
+            (
+                "[limits]\n\nconections = 5\n",
+                "c.toml:3: limits.conections: unknown field `conections`, expected one of",
+            ),
+            (
+                "dta = \"x\"\n",
+                "c.toml:1: dta: unknown field `dta`, expected one of `data`",
+            ),
+            (
+                "[limits]\nconnections = \"many\"\n",
+                "c.toml:2: limits.connections: invalid type: string \"many\", expected usize",
+            ),
+            (
+                "[limits]\nfilter_terms = 3\nfilter_depth = 0\n",
+                "c.toml:3: limits.filter_depth: expected at least 1, found 0",
+            ),
+            (
+                "[listen]\nldaps = [\"nonsense\"]\n",
+                "c.toml:2: listen.ldaps: invalid socket address syntax",
+            ),
+            (
+                "[listen]\nmetrics = \"0.0.0.0:9\"\n",
+                "c.toml:2: listen.metrics: expected a loopback address",
+            ),
+            (
+                "[tls]\nminimum_version = \"1.1\"\n",
+                "c.toml:2: tls.minimum_version: expected \"1.2\" or \"1.3\", found \"1.1\"",
+            ),
+            ("[limits\n", "c.toml:1: "),
+        ];
+        for (text, expected) in cases {
+            let message = Config::parse("c.toml", text).unwrap_err().to_string();
+            assert!(
+                message.starts_with(expected),
+                "{text:?} gave {message:?}, expected {expected:?}"
+            );
+            assert!(!message.contains('\n'), "{message:?} is more than one line");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_said() {
+        let message = Config::read(Path::new("/nowhere/c.toml")).unwrap_err().to_string();
+        assert!(message.starts_with("/nowhere/c.toml: No such file"), "{message}");
+    }
+}

@@ -1,3 +1,5 @@
+//! The `nhsdir` program: see [`nhsdir::cli`].
+
 fn main() -> std::process::ExitCode {
     nhsdir::cli::run()
 }
