@@ -1,0 +1,170 @@
+//! Who may see what: release profiles, views, and the only maker of [`ReleasedEntry`].
+//!
+//! Useful for: compiling a policy file into one [`View`] per profile, compiling what a search asked for into a
+//! [`Selection`], and making what leaves. Not for: what a filter means ([`crate::query`]), who somebody is
+//! ([`crate::account`]), counting quotas (the directory does).
+//!
+//! Invariants: deny by default; an entry leaves the core only as a [`ReleasedEntry`]; an attribute that is not searchable
+//! compiles to Undefined in [`crate::query::compile`]; `userPassword`, `nhsPuSecret` and `nhsTelUID` are in no view, whatever a policy says.
+
+mod policy;
+mod release;
+mod selection;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::ResultCode;
+use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::{Record, RecordAttribute};
+
+pub use policy::{NEVER_RELEASED, Policy, PolicyFault};
+pub use release::{ComputedAttribute, ReleasedEntry, release};
+pub use selection::Selection;
+
+/// A set of attribute types as a bit field.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AttributeSet {
+    words: Vec<u64>,
+}
+
+impl AttributeSet {
+    pub fn contains(&self, id: AttributeId) -> bool {
+        self.words
+            .get(usize::from(id.0) / 64)
+            .is_some_and(|word| word >> (id.0 % 64) & 1 == 1)
+    }
+
+    pub fn insert(&mut self, id: AttributeId) {
+        let at = usize::from(id.0) / 64;
+        if self.words.len() <= at {
+            self.words.resize(at + 1, 0);
+        }
+        self.words[at] |= 1 << (id.0 % 64);
+    }
+
+    pub fn remove(&mut self, id: AttributeId) {
+        if let Some(word) = self.words.get_mut(usize::from(id.0) / 64) {
+            *word &= !(1 << (id.0 % 64));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+}
+
+/// "The entry has this value": a normalised equality test used for hiding. Options of the stored attribute do not matter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Condition {
+    pub attribute: AttributeId,
+    /// Normalised by the attribute's equality rule.
+    pub normalized: Vec<u8>,
+}
+
+/// What one account may see and how much, compiled from its release profile against the schema.
+///
+/// A policy name stands for the type and its subtypes; the lists here are already expanded: every subtype has its own
+/// bit, and its own condition.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub profile: String,
+    pub searchable: AttributeSet,
+    pub releasable: AttributeSet,
+    /// Subtrees the account may see; empty means none. The root key means everything.
+    pub bases: Vec<NormalizedDn>,
+    /// Subtrees inside `bases` that it may not see (`ou=Applications` for readers).
+    pub excluded: Vec<NormalizedDn>,
+    /// An entry that meets one of these does not exist for the account (ex-directory).
+    pub hidden_entries: Vec<Condition>,
+    /// The attribute does not exist where the entry meets the condition (a hidden mobile). At most 64.
+    pub hidden_attributes: Vec<(AttributeId, Condition)>,
+    pub quotas: Quotas,
+}
+
+/// Limits of a profile. Zero means none, except where said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Entries of one search without paging.
+    pub size_limit: u32,
+    /// Entries of one page; the server caps what the client asks.
+    pub page_size: u32,
+    /// Entries of all pages of one paged search.
+    pub paged_total: u32,
+    pub time_limit_seconds: u32,
+    /// Candidates examined in one search.
+    pub candidates: u64,
+    /// Entries released in one day (UTC).
+    pub daily_entries: u64,
+    pub may_scan: bool,
+    pub may_page: bool,
+    pub may_write: bool,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            size_limit: 1000,
+            page_size: 1000,
+            paged_total: 0,
+            time_limit_seconds: 30,
+            candidates: 0,
+            daily_entries: 0,
+            may_scan: true,
+            may_page: true,
+            may_write: false,
+        }
+    }
+}
+
+impl View {
+    /// The view in which the server's own entries (root DSE, subschema) leave: exactly these attributes, of any entry.
+    pub fn for_protocol(attributes: impl IntoIterator<Item = AttributeId>) -> View {
+        let mut releasable = AttributeSet::default();
+        attributes.into_iter().for_each(|id| releasable.insert(id));
+        View {
+            profile: "protocol".to_owned(),
+            searchable: releasable.clone(),
+            releasable,
+            bases: vec![NormalizedDn::default()],
+            ..View::default()
+        }
+    }
+
+    /// Whether an entry with this key may exist for the account, hidden entries apart.
+    pub fn covers(&self, key: &NormalizedDn) -> bool {
+        self.bases.iter().any(|base| key.is_within(base)) && !self.excluded.iter().any(|base| key.is_within(base))
+    }
+
+    /// Whether the record is hidden as a whole.
+    pub fn hides(&self, record: Record<'_>, schema: &Schema) -> bool {
+        !self.hidden_entries.is_empty()
+            && record.attributes().any(|attribute| {
+                let mut conditions = self.hidden_entries.iter();
+                conditions.any(|condition| condition.is_met_by(&attribute, schema))
+            })
+    }
+}
+
+impl Condition {
+    /// Whether this stored attribute has the condition's value. A value that does not normalise meets nothing.
+    pub(crate) fn is_met_by(&self, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
+        if attribute.id != self.attribute {
+            return false;
+        }
+        let Some(rule) = schema.attribute(self.attribute).equality else {
+            return false;
+        };
+        let mut normalized = Vec::new();
+        attribute.values().any(|value| {
+            normalized.clear();
+            rule.normalize(schema, value, &mut normalized).is_ok() && normalized == self.normalized
+        })
+    }
+}
+
+/// What refused access, for the result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Denied {
+    pub code: ResultCode,
+}

@@ -1,0 +1,241 @@
+//! What leaves: one stored entry, one view and one selection into one [`ReleasedEntry`].
+//!
+//! Hot path. A record whose user attributes all leave costs one pass over its attribute table and one copy; otherwise
+//! runs of neighbouring attributes are copied together.
+
+use super::{Selection, View};
+use crate::schema::{AttributeId, Schema};
+use crate::store::record::derived_values;
+use crate::store::{Record, RecordAttribute};
+
+/// An attribute that is not stored in the record (hasSubordinates, memberOf ...), computed for one answer.
+#[derive(Clone, Debug)]
+pub struct ComputedAttribute {
+    pub id: AttributeId,
+    pub values: Vec<Vec<u8>>,
+}
+
+/// An entry as one account may see it, made only by [`release`]. The encoders accept nothing else.
+pub struct ReleasedEntry<'a> {
+    record: Record<'a>,
+    view: &'a View,
+    selection: &'a Selection,
+    computed: &'a [ComputedAttribute],
+    schema: &'a Schema,
+    /// One bit for each of the view's hidden attributes: its condition is met.
+    hidden: u64,
+    /// Every user attribute of the record leaves as it is stored.
+    whole: bool,
+}
+
+/// Releases what `view` allows of what `selection` asked; `None` where the entry is hidden.
+///
+/// Whether the entry's name lies in the view's bases is for the caller ([`View::covers`]): a record does not know its key.
+pub fn release<'a>(
+    record: Record<'a>,
+    view: &'a View,
+    selection: &'a Selection,
+    computed: &'a [ComputedAttribute],
+    schema: &'a Schema,
+) -> Option<ReleasedEntry<'a>> {
+    let mut hidden = 0u64;
+    let mut whole = selection.copies_user_block();
+    for attribute in record.attributes() {
+        if !attribute.operational && !view.releasable.contains(attribute.id) {
+            whole = false;
+        }
+        let mut conditions = view.hidden_entries.iter();
+        if conditions.any(|condition| condition.is_met_by(&attribute, schema)) {
+            return None;
+        }
+        for (bit, (_, condition)) in view.hidden_attributes.iter().enumerate() {
+            if condition.is_met_by(&attribute, schema) {
+                // Beyond 64 conditions (the policy refuses so many) every further one shares the last bit.
+                hidden |= 1 << bit.min(63);
+            }
+        }
+    }
+    if whole && hidden != 0 {
+        whole = !record.attributes().any(|attribute| is_hidden(view, hidden, attribute.id));
+    }
+    Some(ReleasedEntry {
+        record,
+        view,
+        selection,
+        computed,
+        schema,
+        hidden,
+        whole,
+    })
+}
+
+fn is_hidden(view: &View, hidden: u64, id: AttributeId) -> bool {
+    let mut rules = view.hidden_attributes.iter().enumerate();
+    hidden != 0 && rules.any(|(bit, (attribute, _))| *attribute == id && hidden >> bit.min(63) & 1 == 1)
+}
+
+impl<'a> ReleasedEntry<'a> {
+    /// The DN string.
+    pub fn dn(&self) -> &'a str {
+        self.record.dn()
+    }
+
+    pub fn entry_uuid(&self) -> [u8; 16] {
+        self.record.operational().entry_uuid
+    }
+
+    /// Appends the PartialAttributeList's content (RFC 4511 section 4.5.2) to `out`: as few copies as can be, one for the
+    /// whole record where everything is released. Stored attributes come as stored, descriptions as they were written;
+    /// with typesOnly without their values.
+    pub fn append_attributes(&self, out: &mut Vec<u8>) {
+        if self.whole {
+            out.extend_from_slice(self.record.user_block());
+        }
+        if !self.whole || self.selection.may_want_operational() {
+            self.append_stored(out);
+        }
+        for id in self.selection.derived() {
+            if self.allows(*id) && !self.computed.iter().any(|computed| computed.id == *id) {
+                self.append_derived(*id, out);
+            }
+        }
+        for computed in self.computed {
+            if self.allows(computed.id) && self.selection.wants(computed.id, self.schema) {
+                let name = self.schema.attribute(computed.id).name();
+                let values = computed.values.iter().map(Vec::as_slice);
+                append_partial_attribute(name, values, self.selection.types_only(), out);
+            }
+        }
+    }
+
+    fn allows(&self, id: AttributeId) -> bool {
+        self.view.releasable.contains(id) && !is_hidden(self.view, self.hidden, id)
+    }
+
+    fn gives(&self, attribute: &RecordAttribute<'a>) -> bool {
+        self.allows(attribute.id)
+            && self
+                .selection
+                .wants_stored(attribute.id, attribute.operational, attribute.has_options, || {
+                    attribute.description()
+                })
+    }
+
+    /// Stored attributes one by one: user attributes that do not leave as a whole, and operational ones.
+    fn append_stored(&self, out: &mut Vec<u8>) {
+        let block = self.record.user_block();
+        let types_only = self.selection.types_only();
+        // The run of the user block that is still to be copied.
+        let (mut from, mut at) = (0usize, 0usize);
+        for attribute in self.record.attributes() {
+            if attribute.operational {
+                if self.gives(&attribute) {
+                    // User attributes come first: what is left of the run goes before.
+                    copy_run(block, &mut from, at, at, out);
+                    append_stored_attribute(&attribute, types_only, out);
+                }
+                continue;
+            }
+            let end = at + attribute.encoded.len();
+            if self.whole {
+                from = end;
+            } else if !self.gives(&attribute) {
+                copy_run(block, &mut from, at, end, out);
+            } else if types_only {
+                append_stored_attribute(&attribute, true, out);
+                from = end;
+            }
+            at = end;
+        }
+        copy_run(block, &mut from, at, at, out);
+    }
+
+    fn append_derived(&self, id: AttributeId, out: &mut Vec<u8>) {
+        let at = out.len();
+        let mut any = false;
+        let types_only = self.selection.types_only();
+        derived_values(self.record, self.schema, id, &mut |value| {
+            any = true;
+            if !types_only {
+                append_element(0x04, value, out);
+            }
+        });
+        if any {
+            // The values first, then the headers they need, turned round: no buffer of our own.
+            let values_end = out.len();
+            append_headers(self.schema.attribute(id).name(), values_end - at, out);
+            let headers = out.len() - values_end;
+            if let Some(tail) = out.get_mut(at..) {
+                tail.rotate_right(headers);
+            }
+        }
+    }
+}
+
+/// Copies the run from `from` up to `to`, and begins the next at `next`.
+fn copy_run(block: &[u8], from: &mut usize, to: usize, next: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(block.get(*from..to).unwrap_or_default());
+    *from = next;
+}
+
+fn append_stored_attribute(attribute: &RecordAttribute<'_>, types_only: bool, out: &mut Vec<u8>) {
+    if types_only {
+        append_headers(attribute.description(), 0, out);
+    } else {
+        out.extend_from_slice(attribute.encoded);
+    }
+}
+
+/// Appends one PartialAttribute (RFC 4511 section 4.1.7); no values with `types_only`.
+fn append_partial_attribute<'v>(
+    description: &str,
+    values: impl Iterator<Item = &'v [u8]> + Clone,
+    types_only: bool,
+    out: &mut Vec<u8>,
+) {
+    let of_values = if types_only {
+        0
+    } else {
+        values.clone().map(|value| element_len(value.len())).sum()
+    };
+    append_headers(description, of_values, out);
+    if !types_only {
+        values.for_each(|value| append_element(0x04, value, out));
+    }
+}
+
+/// SEQUENCE, the type, and the header of the SET whose content is `set_len` octets.
+fn append_headers(description: &str, set_len: usize, out: &mut Vec<u8>) {
+    append_header(0x30, element_len(description.len()) + element_len(set_len), out);
+    append_element(0x04, description.as_bytes(), out);
+    append_header(0x31, set_len, out);
+}
+
+fn append_element(tag: u8, content: &[u8], out: &mut Vec<u8>) {
+    append_header(tag, content.len(), out);
+    out.extend_from_slice(content);
+}
+
+/// The octets of an element whose content is `len` octets.
+fn element_len(len: usize) -> usize {
+    match len {
+        0..=0x7f => 2 + len,
+        0x80..=0xff => 3 + len,
+        0x100..=0xffff => 4 + len,
+        0x1_0000..=0xff_ffff => 5 + len,
+        _ => 6 + len,
+    }
+}
+
+/// A tag and a definite, minimal length (RFC 4511 section 5.1). Content is below 4 GiB by the limits on messages.
+fn append_header(tag: u8, len: usize, out: &mut Vec<u8>) {
+    let octets = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
+    let [a, b, c, d] = octets;
+    match len {
+        0..=0x7f => out.extend_from_slice(&[tag, d]),
+        0x80..=0xff => out.extend_from_slice(&[tag, 0x81, d]),
+        0x100..=0xffff => out.extend_from_slice(&[tag, 0x82, c, d]),
+        0x1_0000..=0xff_ffff => out.extend_from_slice(&[tag, 0x83, b, c, d]),
+        _ => out.extend_from_slice(&[tag, 0x84, a, b, c, d]),
+    }
+}

@@ -1,0 +1,176 @@
+//! What a search asked for: attribute selection (RFC 4511 section 4.5.1.8, RFC 3673, RFC 4529).
+
+use super::AttributeSet;
+use crate::schema::{AttributeId, ClassId, Schema};
+
+/// Which attributes a search asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    all_user: bool,
+    all_operational: bool,
+    types_only: bool,
+    /// Types asked for with any options, subtypes filled in.
+    types: AttributeSet,
+    /// Types asked for with options: the type and its subtypes, the options in lower case.
+    optioned: Vec<(AttributeSet, Vec<String>)>,
+    /// Types that are kept beside the record or derived from it, and were asked for.
+    derived: Vec<AttributeId>,
+    /// memberOf costs a search of its own; it is given when asked for by name and not with `+`.
+    member_of: Option<AttributeId>,
+}
+
+impl Selection {
+    /// Compiles `*`, `+`, `1.1`, names, OIDs, `@class`, names with options; unknown names select nothing. An empty list
+    /// is all user attributes. A type selects its subtypes and all options; with options, only those.
+    ///
+    /// `1.1` beside other names is ignored, and a list of unknown names only selects nothing: `dn`, which many clients
+    /// ask for, is such a name. Names may come twice. `+` is every operational attribute but memberOf, which must be
+    /// named. An option that ends in `-` is a language range (RFC 3866 section 4.1).
+    pub fn compile<'a>(names: impl Iterator<Item = &'a str>, types_only: bool, schema: &Schema) -> Selection {
+        let mut selection = Selection {
+            types_only,
+            member_of: Some(schema.well_known().member_of),
+            ..Selection::default()
+        };
+        let mut empty = true;
+        for name in names {
+            empty = false;
+            match name {
+                "*" => selection.all_user = true,
+                "+" => selection.all_operational = true,
+                "1.1" => {}
+                _ => match name.strip_prefix('@') {
+                    Some(class) => selection.add_class(class, schema),
+                    None => selection.add_description(name, schema),
+                },
+            }
+        }
+        selection.all_user |= empty;
+        let known = schema.well_known();
+        let derived = [
+            known.entry_uuid,
+            known.entry_dn,
+            known.create_timestamp,
+            known.creators_name,
+            known.modify_timestamp,
+            known.modifiers_name,
+            known.structural_object_class,
+            known.subschema_subentry,
+            known.entry_csn,
+        ];
+        selection.derived = derived.into_iter().filter(|id| selection.wants(*id, schema)).collect();
+        selection
+    }
+
+    fn add_class(&mut self, class: &str, schema: &Schema) {
+        let name = class.split(';').next().unwrap_or_default();
+        let Some(id) = schema.find_class(name) else {
+            return;
+        };
+        let chain: &[ClassId] = schema.class_chain(id);
+        for class in chain.iter().chain([&id]) {
+            let Some(class) = schema.classes().get(usize::from(class.0)) else {
+                continue;
+            };
+            for attribute in class.must.iter().chain(&class.may) {
+                self.add_type(*attribute, schema);
+            }
+        }
+    }
+
+    fn add_type(&mut self, id: AttributeId, schema: &Schema) {
+        for subtype in &schema.attribute(id).subtypes {
+            self.types.insert(*subtype);
+        }
+        self.types.insert(id);
+    }
+
+    fn add_description(&mut self, description: &str, schema: &Schema) {
+        let mut parts = description.split(';');
+        let Some(id) = parts.next().and_then(|name| schema.find_attribute(name)) else {
+            return;
+        };
+        let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
+        if options.is_empty() {
+            self.add_type(id, schema);
+            return;
+        }
+        let mut types = AttributeSet::default();
+        types.insert(id);
+        schema.attribute(id).subtypes.iter().for_each(|id| types.insert(*id));
+        self.optioned.push((types, options));
+    }
+
+    /// Whether the attribute was asked for; directory uses it to compute derived attributes only on demand.
+    pub fn wants(&self, id: AttributeId, schema: &Schema) -> bool {
+        let all = if schema.attribute(id).is_operational() {
+            self.all_operational && self.member_of != Some(id)
+        } else {
+            self.all_user
+        };
+        all || self.types.contains(id)
+    }
+
+    /// Whether every user attribute was asked for and nothing else, values included.
+    pub fn is_all_user(&self) -> bool {
+        self.copies_user_block() && !self.all_operational && self.derived.is_empty()
+    }
+
+    pub fn types_only(&self) -> bool {
+        self.types_only
+    }
+
+    /// Whether every user attribute was asked for, values included, whatever else was.
+    pub(super) fn copies_user_block(&self) -> bool {
+        self.all_user && !self.types_only
+    }
+
+    /// Types that are derived from the record and were asked for.
+    pub(super) fn derived(&self) -> &[AttributeId] {
+        &self.derived
+    }
+
+    /// Whether an operational attribute can be part of the answer: spares the walk over them.
+    pub(super) fn may_want_operational(&self) -> bool {
+        self.all_operational || !self.types.is_empty() || !self.optioned.is_empty()
+    }
+
+    /// Whether a stored attribute was asked for. `description` is called only where options decide.
+    pub(super) fn wants_stored<'d>(
+        &self,
+        id: AttributeId,
+        operational: bool,
+        has_options: bool,
+        description: impl FnOnce() -> &'d str,
+    ) -> bool {
+        let all = if operational {
+            self.all_operational && self.member_of != Some(id)
+        } else {
+            self.all_user
+        };
+        if all || self.types.contains(id) {
+            return true;
+        }
+        has_options && !self.optioned.is_empty() && {
+            let description = description();
+            self.optioned
+                .iter()
+                .any(|(types, options)| types.contains(id) && has_every_option(description, options))
+        }
+    }
+}
+
+/// Whether a stored description carries every option asked for (RFC 4512 section 2.5.2).
+fn has_every_option(description: &str, asked: &[String]) -> bool {
+    asked.iter().all(|asked| {
+        let mut stored = description.split(';').skip(1);
+        stored.any(|stored| match asked.strip_suffix('-') {
+            None => stored.eq_ignore_ascii_case(asked),
+            Some(tag) => {
+                let head = stored.get(..tag.len());
+                head.is_some_and(|head| head.eq_ignore_ascii_case(tag))
+                    && matches!(stored.as_bytes().get(tag.len()), None | Some(b'-'))
+            }
+        })
+    })
+}
