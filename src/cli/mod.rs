@@ -7,10 +7,15 @@
 //! says what to do; results go to standard output, progress and logs to standard error; whatever prints a table prints
 //! JSON with `--json`; account commands are LDAP, with a running server and without one.
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod account;
+mod certificate;
+mod client;
 mod setting;
+mod table;
 
 pub use setting::{Place, Setting};
 
@@ -23,7 +28,10 @@ struct CommandLine {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {}
+enum Command {
+    /// Manage application accounts
+    Account(account::Arguments),
+}
 
 /// What a command that could do its work came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +57,18 @@ pub fn run() -> ExitCode {
 
 impl Command {
     fn run(self) -> anyhow::Result<Answer> {
-        match self {}
+        match self {
+            Command::Account(arguments) => account::run(arguments),
+        }
     }
+}
+
+/// Runs a command that speaks LDAP.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime could be started; the system is out of threads or files")?;
+    runtime.block_on(work)
 }

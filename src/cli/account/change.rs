@@ -1,0 +1,252 @@
+//! Account commands that change something.
+
+use super::{Common, Facts, Role, Session, instant};
+use crate::cli::Answer;
+use crate::cli::client::described;
+use anyhow::{Context, bail};
+use clap::Args;
+use ldap3::exop::{PasswordModify, PasswordModifyResp};
+use ldap3::{LdapResult, Mod};
+use std::collections::HashSet;
+use std::io::BufRead;
+
+const NO_SUCH_OBJECT: u32 = 32;
+const ENTRY_ALREADY_EXISTS: u32 = 68;
+
+#[derive(Args, Debug)]
+pub(super) struct Create {
+    /// The account's name: what the application binds with
+    name: String,
+    #[command(flatten)]
+    facts: Facts,
+    /// Read a chosen secret (20 characters or more) from standard input
+    #[arg(long)]
+    secret_stdin: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Set {
+    /// The account's name
+    name: String,
+    #[command(flatten)]
+    facts: Facts,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Rotate {
+    /// The account's name
+    name: String,
+    /// How long the old secret stays valid: 12h, 7d; without it the old one ends now
+    #[arg(long, value_name = "DURATION")]
+    keep_old: Option<String>,
+    /// Read a chosen secret (20 characters or more) from standard input
+    #[arg(long)]
+    secret_stdin: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Expire {
+    /// The account's name
+    name: String,
+    /// YYYY-MM-DD (UTC), YYYY-MM-DDTHH:MM:SSZ, or `never`
+    date: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Create {
+    pub(super) async fn run(self) -> anyhow::Result<Answer> {
+        let chosen = chosen_secret(self.secret_stdin)?;
+        let mut facts = self.facts.attributes()?;
+        if self.facts.role.is_none() {
+            facts.push(("nhsdirRole", Role::Reader.name().to_owned()));
+        }
+        let mut session = Session::open(&self.common).await?;
+        let dn = session.dn(&self.name);
+        let mut attributes = vec![
+            ("objectClass", HashSet::from(["applicationProcess", "nhsdirAccount"])),
+            ("cn", HashSet::from([self.name.as_str()])),
+        ];
+        let given = facts.iter().filter(|(_, value)| !value.is_empty());
+        attributes.extend(given.map(|(name, value)| (*name, HashSet::from([value.as_str()]))));
+        let mut result = session.client.ldap.add(&dn, attributes.clone()).await?;
+        if result.rc == NO_SUCH_OBJECT {
+            session.create_container().await?;
+            result = session.client.ldap.add(&dn, attributes).await?;
+        }
+        if result.rc == ENTRY_ALREADY_EXISTS {
+            eprintln!(
+                "nhsdir: account {} is there already; give it a new secret with `nhsdir account rotate {0}`",
+                self.name
+            );
+            return Ok(Answer::No);
+        }
+        done(&result).with_context(|| format!("account {} was not created", self.name))?;
+        match session.change_secret(&dn, chosen.as_deref()).await {
+            Ok(generated) => print_secret(&dn, generated, self.common.json),
+            Err(error) => {
+                session.client.ldap.delete(&dn).await?;
+                Err(error.context(format!("account {} was not created", self.name)))
+            }
+        }
+    }
+}
+
+impl Set {
+    pub(super) async fn run(self) -> anyhow::Result<Answer> {
+        let facts = self.facts.attributes()?;
+        if facts.is_empty() {
+            bail!("nothing to set; name at least one fact, for example --purpose TEXT");
+        }
+        let mut session = Session::open(&self.common).await?;
+        let changes: Vec<_> = facts.iter().map(|(name, value)| replacement(name, value)).collect();
+        session.modify(&self.name, changes).await
+    }
+}
+
+impl Rotate {
+    pub(super) async fn run(self) -> anyhow::Result<Answer> {
+        let keep_old_seconds = self.keep_old.as_deref().map(instant::seconds).transpose()?;
+        let chosen = chosen_secret(self.secret_stdin)?;
+        let until = keep_old_seconds.map_or_else(String::new, instant::generalized_after);
+        let mut session = Session::open(&self.common).await?;
+        let overlap = vec![replacement("nhsdirOldSecretUntil", &until)];
+        if session.modify(&self.name, overlap).await? == Answer::No {
+            return Ok(Answer::No);
+        }
+        let dn = session.dn(&self.name);
+        let generated = session
+            .change_secret(&dn, chosen.as_deref())
+            .await
+            .with_context(|| format!("account {} keeps its secret", self.name))?;
+        print_secret(&dn, generated, self.common.json)
+    }
+}
+
+impl Expire {
+    pub(super) async fn run(self) -> anyhow::Result<Answer> {
+        let time = match self.date.as_str() {
+            "never" => String::new(),
+            date => instant::generalized_time(date)?,
+        };
+        let mut session = Session::open(&self.common).await?;
+        session
+            .modify(&self.name, vec![replacement("nhsdirExpires", &time)])
+            .await
+    }
+}
+
+/// Disables or enables an account.
+pub(super) async fn disable(session: &mut Session, name: &str, disabled: bool) -> anyhow::Result<Answer> {
+    let value = if disabled { "TRUE" } else { "FALSE" };
+    session.modify(name, vec![replacement("nhsdirDisabled", value)]).await
+}
+
+/// Forgets an account's failures: deletes the operational attribute that stands for them, as the password policy draft has it.
+pub(super) async fn unlock(session: &mut Session, name: &str) -> anyhow::Result<Answer> {
+    session
+        .modify(name, vec![Mod::Delete("pwdAccountLockedTime", HashSet::new())])
+        .await
+}
+
+pub(super) async fn delete(session: &mut Session, name: &str) -> anyhow::Result<Answer> {
+    let result = session.client.ldap.delete(&session.dn(name)).await?;
+    if result.rc == NO_SUCH_OBJECT {
+        return Ok(no_account(name));
+    }
+    done(&result).with_context(|| format!("account {name} was not deleted"))?;
+    Ok(Answer::Done)
+}
+
+/// Says that there is no such account: the answer is no.
+pub(super) fn no_account(name: &str) -> Answer {
+    eprintln!("nhsdir: there is no account {name}; see `nhsdir account list`");
+    Answer::No
+}
+
+impl Session {
+    async fn create_container(&mut self) -> anyhow::Result<()> {
+        let attributes = vec![
+            ("objectClass", HashSet::from(["organizationalUnit"])),
+            ("ou", HashSet::from(["Applications"])),
+        ];
+        let result = self.client.ldap.add(&self.container(), attributes).await?;
+        done(&result).with_context(|| format!("{} was not created", self.container()))
+    }
+
+    async fn modify(&mut self, name: &str, changes: Vec<Mod<&str>>) -> anyhow::Result<Answer> {
+        let result = self.client.ldap.modify(&self.dn(name), changes).await?;
+        if result.rc == NO_SUCH_OBJECT {
+            return Ok(no_account(name));
+        }
+        done(&result).with_context(|| format!("account {name} was not changed"))?;
+        Ok(Answer::Done)
+    }
+
+    /// RFC 3062; a generated secret is given back.
+    async fn change_secret(&mut self, dn: &str, chosen: Option<&str>) -> anyhow::Result<Option<String>> {
+        let request = PasswordModify {
+            user_id: Some(dn),
+            old_pass: None,
+            new_pass: chosen,
+        };
+        let answer = self.client.ldap.extended(request).await?;
+        done(&answer.1)?;
+        match (chosen, answer.0.val.is_some()) {
+            (None, true) => Ok(Some(answer.0.parse::<PasswordModifyResp>().gen_pass)),
+            (None, false) => bail!("the server generated no secret; choose one with --secret-stdin"),
+            (Some(_), _) => Ok(None),
+        }
+    }
+}
+
+fn replacement<'a>(attribute: &'a str, value: &'a str) -> Mod<&'a str> {
+    let values = if value.is_empty() {
+        HashSet::new()
+    } else {
+        HashSet::from([value])
+    };
+    Mod::Replace(attribute, values)
+}
+
+fn done(result: &LdapResult) -> anyhow::Result<()> {
+    match result.rc {
+        0 => Ok(()),
+        _ => bail!("{}", described(result)),
+    }
+}
+
+fn chosen_secret(from_stdin: bool) -> anyhow::Result<Option<String>> {
+    if !from_stdin {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("no secret could be read from standard input")?;
+    let secret = line.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        bail!("expected a secret on standard input, found nothing");
+    }
+    Ok(Some(secret.to_owned()))
+}
+
+fn print_secret(dn: &str, generated: Option<String>, json: bool) -> anyhow::Result<Answer> {
+    if json {
+        println!("{:#}", serde_json::json!({ "dn": dn, "secret": generated }));
+    } else {
+        println!("account  {dn}");
+        match generated {
+            Some(secret) => println!("secret   {secret}\nKeep it now: it is not shown again."),
+            None => println!("secret   as given"),
+        }
+    }
+    Ok(Answer::Done)
+}

@@ -1,0 +1,101 @@
+//! The command line as an LDAP client: of the running server over its UNIX socket, else of a directory it opens itself.
+
+use super::Setting;
+use anyhow::{Context, anyhow, bail};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, StdStream};
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+
+/// A bound connection of the local administrator.
+pub struct Client {
+    pub ldap: Ldap,
+    /// Whether a server answers, or this process opened the directory itself.
+    pub running: bool,
+}
+
+impl Client {
+    /// Connects to the server that runs on this data directory, or opens the directory and serves one connection.
+    pub async fn open(setting: &Setting) -> anyhow::Result<Client> {
+        match connect(setting)? {
+            Some(stream) => Client::over(stream, true).await,
+            None => bail!("not yet"),
+        }
+    }
+
+    /// The running server only; `None` where none answers.
+    pub async fn running(setting: &Setting) -> anyhow::Result<Option<Client>> {
+        match connect(setting)? {
+            Some(stream) => Client::over(stream, true).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Speaks SASL EXTERNAL over a connected stream.
+    pub async fn over(stream: UnixStream, running: bool) -> anyhow::Result<Client> {
+        let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
+        let (connection, mut ldap) = LdapConnAsync::with_settings(settings, "ldapi:///").await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.drive().await {
+                tracing::debug!(%error, "administrator's connection");
+            }
+        });
+        let result = ldap.sasl_external_bind().await?;
+        if result.rc != 0 {
+            bail!(
+                "the server does not take this user for an administrator: {}; run as root or as the server's own user",
+                described(&result)
+            );
+        }
+        Ok(Client { ldap, running })
+    }
+
+    /// The first naming context: where accounts live unless said otherwise.
+    pub async fn suffix(&mut self) -> anyhow::Result<String> {
+        let entries = self
+            .search("", Scope::Base, "(objectClass=*)", &["namingContexts"])
+            .await?;
+        let contexts = entries
+            .into_iter()
+            .next()
+            .and_then(|entry| entry.attrs.into_values().next());
+        contexts
+            .and_then(|values| values.into_iter().next())
+            .ok_or_else(|| anyhow!("the directory has no naming context; create it again with `nhsdir init`"))
+    }
+
+    /// Every entry found; none where the base does not exist.
+    pub async fn search(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+    ) -> anyhow::Result<Vec<SearchEntry>> {
+        const NO_SUCH_OBJECT: u32 = 32;
+        let found = self.ldap.search(base, scope, filter, attributes.to_vec()).await?;
+        match found.1.rc {
+            0 => Ok(found.0.into_iter().map(SearchEntry::construct).collect()),
+            NO_SUCH_OBJECT => Ok(Vec::new()),
+            _ => bail!("the search below {base} was refused: {}", described(&found.1)),
+        }
+    }
+}
+
+/// An LDAP result in words.
+pub fn described(result: &LdapResult) -> String {
+    let shown = result.to_string();
+    let code = shown.split(['(', ')']).nth(1).unwrap_or("unknown").to_owned();
+    match result.text.as_str() {
+        "" => code,
+        text => format!("{code}, {text}"),
+    }
+}
+
+fn connect(setting: &Setting) -> anyhow::Result<Option<UnixStream>> {
+    let path = setting.ldapi();
+    match UnixStream::connect(&path) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{}: cannot reach the running server", path.display())),
+    }
+}

@@ -1,0 +1,50 @@
+# OpenLDAP's command line clients. Environment: see run.
+set -euo pipefail
+export LDAPTLS_CACERT=$CA
+search() { ldapsearch -LLL -x -o ldif-wrap=no -H "$URL" "$@"; }
+bound() { search -D "$DN" -w "$SECRET" "$@"; }
+refused() {
+  local code=$1 found=0
+  shift
+  "$@" >/dev/null 2>&1 || found=$?
+  [ "$found" = "$code" ] || { echo "expected result $code, found $found: $*"; exit 1; }
+}
+expect() {
+  local what=$1 wanted=$2 found=$3
+  [ "$wanted" = "$found" ] || { echo "$what: expected $wanted, found $found"; exit 1; }
+}
+
+search -b '' -s base supportedLDAPVersion supportedSASLMechanisms | grep -q '^supportedLDAPVersion: 3$'
+search -b '' -s base '*' '+' | grep -qi '^namingContexts' && { echo "naming contexts before a bind"; exit 1; }
+if search -b "$BASE" '(uid=*)' >/tmp/out.$$ 2>&1; then echo "anonymous search answered"; exit 1; fi
+grep -q '^dn: ' /tmp/out.$$ && { echo "anonymous search gave entries"; exit 1; }
+rm -f /tmp/out.$$
+refused 49 search -D "$DN" -w wrong-secret-wrong-secret -b "$BASE" -s base
+refused 49 search -D "cn=nobody,ou=Applications,$BASE" -w "$SECRET" -b "$BASE" -s base
+search -D "$NAME" -w "$SECRET" -b "$BASE" -s base | grep -qi '^dn: o=nhs$'
+
+bound -b '' -s base '+' | grep -qi '^namingContexts: o=nhs$'
+bound -b cn=Subschema -s base attributeTypes objectClasses ldapSyntaxes matchingRules | grep -q "NAME 'nhsIDCode'"
+all=$(bound -E pr=100/noprompt -b "ou=People,$BASE" '(objectClass=nhsPerson)' 1.1 | grep -c '^dn:')
+expect "paged people" 2000 "$all"
+refused 4 bound -z 5 -b "ou=People,$BASE" '(objectClass=nhsPerson)' 1.1
+refused 32 bound -b "ou=Nowhere,$BASE" -s base
+one=$(bound -z 1 -b "ou=People,$BASE" '(&(objectClass=nhsPerson)(sn=*))' mail 2>/dev/null | sed -n 's/^mail: //p' | head -n 1 || true)
+[ -n "$one" ] || { echo "no person has a mail"; exit 1; }
+expect "by mail" 1 "$(bound -b "$BASE" "(&(objectClass=nhsPerson)(mail=$one))" 1.1 | grep -c '^dn:')"
+expect "(&)" 1 "$(bound -b "$BASE" -s base '(&)' 1.1 | grep -c '^dn:')"
+expect "(|)" 0 "$(bound -b "$BASE" -s base '(|)' 1.1 | grep -c '^dn:' || true)"
+LDAPTLS_CACERT=/dev/null refused 255 bound -b "$BASE" -s base
+ldapwhoami -x -H "$URL" -D "$DN" -w "$SECRET" | grep -qi "^dn: *cn=$NAME,ou=Applications,$BASE"
+refused 50 ldapdelete -x -H "$URL" -D "$DN" -w "$SECRET" "ou=People,$BASE"
+
+entry="cn=Interop list,ou=Lists,$BASE"
+printf 'dn: %s\nobjectClass: groupOfNames\ncn: Interop list\nmember: %s\n' "$entry" "$BASE" |
+  ldapadd -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" >/dev/null
+printf 'dn: %s\nchangetype: modify\nadd: description\ndescription: h\xc3\xa9llo\n' "$entry" |
+  ldapmodify -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" >/dev/null
+expect "after modify" 1 "$(bound -b "$BASE" '(description=HÉLLO)' 1.1 | grep -c '^dn:')"
+ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" "$entry" 'cn:interop  LIST' >/dev/null && exit 1 || [ $? = 6 ]
+ldapmodrdn -r -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" "$entry" 'cn=Renamed list'
+ldapdelete -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" "cn=Renamed list,ou=Lists,$BASE"
+refused 32 bound -b "cn=Renamed list,ou=Lists,$BASE" -s base
