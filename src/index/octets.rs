@@ -1,0 +1,54 @@
+//! Little-endian numbers read out of bytes that may be damaged: nothing here panics.
+
+/// The number at `at`, or 0 when the bytes end before.
+#[inline]
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    match at.checked_add(4).and_then(|end| bytes.get(at..end)) {
+        Some(octets) => u32::from_le_bytes(octets.try_into().expect("the slice has four octets")),
+        None => 0,
+    }
+}
+
+/// The number at `at`, or 0 when the bytes end before.
+#[inline]
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    match at.checked_add(8).and_then(|end| bytes.get(at..end)) {
+        Some(octets) => u64::from_le_bytes(octets.try_into().expect("the slice has eight octets")),
+        None => 0,
+    }
+}
+
+/// Reads seven bits an octet, least significant first, and moves `at` behind them.
+#[inline]
+pub(crate) fn varint(bytes: &[u8], at: &mut usize) -> Option<u32> {
+    let first = *bytes.get(*at)?;
+    *at += 1;
+    if first < 0x80 {
+        return Some(u32::from(first));
+    }
+    let mut value = u32::from(first & 0x7f);
+    for shift in [7, 14, 21, 28] {
+        let octet = *bytes.get(*at)?;
+        *at += 1;
+        value |= u32::from(octet & 0x7f) << shift;
+        if octet < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[inline]
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// How many octets two strings share at their beginning.
+#[inline]
+pub(crate) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(a, b)| a == b).count()
+}
