@@ -8,10 +8,12 @@ pub mod entry;
 pub mod filter;
 pub mod ldif;
 pub mod outcome;
+#[cfg(test)]
+pub(crate) mod random;
 pub mod source;
 
 pub use dn::{Ava, Dn, DnError, Rdn};
-pub use entry::{Attribute, AttributeDescription, Entry, Value};
+pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value};
 pub use filter::{Filter, FilterError};
 pub use outcome::{Outcome, ResultCode, SearchScope};
 pub use source::{Address, SharedSource, Source, TlsFacts};
