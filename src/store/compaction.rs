@@ -1,1 +1,215 @@
-//! compaction
+//! Segment and overlay into the next segment, while both serve.
+//!
+//! Order, each step durable before the next: the segment file is written and fsynced; it is opened and verified; one batch
+//! makes the manifest name it; only then the old file and the journal up to there go. A power cut anywhere leaves the old or the
+//! new generation whole, and the next open removes the file that the manifest does not name.
+
+use super::journal::Position;
+use super::kv::{Batch, corrupt, io_error};
+use super::manifest::{Manifest, SegmentFile};
+use super::record::Record;
+use super::snapshot::{Layer, Snapshot};
+use super::{Core, Segment, StoreError, Writer, journal, locked, overlay, segment_name};
+use crate::index::EntryId;
+use crate::schema::NormalizedDn;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Journal records deleted at once, without waiting for the disk.
+const FORGET_BATCH: usize = 64;
+/// Entries between two rests.
+const PACE_ENTRIES: u32 = 256;
+
+/// Keeps a background compaction from taking a whole core: it rests as long as it worked.
+pub(super) struct Pace {
+    since: Instant,
+}
+
+impl Pace {
+    pub(super) fn half() -> Pace {
+        Pace { since: Instant::now() }
+    }
+
+    pub(super) fn rest(&mut self, hurry: impl Fn() -> bool) {
+        let worked = self.since.elapsed();
+        if worked > Duration::from_millis(2) && !hurry() {
+            std::thread::sleep(worked.min(Duration::from_millis(100)));
+        }
+        self.since = Instant::now();
+    }
+}
+
+/// Compacts everything committed when it begins. Changes made meanwhile stay in the overlay and the journal.
+pub(super) fn compact(core: &Core, pace: &mut dyn FnMut()) -> Result<(), StoreError> {
+    core.writable()?;
+    let _generation = locked(&core.generation);
+    let (inputs, covered, generation) = {
+        let _merging = locked(&core.merging);
+        let mut writer = core.lock_writer();
+        let covered = writer.position;
+        if covered == writer.manifest.applied {
+            return Ok(());
+        }
+        if overlay_is_empty(&writer, &core.published.load()) {
+            let manifest = Manifest {
+                applied: covered,
+                ..writer.manifest.clone()
+            };
+            switch(core, &mut writer, Batch::default(), manifest)?;
+            drop(writer);
+            return forget_covered(core, covered.sequence, pace);
+        }
+        (
+            overlay::claim_all(core, &mut writer),
+            covered,
+            writer.manifest.generation + 1,
+        )
+    };
+    let path = core.segments.join(segment_name(generation));
+    let installed = write_verified(core, &path, &inputs, pace)
+        .and_then(|segment| install(core, &inputs.layers, segment, generation, covered));
+    core.lock_writer().claimed.clear();
+    match installed {
+        Ok(Some(old)) => remove_if_there(&core.segments.join(old.name))?,
+        Ok(None) => {}
+        Err(error) => {
+            // After a failed switch nobody knows which file the manifest names: the next open tidies up.
+            if core.fault.get().is_none() {
+                remove_if_there(&path)?;
+            }
+            return Err(error);
+        }
+    }
+    forget_covered(core, covered.sequence, pace)
+}
+
+/// Whether the segment alone is the directory: then only keyed writes were committed since.
+fn overlay_is_empty(writer: &Writer, snapshot: &Snapshot) -> bool {
+    let mapped = usize::from(writer.manifest.segment.is_some());
+    let (base, others) = snapshot.layers.split_at(mapped.min(snapshot.layers.len()));
+    snapshot.tail.is_empty() && others.is_empty() && base.iter().all(|base| base.hidden.is_empty())
+}
+
+/// Makes a verified segment the base. Gives the file it takes the place of.
+fn install(
+    core: &Core,
+    inputs: &[Layer],
+    segment: Segment,
+    generation: u64,
+    covered: Position,
+) -> Result<Option<SegmentFile>, StoreError> {
+    let mut writer = core.lock_writer();
+    let old = writer.manifest.segment.clone();
+    let mut batch = Batch::default();
+    let table = writer.table;
+    writer.tables.retain(table, &mut batch);
+    let file = SegmentFile {
+        name: segment_name(generation),
+        bytes: segment.bytes(),
+    };
+    let manifest = Manifest {
+        generation,
+        applied: covered,
+        segment: Some(file),
+        ..writer.manifest.clone()
+    };
+    switch(core, &mut writer, batch, manifest)?;
+    let next = overlay::replaced(&core.published.load(), inputs, Arc::new(segment), true);
+    core.published.store(Arc::new(next));
+    Ok(old)
+}
+
+fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: &mut dyn FnMut()) -> Result<Segment, StoreError> {
+    remove_if_there(path)?;
+    Segment::write(path, &core.schema, &core.options.unindexed, &mut |emit| {
+        visible(&inputs.layers, pace, emit)
+    })?;
+    let segment = Segment::open(path, &core.schema)?;
+    let mut first = None;
+    segment.verify(&core.schema, &mut |fault| {
+        first.get_or_insert(fault);
+    });
+    match first {
+        Some(fault) => Err(corrupt(
+            path,
+            &format!("the new segment is not what was written: {fault}"),
+        )),
+        None => Ok(segment),
+    }
+}
+
+type Emit<'e> = &'e mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>;
+
+/// Every visible entry of several layers, ascending by key: the first is streamed, the keys of the others are held.
+fn visible(layers: &[Layer], pace: &mut dyn FnMut(), emit: Emit<'_>) -> Result<(), StoreError> {
+    let Some((base, others)) = layers.split_first() else {
+        return Ok(());
+    };
+    let mut overlay: Vec<(NormalizedDn, &Layer, EntryId)> = Vec::new();
+    for layer in others {
+        overlay::for_each_visible_key(layer, &mut |id, key| {
+            overlay.push((NormalizedDn(key.to_vec()), layer, id));
+            true
+        });
+    }
+    overlay.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut overlay = overlay.into_iter().peekable();
+    let mut outcome = Ok(());
+    let mut current = NormalizedDn::default();
+    let mut count = 0u32;
+    overlay::for_each_visible_key(base, &mut |id, key| {
+        current.0.clear();
+        current.0.extend_from_slice(key);
+        while outcome.is_ok()
+            && let Some((key, layer, id)) = overlay.next_if(|(key, ..)| *key < current)
+        {
+            outcome = emit(&key, layer.segment.record(id));
+        }
+        if outcome.is_ok() {
+            outcome = emit(&current, base.segment.record(id));
+        }
+        count += 1;
+        if count.is_multiple_of(PACE_ENTRIES) {
+            pace();
+        }
+        outcome.is_ok()
+    });
+    outcome?;
+    overlay.try_for_each(|(key, layer, id)| emit(&key, layer.segment.record(id)))
+}
+
+/// Makes the manifest durable, with whatever else is in the batch, and the mark of the new generation with it.
+pub(super) fn switch(core: &Core, writer: &mut Writer, mut batch: Batch, manifest: Manifest) -> Result<(), StoreError> {
+    manifest.write(&mut batch);
+    // A bulk load's manifest covers the number it takes; a compaction's covers less than what is committed.
+    let after = if manifest.applied.sequence > writer.position.sequence {
+        manifest.applied
+    } else {
+        writer.position
+    };
+    core.commit(writer, batch, after, Some(manifest))?;
+    core.sync_mark();
+    core.writable()
+}
+
+/// Deletes the journal up to a change that the segment now holds. What a power cut brings back is deleted at the next open.
+pub(super) fn forget_covered(core: &Core, up_to: u64, pace: &mut dyn FnMut()) -> Result<(), StoreError> {
+    loop {
+        let keys = journal::covered_keys(&*core.kv, up_to, FORGET_BATCH)?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        core.writable()?;
+        core.note_fault(core.kv.discard(keys))?;
+        pace();
+    }
+}
+
+/// Removes a file that may not exist.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, error)),
+        _ => Ok(()),
+    }
+}

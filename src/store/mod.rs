@@ -8,16 +8,31 @@
 //! Invariants: a change is acknowledged only after `fdatasync`; one writer at a time; a [`Snapshot`] never changes;
 //! sled is named in `kv.rs` alone; a segment is verified before the manifest names it.
 
-pub mod compaction;
-pub mod journal;
-pub mod kv;
+mod cell;
+mod compaction;
+#[cfg(test)]
+mod faulty;
+mod journal;
+mod kv;
+mod manifest;
+mod mark;
+mod opening;
+mod overlay;
 pub mod record;
 pub mod segment;
 pub mod snapshot;
 
 use crate::schema::{NormalizedDn, Schema};
-use std::path::Path;
-use std::sync::Arc;
+use arc_swap::ArcSwap;
+use journal::{GroupWriter, Position};
+use kv::{Batch, Kv};
+use manifest::{Manifest, SegmentFile, TypeTables};
+use mark::Mark;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use record::{Operational, Record, RecordAttribute};
 pub use segment::{AttributeIndex, Segment};
@@ -83,6 +98,9 @@ pub struct StoreOptions {
     pub unindexed: Vec<String>,
     /// Bytes of sled's page cache.
     pub cache_bytes: u64,
+    /// Whether threads of the store's own merge the overlay and compact. Without, the overlay is merged within commits and
+    /// compaction waits for [`Store::compact`].
+    pub background: bool,
 }
 
 impl Default for StoreOptions {
@@ -92,96 +110,400 @@ impl Default for StoreOptions {
             compact_after_entries: 100_000,
             unindexed: Vec::new(),
             cache_bytes: 64 << 20,
+            background: true,
         }
     }
 }
 
-/// An open data directory.
-pub struct Store {}
+/// The area of keyed values: the name is its length (u16 big-endian) and the key.
+const KEYED: u8 = b'a';
+
+/// An open data directory. Dropping it ends its threads and makes the mark durable.
+pub struct Store {
+    core: Arc<Core>,
+    maintenance: Option<overlay::Maintenance>,
+}
+
+/// What the store's threads share.
+struct Core {
+    path: PathBuf,
+    segments: PathBuf,
+    schema: Arc<Schema>,
+    options: StoreOptions,
+    kv: Box<dyn Kv>,
+    published: ArcSwap<Snapshot>,
+    /// Held by whoever replaces layers by a new one, before the writer's lock. The outer one is for whole generations.
+    generation: Mutex<()>,
+    merging: Mutex<()>,
+    writer: Mutex<Writer>,
+    /// The first I/O error: from then on nothing is written.
+    fault: OnceLock<String>,
+    mark_is_dirty: AtomicBool,
+    wake: overlay::Wake,
+    /// Kept locked for as long as the store is open.
+    _lock: Option<File>,
+}
+
+/// What the one writer knows: the state as it is on disk.
+struct Writer {
+    manifest: Manifest,
+    position: Position,
+    mark_slot: usize,
+    tables: TypeTables,
+    /// The type table of this schema.
+    table: u32,
+    /// How many cells each keyed value takes that takes more than one.
+    keyed_cells: HashMap<Vec<u8>, u16>,
+    /// Layers that a merge or compaction is reading; no other may take them.
+    claimed: Vec<Arc<Segment>>,
+}
 
 impl Store {
-    /// Makes an empty directory at `path` (which may exist if it is empty).
+    /// Makes an empty directory at `path` (which may exist if it holds no directory yet).
+    ///
+    /// # Errors
+    /// `AlreadyThere`, `Locked`, `Io`.
     pub fn create(path: &Path, schema: Arc<Schema>, options: StoreOptions) -> Result<Store, StoreError> {
-        let _ = (path, schema, options);
-        todo!()
+        opening::create(path, &schema, &options)?;
+        Self::open(path, schema, options)
     }
 
+    /// Opens a directory: maps its segment and replays the journal. Costs what changed since the segment, not what it holds.
+    ///
+    /// # Errors
+    /// `Missing`, `Locked`, `Io`; `Corrupt` when anything acknowledged is lost or damaged; `SchemaLost`.
     pub fn open(path: &Path, schema: Arc<Schema>, options: StoreOptions) -> Result<Store, StoreError> {
-        let _ = (path, schema, options);
-        todo!()
+        let core = Arc::new(opening::open(path, schema, options)?);
+        Ok(Self::start(core))
+    }
+
+    fn start(core: Arc<Core>) -> Store {
+        let maintenance = core
+            .options
+            .background
+            .then(|| overlay::Maintenance::start(Arc::clone(&core)));
+        Store { core, maintenance }
     }
 
     /// The newest published snapshot: one atomic load.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        todo!()
+        self.core.published.load_full()
     }
 
     /// Begins a group of changes. Waits for the group before to end.
     pub fn begin(&self) -> WriteGroup<'_> {
-        todo!()
+        self.core.begin()
     }
 
-    /// Every key and value of the keyed area.
+    /// Every key and value of the keyed area, ascending by length of key, then key.
     pub fn keyed(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        todo!()
+        let mut pairs = Vec::new();
+        cell::scan(&*self.core.kv, KEYED, b"", &mut |name, value, _| {
+            pairs.push((name[2..].to_vec(), value.to_vec()));
+            Ok(())
+        })?;
+        Ok(pairs)
+    }
+
+    /// Why the store takes no more writes, if so.
+    pub fn fault(&self) -> Option<&str> {
+        self.core.fault.get().map(String::as_str)
     }
 
     /// Begins a bulk load that ends in a new segment. Existing entries are kept unless `replace`.
     pub fn bulk(&self, replace: bool) -> Result<segment::BulkLoad<'_>, StoreError> {
-        let _ = replace;
-        todo!()
+        self.core.writable()?;
+        segment::BulkLoad::new(self, replace)
     }
 
     pub(super) fn schema(&self) -> &Arc<Schema> {
-        todo!()
+        &self.core.schema
     }
 
     pub(super) fn options(&self) -> &StoreOptions {
-        todo!()
+        &self.core.options
     }
 
     /// Where segment files lie and a bulk load may spill. Files there that the manifest does not name are removed at open.
     pub(super) fn segments_directory(&self) -> &Path {
-        todo!()
+        &self.core.segments
     }
 
     /// Begins the next generation: no change can be made until it is published or dropped.
     pub(super) fn next_generation(&self) -> Result<NextGeneration<'_>, StoreError> {
-        todo!()
+        self.core.writable()?;
+        let generation = locked(&self.core.generation);
+        let merging = locked(&self.core.merging);
+        let writer = self.core.lock_writer();
+        let path = self.core.segments.join(segment_name(writer.manifest.generation + 1));
+        compaction::remove_if_there(&path)?;
+        let snapshot = self.core.published.load_full();
+        Ok(NextGeneration {
+            core: &self.core,
+            _generation: generation,
+            _merging: merging,
+            writer,
+            path,
+            snapshot,
+        })
     }
 
-    /// Merges segment and overlay into the next segment while both serve.
+    /// Merges segment and overlay into the next segment while both serve. Does nothing when there is no overlay.
+    ///
+    /// # Errors
+    /// `Io` (a full disk leaves everything as it was), `Corrupt`, `ReadOnly`.
     pub fn compact(&self) -> Result<(), StoreError> {
-        todo!()
+        compaction::compact(&self.core, &mut || {})
     }
 
     /// Verifies every checksum, index against entries, and the journal's chain. Calls `fault` for each fault found.
     pub fn check(&self, fault: &mut dyn FnMut(String)) -> Result<CheckReport, StoreError> {
-        let _ = fault;
-        todo!()
+        opening::check(&self.core, fault)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance.stop(&self.core);
+        }
+        self.core.sync_mark();
+    }
+}
+
+impl Core {
+    fn begin(&self) -> WriteGroup<'_> {
+        let writer = self.lock_writer();
+        let snapshot = Snapshot::clone(&self.published.load());
+        let group = GroupWriter::new(writer.position, writer.table);
+        WriteGroup {
+            core: self,
+            writer,
+            snapshot,
+            group,
+            keyed: Vec::new(),
+        }
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            // Whether the last batch is on disk is not known then.
+            let _ = self.fault.set("a writer ended in the middle of a commit".to_owned());
+            poisoned.into_inner()
+        })
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        match self.fault.get() {
+            Some(detail) => Err(StoreError::ReadOnly { detail: detail.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a batch durable, then moves the mark, then the writer's own state. The first error ends all writing.
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        batch: Batch,
+        after: Position,
+        manifest: Option<Manifest>,
+    ) -> Result<(), StoreError> {
+        self.writable()?;
+        let manifest = manifest.unwrap_or_else(|| writer.manifest.clone());
+        let mark = Mark {
+            epoch: manifest.epoch,
+            generation: manifest.generation,
+            position: after,
+        };
+        let written = self
+            .kv
+            .commit(batch)
+            .and_then(|()| self.kv.write_mark(writer.mark_slot, &mark.encode()));
+        self.note_fault(written)?;
+        self.mark_is_dirty.store(true, Ordering::Release);
+        writer.mark_slot = (writer.mark_slot + 1) % mark::SLOTS;
+        writer.position = after;
+        writer.manifest = manifest;
+        Ok(())
+    }
+
+    /// Brings a mark that a power cut left behind up to the journal's end, so that the two agree while the store is open.
+    fn renew_mark(&self, found: &Mark) -> Result<(), StoreError> {
+        let mut writer = self.lock_writer();
+        let Manifest { epoch, generation, .. } = writer.manifest;
+        let mark = Mark {
+            epoch,
+            generation,
+            position: writer.position,
+        };
+        if mark != *found {
+            self.note_fault(self.kv.write_mark(writer.mark_slot, &mark.encode()))?;
+            self.note_fault(self.kv.sync_marks())?;
+            writer.mark_slot = (writer.mark_slot + 1) % mark::SLOTS;
+        }
+        Ok(())
+    }
+
+    fn note_fault<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "the store takes no more writes");
+            let _ = self.fault.set(error.to_string());
+        }
+        outcome
+    }
+
+    /// Makes the mark durable if it has moved. A power cut before leaves it behind the journal, which is no fault.
+    fn sync_mark(&self) {
+        if self.fault.get().is_none() && self.mark_is_dirty.swap(false, Ordering::AcqRel) {
+            // The error is noted: writing ends.
+            let _ = self.note_fault(self.kv.sync_marks());
+        }
+    }
+}
+
+/// Changes that become durable and visible together. Dropping it forgets them.
+pub struct WriteGroup<'a> {
+    core: &'a Core,
+    writer: MutexGuard<'a, Writer>,
+    snapshot: Snapshot,
+    group: GroupWriter,
+    keyed: Vec<KeyedWrite>,
+}
+
+impl WriteGroup<'_> {
+    /// The directory as it will be after what was applied so far.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The number that the next change applied will have.
+    pub fn next_sequence(&self) -> SequenceNumber {
+        SequenceNumber(self.group.last().0 + 1)
+    }
+
+    /// Adds changes to the group; the group's own snapshot shows them at once. Gives the sequence number of the last.
+    /// Keyed writes without a change take one number; nothing at all takes none.
+    pub fn apply(&mut self, changes: Vec<Change>, keyed: Vec<KeyedWrite>) -> SequenceNumber {
+        if changes.is_empty() && !keyed.is_empty() {
+            self.group.push_keyed_only();
+        }
+        for change in changes {
+            self.group.push(&change);
+            self.snapshot.change(change);
+        }
+        self.keyed.extend(keyed);
+        self.snapshot.sequence = self.group.last();
+        self.group.last()
+    }
+
+    /// Makes everything durable (journal batch, flush, fdatasync, mark), then publishes it. Blocks.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` from the disk, after which nobody knows whether the group will be there after a restart;
+    /// `ReadOnly` when an earlier group failed so.
+    pub fn commit(mut self) -> Result<SequenceNumber, StoreError> {
+        if self.group.is_empty() {
+            return Ok(self.writer.position.number());
+        }
+        let mut batch = Batch::default();
+        let mut cells = Vec::new();
+        write_keyed(&self.writer, &self.keyed, &mut batch, &mut cells);
+        let after = self.group.finish(&mut batch);
+        self.core.commit(&mut self.writer, batch, after, None)?;
+        note_cells(&mut self.writer, cells);
+        overlay::bound_tail(self.core, &self.writer, &mut self.snapshot);
+        let overlay_is_due = overlay::is_due(self.core, &self.snapshot);
+        self.core.published.store(Arc::new(self.snapshot));
+        drop(self.writer);
+        if overlay_is_due {
+            self.core.wake.wake();
+        }
+        Ok(after.number())
+    }
+}
+
+/// Adds keyed writes to a batch. `cells` takes what [`note_cells`] must know once the batch is durable.
+fn write_keyed(writer: &Writer, keyed: &[KeyedWrite], batch: &mut Batch, cells: &mut Vec<(Vec<u8>, u16)>) {
+    for write in keyed {
+        let mut name = u16::try_from(write.key.len())
+            .expect("keyed keys are names of accounts")
+            .to_be_bytes()
+            .to_vec();
+        name.extend_from_slice(&write.key);
+        let count = write
+            .value
+            .as_ref()
+            .map_or(0, |value| cell::put(batch, KEYED, &name, value));
+        let earlier_in_group = cells
+            .iter()
+            .rev()
+            .find(|(other, _)| *other == name)
+            .map(|(_, count)| *count);
+        let on_disk = writer.keyed_cells.get(&name).copied().unwrap_or(1);
+        let before = on_disk.max(earlier_in_group.unwrap_or(0));
+        cell::delete(batch, KEYED, &name, count..before.max(count));
+        cells.push((name, count));
+    }
+}
+
+fn note_cells(writer: &mut Writer, cells: Vec<(Vec<u8>, u16)>) {
+    for (name, count) in cells {
+        if count > 1 {
+            writer.keyed_cells.insert(name, count);
+        } else {
+            writer.keyed_cells.remove(&name);
+        }
     }
 }
 
 /// The next segment in the making, for a bulk load. Holds the writer's lock; dropping it changes nothing.
 pub(super) struct NextGeneration<'a> {
-    _store: std::marker::PhantomData<&'a Store>,
+    core: &'a Core,
+    _generation: MutexGuard<'a, ()>,
+    _merging: MutexGuard<'a, ()>,
+    writer: MutexGuard<'a, Writer>,
+    path: PathBuf,
+    snapshot: Arc<Snapshot>,
 }
 
 impl NextGeneration<'_> {
     /// The file to write the segment to. It does not exist yet.
     pub(super) fn path(&self) -> &Path {
-        todo!()
+        &self.path
     }
 
     /// Every entry there is now.
     pub(super) fn snapshot(&self) -> &Snapshot {
-        todo!()
+        &self.snapshot
     }
 
     /// Names a verified, fsynced segment in the manifest together with the keyed writes; then it is the whole directory.
-    pub(super) fn publish(self, segment: Segment, keyed: Vec<KeyedWrite>) -> Result<(), StoreError> {
-        let _ = (segment, keyed);
-        todo!()
+    /// Takes one sequence number and begins a new epoch.
+    pub(super) fn publish(mut self, segment: Segment, keyed: Vec<KeyedWrite>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let mut cells = Vec::new();
+        write_keyed(&self.writer, &keyed, &mut batch, &mut cells);
+        let mut group = GroupWriter::new(self.writer.position, self.writer.table);
+        group.push_keyed_only();
+        let after = group.finish(&mut batch);
+        let manifest = Manifest {
+            epoch: self.writer.manifest.epoch + 1,
+            generation: self.writer.manifest.generation + 1,
+            applied: after,
+            segment: Some(SegmentFile {
+                name: segment_name(self.writer.manifest.generation + 1),
+                bytes: segment.bytes(),
+            }),
+            ..self.writer.manifest.clone()
+        };
+        compaction::switch(self.core, &mut self.writer, batch, manifest)?;
+        note_cells(&mut self.writer, cells);
+        let mut next = Snapshot::empty(&self.core.schema);
+        next.sequence = after.number();
+        next.layers.push(Layer::new(Arc::new(segment)));
+        self.core.published.store(Arc::new(next));
+        drop(self.writer);
+        compaction::forget_covered(self.core, after.sequence, &mut || {})
     }
 }
 
@@ -193,25 +515,11 @@ pub struct CheckReport {
     pub bytes: u64,
 }
 
-/// Changes that become durable and visible together. Dropping it forgets them.
-pub struct WriteGroup<'a> {
-    _store: std::marker::PhantomData<&'a Store>,
+fn segment_name(generation: u64) -> String {
+    format!("{generation:08}.segment")
 }
 
-impl WriteGroup<'_> {
-    /// The directory as it will be after what was applied so far.
-    pub fn snapshot(&self) -> &Snapshot {
-        todo!()
-    }
-
-    /// Adds changes to the group; the group's own snapshot shows them at once. Gives the sequence number of the last.
-    pub fn apply(&mut self, changes: Vec<Change>, keyed: Vec<KeyedWrite>) -> SequenceNumber {
-        let _ = (changes, keyed);
-        todo!()
-    }
-
-    /// Makes everything durable (journal batch, flush, fdatasync), then publishes it. Blocks.
-    pub fn commit(self) -> Result<SequenceNumber, StoreError> {
-        todo!()
-    }
+/// These locks guard no data, so a panic under one spoils none.
+fn locked(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

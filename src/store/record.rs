@@ -52,6 +52,11 @@ impl<'a> Record<'a> {
         Record { bytes, types }
     }
 
+    /// The record as stored.
+    pub(super) fn octets(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The DN string.
     pub fn dn(&self) -> &'a str {
         let _ = (self.bytes, self.types);

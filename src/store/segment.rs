@@ -93,7 +93,9 @@ impl Segment {
         path: &std::path::Path,
         schema: &Schema,
         unindexed: &[String],
-        entries: &mut dyn FnMut(&mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>) -> Result<(), StoreError>,
+        entries: &mut dyn FnMut(
+            &mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _ = (path, schema, unindexed, entries);
         todo!()

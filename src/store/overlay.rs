@@ -1,0 +1,296 @@
+//! Keeping the overlay small: the tail becomes a segment in memory, segments in memory become fewer, larger ones.
+//!
+//! The work is done beside the writer. What was hidden in an input meanwhile is hidden in the output when that takes its
+//! place, under the writer's lock; so every entry stays visible in exactly one place, and a write waits for no merge.
+
+use super::snapshot::{HiddenSet, Layer, Snapshot, TailEntry};
+use super::{Core, Segment, Writer, compaction, locked};
+use crate::index::EntryId;
+use crate::schema::{NormalizedDn, Schema};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Segments of about one size before they become one. Fewer make searches cheaper, more make writes cheaper.
+const FAN_OUT: usize = 6;
+/// A commit itself makes a segment of the tail when the thread has let it grow to so many times its limit.
+const TAIL_BACK_PRESSURE: usize = 16;
+/// How long a moved mark may stay in the page cache.
+const MARK_SYNC: Duration = Duration::from_secs(1);
+
+/// Tells the overlay's thread that there is work, or that it should end.
+#[derive(Default)]
+pub(super) struct Wake {
+    state: Mutex<WakeState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct WakeState {
+    work: bool,
+    stop: bool,
+}
+
+impl Wake {
+    pub(super) fn wake(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).work = true;
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        self.changed.notify_all();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stop
+    }
+
+    /// Waits for work, at most [`MARK_SYNC`]; false when told to stop.
+    fn wait(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .changed
+            .wait_timeout_while(state, MARK_SYNC, |state| !state.work && !state.stop);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.work = false;
+        !state.stop
+    }
+}
+
+/// The store's own threads.
+pub(super) struct Maintenance {
+    overlay: Option<JoinHandle<()>>,
+}
+
+impl Maintenance {
+    pub(super) fn start(core: Arc<Core>) -> Maintenance {
+        let run = move || {
+            let compacting = Arc::new(AtomicBool::new(false));
+            let mut compactor: Option<JoinHandle<()>> = None;
+            while core.wake.wait() {
+                settle(&core);
+                core.sync_mark();
+                if compaction_is_due(&core) && !compacting.swap(true, Ordering::AcqRel) {
+                    compactor = start_compaction(&core, &compacting);
+                }
+            }
+            if let Some(compactor) = compactor {
+                let _ = compactor.join();
+            }
+        };
+        let overlay = std::thread::Builder::new().name("overlay".to_owned()).spawn(run);
+        if let Err(error) = &overlay {
+            tracing::warn!(%error, "no thread for merging changes; commits will do it");
+        }
+        Maintenance { overlay: overlay.ok() }
+    }
+
+    pub(super) fn stop(mut self, core: &Core) {
+        core.wake.stop();
+        if let Some(overlay) = self.overlay.take() {
+            let _ = overlay.join();
+        }
+    }
+}
+
+/// Counts changes rather than entries: the journal is what a start has to read.
+fn compaction_is_due(core: &Core) -> bool {
+    let writer = core.lock_writer();
+    let changes = writer.position.sequence - writer.manifest.applied.sequence;
+    core.fault.get().is_none() && changes >= core.options.compact_after_entries as u64
+}
+
+/// Compacts in a thread of its own, at half speed, so that merging goes on.
+fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
+    let (core, compacting) = (Arc::clone(core), Arc::clone(compacting));
+    let run = move || {
+        let mut pace = compaction::Pace::half();
+        match compaction::compact(&core, &mut || pace.rest(|| core.wake.is_stopped())) {
+            Ok(()) => tracing::info!("compacted"),
+            Err(error) => {
+                tracing::warn!(%error, "compaction failed; the journal keeps growing until it succeeds");
+                // A full disk must not be tried again and again.
+                for _ in 0..60 {
+                    if !core.wake.is_stopped() {
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                }
+            }
+        }
+        compacting.store(false, Ordering::Release);
+    };
+    std::thread::Builder::new()
+        .name("compaction".to_owned())
+        .spawn(run)
+        .ok()
+}
+
+/// Whether the overlay's thread should look.
+pub(super) fn is_due(core: &Core, snapshot: &Snapshot) -> bool {
+    core.options.background && snapshot.tail.len() > core.options.tail_entries
+}
+
+/// Called within a commit: without a thread of its own the store settles the overlay here; with one, only if that lags.
+pub(super) fn bound_tail(core: &Core, writer: &Writer, snapshot: &mut Snapshot) {
+    let limit = core.options.tail_entries;
+    if core.options.background {
+        if snapshot.tail.len() > limit.saturating_mul(TAIL_BACK_PRESSURE) {
+            freeze_all(snapshot, &core.schema);
+        }
+        return;
+    }
+    if snapshot.tail.len() > limit {
+        freeze_all(snapshot, &core.schema);
+        while let Some(inputs) = next_merge(core, writer, snapshot) {
+            let output = merge(&inputs, &core.schema);
+            *snapshot = replaced(snapshot, &inputs, Arc::new(output), false);
+        }
+    }
+}
+
+/// Does what is due: the tail into a segment, then merges, until nothing is.
+fn settle(core: &Core) {
+    let _merging = locked(&core.merging);
+    if core.published.load().tail.len() > core.options.tail_entries {
+        freeze(core);
+    }
+    loop {
+        let inputs = {
+            let writer = core.lock_writer();
+            next_merge(core, &writer, &core.published.load())
+        };
+        let Some(inputs) = inputs else { return };
+        let output = Arc::new(merge(&inputs, &core.schema));
+        let _writer = core.lock_writer();
+        let next = replaced(&core.published.load(), &inputs, output, false);
+        core.published.store(Arc::new(next));
+    }
+}
+
+/// Makes the tail as it is now a segment while the writer goes on.
+fn freeze(core: &Core) {
+    let before = core.published.load_full();
+    let segment = Arc::new(build(&before.tail, &core.schema));
+    let _writer = core.lock_writer();
+    let mut next = Snapshot::clone(&core.published.load());
+    let mut layer = Layer::new(segment);
+    let mut rest = next.tail.iter().cloned().peekable();
+    let mut kept = Vec::new();
+    for (id, frozen) in before.tail.iter().enumerate() {
+        while let Some(entry) = rest.next_if(|entry| entry.key < frozen.key) {
+            kept.push(entry);
+        }
+        if rest.next_if(|entry| Arc::ptr_eq(entry, frozen)).is_none() {
+            layer.hidden.insert(EntryId(id as u32));
+        }
+    }
+    kept.extend(rest);
+    next.tail = Arc::new(kept);
+    if !layer.is_empty() {
+        next.layers.push(layer);
+    }
+    core.published.store(Arc::new(next));
+}
+
+/// Makes the whole tail a segment, for a caller who holds the writer's lock.
+pub(super) fn freeze_all(snapshot: &mut Snapshot, schema: &Schema) {
+    if !snapshot.tail.is_empty() {
+        let segment = build(&snapshot.tail, schema);
+        snapshot.layers.push(Layer::new(Arc::new(segment)));
+        snapshot.tail = Arc::default();
+    }
+}
+
+fn build(tail: &[Arc<TailEntry>], schema: &Schema) -> Segment {
+    let entries: Vec<_> = tail.iter().map(|entry| (entry.key.clone(), &*entry.record)).collect();
+    Segment::build(&entries, schema)
+}
+
+/// The smallest size of which there are [`FAN_OUT`] segments in memory that nobody else is reading; those segments.
+fn next_merge(core: &Core, writer: &Writer, snapshot: &Snapshot) -> Option<Vec<Layer>> {
+    let mapped = usize::from(writer.manifest.segment.is_some());
+    let free = snapshot
+        .layers
+        .iter()
+        .skip(mapped)
+        .filter(|layer| !is_claimed(writer, layer));
+    let mut sizes: Vec<Vec<&Layer>> = Vec::new();
+    for layer in free {
+        let ratio = layer.len() as usize / core.options.tail_entries.max(1);
+        let size = if ratio < 2 { 0 } else { ratio.ilog(FAN_OUT) as usize };
+        if sizes.len() <= size {
+            sizes.resize(size + 1, Vec::new());
+        }
+        sizes[size].push(layer);
+    }
+    let due = sizes.into_iter().find(|layers| layers.len() >= FAN_OUT)?;
+    Some(due.into_iter().cloned().collect())
+}
+
+fn is_claimed(writer: &Writer, layer: &Layer) -> bool {
+    writer
+        .claimed
+        .iter()
+        .any(|claimed| Arc::ptr_eq(claimed, &layer.segment))
+}
+
+/// One segment of what is visible in several. All are in memory, so their records have this schema's type numbers.
+fn merge(inputs: &[Layer], schema: &Schema) -> Segment {
+    let mut entries: Vec<(NormalizedDn, &[u8])> = Vec::new();
+    for layer in inputs {
+        for_each_visible_key(layer, &mut |id, key| {
+            entries.push((NormalizedDn(key.to_vec()), layer.segment.record(id).octets()));
+            true
+        });
+    }
+    entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Segment::build(&entries, schema)
+}
+
+/// Calls `each` with id and key of every visible entry, ascending, until it returns false.
+pub(super) fn for_each_visible_key(layer: &Layer, each: &mut dyn FnMut(EntryId, &[u8]) -> bool) {
+    layer.segment.names().scan(0..layer.segment.len(), |ordinal, key| {
+        let id = EntryId(ordinal.0);
+        layer.hidden.contains(id) || each(id, key)
+    });
+}
+
+/// The snapshot with `output` in the place of `inputs`, as those were when the merge began. A layer with nothing visible is
+/// left out unless it is the `base`, which the manifest names.
+pub(super) fn replaced(now: &Snapshot, inputs: &[Layer], output: Arc<Segment>, base: bool) -> Snapshot {
+    let mut next = now.clone();
+    let mut hidden = HiddenSet::default();
+    let mut at = None;
+    next.layers.clear();
+    for layer in &now.layers {
+        let Some(input) = inputs.iter().find(|input| Arc::ptr_eq(&input.segment, &layer.segment)) else {
+            next.layers.push(layer.clone());
+            continue;
+        };
+        at.get_or_insert(next.layers.len());
+        for id in layer.hidden.since(&input.hidden) {
+            if let Some(id) = output.find(&layer.key(id)) {
+                hidden.insert(id);
+            }
+        }
+    }
+    let layer = Layer {
+        segment: output,
+        hidden,
+    };
+    if base || !layer.is_empty() {
+        next.layers.insert(at.unwrap_or(0), layer);
+    }
+    next
+}
+
+/// Takes every layer for a compaction; the tail becomes one first.
+pub(super) fn claim_all(core: &Core, writer: &mut Writer) -> Snapshot {
+    let mut snapshot = Snapshot::clone(&core.published.load());
+    freeze_all(&mut snapshot, &core.schema);
+    writer.claimed = snapshot.layers.iter().map(|layer| Arc::clone(&layer.segment)).collect();
+    core.published.store(Arc::new(snapshot.clone()));
+    snapshot
+}
