@@ -63,6 +63,30 @@ pub struct Identity {
     pub bound_as: String,
 }
 
+impl Identity {
+    /// The administrator of this machine: root or the server's own user on ldapi. In no store, without a secret.
+    pub fn local_administrator() -> Identity {
+        let facts = AccountFacts {
+            key: NormalizedDn::default(),
+            dn: "cn=local administrator".to_owned(),
+            name: "local administrator".to_owned(),
+            mails: Vec::new(),
+            role: Role::Administrator,
+            profile: None,
+            disabled: false,
+            expires: None,
+            certificates: Vec::new(),
+        };
+        Identity {
+            account: Arc::new(Account {
+                facts,
+                revoked: AtomicBool::new(false),
+            }),
+            bound_as: String::new(),
+        }
+    }
+}
+
 /// Numbers of the account room; defaults and keys in `config.rs`.
 #[derive(Clone, Debug)]
 pub struct AccountOptions {

@@ -1,0 +1,183 @@
+//! From a name and a secret, a certificate or a peer's credentials to a [`Session`].
+
+use super::{Directory, Session, clock};
+use crate::account::{Identity, Refusal, Role, Secret};
+use crate::audit::{Act, AuditRecord};
+use crate::model::{Address, Dn, Outcome, ResultCode, SharedSource, Source};
+use crate::schema::NormalizedDn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl Directory {
+    /// Simple bind by DN, account name or mail-like name. Waits for the argon2 pool, never for the disk.
+    ///
+    /// # Errors
+    /// What the wire says: `invalidCredentials` whatever the reason, or `busy`.
+    pub async fn bind(&self, name: &str, secret: Secret, source: &SharedSource) -> Result<Session, Outcome> {
+        let started = Instant::now();
+        let key = self.bind_key(name);
+        let answer = self
+            .accounts
+            .authenticate(name, key.as_ref(), secret, source, clock::seconds())
+            .await;
+        self.conclude(answer, name, source, started)
+    }
+
+    /// The same where the answer is remembered; `None` means call [`Directory::bind`].
+    pub fn bind_remembered(&self, name: &str, secret: &[u8], source: &SharedSource) -> Option<Session> {
+        let started = Instant::now();
+        let key = self.bind_key(name);
+        let identity = self
+            .accounts
+            .authenticate_remembered(name, key.as_ref(), secret, source, clock::seconds())?;
+        self.conclude(Ok(identity), name, source, started).ok()
+    }
+
+    /// SASL EXTERNAL: a client certificate, or the credentials of a UNIX socket's peer (root and the server's own user
+    /// are the local administrator).
+    ///
+    /// # Errors
+    /// `invalidCredentials` where neither maps to an account.
+    pub fn bind_external(&self, source: &SharedSource) -> Result<Session, Outcome> {
+        let started = Instant::now();
+        let (name, answer) = match (
+            &source.address,
+            source.tls.as_ref().and_then(|tls| tls.client_certificate),
+        ) {
+            (Address::Local { uid, .. }, _) => (format!("uid={uid} on ldapi"), local_administrator(*uid)),
+            (_, Some(fingerprint)) => {
+                let name = source
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| tls.client_subject.clone())
+                    .unwrap_or_default();
+                (
+                    name,
+                    self.accounts
+                        .authenticate_certificate(&fingerprint, source, clock::seconds()),
+                )
+            }
+            _ => (String::new(), Err(no_external())),
+        };
+        self.conclude(answer, &name, source, started)
+    }
+
+    /// A front end refused a bind before it came here (anonymous, empty password, unknown mechanism): audits it.
+    pub fn note_refused_bind(&self, name: &str, source: &SharedSource, outcome: &Outcome) {
+        self.audit_bind(name, source, "refused before authentication", outcome, Instant::now());
+    }
+
+    /// Whether the session still holds: its account was not changed, disabled, expired or deleted since, nor its profile.
+    pub fn holds(&self, session: &Session) -> bool {
+        let account = &session.identity.account;
+        let expired = account.facts.expires.is_some_and(|expires| expires <= clock::seconds());
+        !account.revoked.load(Ordering::Acquire)
+            && !expired
+            && self
+                .policy
+                .load()
+                .views
+                .get(&session.view.profile)
+                .is_some_and(|view| Arc::ptr_eq(view, &session.view))
+    }
+
+    /// The key where the name is a DN of the schema; names and mail-like names have none.
+    pub(super) fn bind_key(&self, name: &str) -> Option<NormalizedDn> {
+        name.contains('=')
+            .then(|| Dn::parse(name).ok().and_then(|dn| self.schema.normalize_dn(&dn).ok()))
+            .flatten()
+    }
+
+    fn conclude(
+        &self,
+        answer: Result<Identity, Refusal>,
+        name: &str,
+        source: &SharedSource,
+        started: Instant,
+    ) -> Result<Session, Outcome> {
+        let session = answer.and_then(|identity| self.session(identity, source));
+        match &session {
+            Ok(session) => {
+                let account = &session.identity.account.facts.name;
+                self.audit_bind(account, source, name, &Outcome::success(), started);
+            }
+            Err(refusal) => self.audit_bind(name, source, refusal.detail, &refusal.outcome, started),
+        }
+        session.map_err(|refusal| refusal.outcome)
+    }
+
+    fn session(&self, identity: Identity, source: &SharedSource) -> Result<Session, Refusal> {
+        let facts = &identity.account.facts;
+        let profile = facts.profile.as_deref().unwrap_or_else(|| default_profile(facts.role));
+        match self.view(profile) {
+            Some(view) => Ok(Session {
+                view,
+                source: source.clone(),
+                identity,
+            }),
+            None => {
+                tracing::error!(
+                    account = facts.name,
+                    profile,
+                    "the account's release profile is not in the policy file"
+                );
+                let account = Some(facts.name.clone());
+                Err(Refusal {
+                    outcome: invalid_credentials(),
+                    detail: "release profile is not in the policy",
+                    account,
+                })
+            }
+        }
+    }
+
+    fn audit_bind(&self, account: &str, source: &Source, detail: &str, outcome: &Outcome, started: Instant) {
+        let mut record = AuditRecord::default();
+        record.begin(Act::Bind, account, source, clock::milliseconds());
+        record.fact("detail", detail.as_bytes());
+        if let Some(tls) = &source.tls {
+            record.fact("tls", tls.version.as_bytes());
+        }
+        record.finish(outcome, started.elapsed());
+        self.audit.append(&record);
+    }
+}
+
+/// The release profile of an account that names none.
+fn default_profile(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "reader",
+        Role::Writer => "writer",
+        Role::Administrator => "administrator",
+    }
+}
+
+fn invalid_credentials() -> Outcome {
+    Outcome::new(ResultCode::InvalidCredentials, "")
+}
+
+fn no_external() -> Refusal {
+    Refusal {
+        outcome: invalid_credentials(),
+        detail: "no client certificate and no local peer",
+        account: None,
+    }
+}
+
+fn local_administrator(uid: u32) -> Result<Identity, Refusal> {
+    if uid == 0 || Some(uid) == own_uid() {
+        return Ok(Identity::local_administrator());
+    }
+    Err(Refusal {
+        outcome: invalid_credentials(),
+        detail: "the local user is neither root nor the server's own",
+        account: None,
+    })
+}
+
+/// The user the server runs as, from the owner of its own process directory.
+fn own_uid() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
+}

@@ -1,0 +1,511 @@
+//! The one writer: takes updates from a bounded queue, checks and applies them one at a time against what the group has
+//! come to, makes the group durable at once, then answers all of it.
+
+use super::application::{account_facts, is_account_key, seconds_of};
+use super::update::{Update, violation};
+use super::{DirectoryLimits, clock, modify, rename};
+use crate::account::{Accounts, PreparedSecret};
+use crate::model::{Attribute, AttributeDescription, Dn, Entry, Outcome, ResultCode};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What the writer works with.
+pub(super) struct Context {
+    pub store: Arc<Store>,
+    pub schema: Arc<Schema>,
+    pub accounts: Arc<Accounts>,
+    pub suffixes: Vec<NormalizedDn>,
+    pub limits: DirectoryLimits,
+}
+
+pub(super) enum Job {
+    Update {
+        /// DN of who changes.
+        actor: String,
+        key: NormalizedDn,
+        update: Update,
+        secret: Option<PreparedSecret>,
+        reply: oneshot::Sender<Applied>,
+    },
+    Secret {
+        key: NormalizedDn,
+        prepared: PreparedSecret,
+        reply: oneshot::Sender<Outcome>,
+    },
+    Bookkeeping {
+        reply: SyncSender<()>,
+    },
+}
+
+/// How an update ended, and the entry it was about.
+pub(super) struct Applied {
+    pub outcome: Outcome,
+    pub entry_uuid: Option<[u8; 16]>,
+}
+
+/// What one accepted update does.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub changes: Vec<Change>,
+    pub keyed: Vec<KeyedWrite>,
+    pub entry_uuid: Option<[u8; 16]>,
+}
+
+pub(super) struct Committer {
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    pub suffixes: Vec<NormalizedDn>,
+}
+
+impl Committer {
+    pub(super) fn start(context: Context) -> Committer {
+        let (queue, jobs) = sync_channel(context.limits.waiting_updates);
+        let suffixes = context.suffixes.clone();
+        let run = move || Writer::new(context).run(&jobs);
+        let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run).ok();
+        Committer {
+            queue: Some(queue),
+            thread,
+            suffixes,
+        }
+    }
+
+    pub(super) fn submit(&self, job: Job) -> Result<(), Outcome> {
+        let stopping = || Outcome::new(ResultCode::Unavailable, "the server is stopping");
+        self.queue
+            .as_ref()
+            .ok_or_else(stopping)?
+            .try_send(job)
+            .map_err(|fault| match fault {
+                TrySendError::Full(_) => Outcome::new(ResultCode::Busy, "too many updates are waiting; try again"),
+                TrySendError::Disconnected(_) => stopping(),
+            })
+    }
+
+    /// Waits until account bookkeeping is on disk.
+    pub(super) fn flush_bookkeeping(&self) {
+        let (reply, done) = sync_channel(1);
+        let sent = self.queue.as_ref().map(|queue| queue.send(Job::Bookkeeping { reply }));
+        if matches!(sent, Some(Ok(()))) {
+            // A writer that is gone drops the reply: nothing is left to wait for.
+            let _ = done.recv();
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the writer has been logged by the panic hook; there is no more to do here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The state of the writer thread.
+struct Writer {
+    context: Context,
+    types: Vec<AttributeId>,
+}
+
+/// Answers held back until the group is durable.
+enum Held {
+    Update(oneshot::Sender<Applied>, Applied),
+    Secret(oneshot::Sender<Outcome>, Outcome),
+    Bookkeeping(SyncSender<()>),
+}
+
+impl Writer {
+    fn new(context: Context) -> Writer {
+        let types = context
+            .schema
+            .attributes()
+            .iter()
+            .map(|attribute| attribute.id)
+            .collect();
+        Writer { context, types }
+    }
+
+    fn run(&self, jobs: &Receiver<Job>) {
+        let pause = Duration::from_secs(self.context.limits.bookkeeping_seconds.max(1));
+        loop {
+            match jobs.recv_timeout(pause) {
+                Ok(first) => self.group(first, jobs),
+                Err(RecvTimeoutError::Timeout) => self.keep_books(),
+                Err(RecvTimeoutError::Disconnected) => return self.keep_books(),
+            }
+        }
+    }
+
+    /// Applies what is waiting, commits once, answers.
+    fn group(&self, first: Job, jobs: &Receiver<Job>) {
+        let mut group = self.context.store.begin();
+        let mut held = vec![self.apply(first, &mut group)];
+        while held.len() < self.context.limits.group_updates {
+            match jobs.try_recv() {
+                Ok(job) => held.push(self.apply(job, &mut group)),
+                Err(_) => break,
+            }
+        }
+        let committed = group.commit();
+        if let Err(fault) = &committed {
+            tracing::error!(%fault, "a group of updates could not be made durable");
+        }
+        for held in held {
+            held.answer(committed.is_ok());
+        }
+    }
+
+    fn keep_books(&self) {
+        let writes = self.context.accounts.drain_writes();
+        if writes.is_empty() {
+            return;
+        }
+        let mut group = self.context.store.begin();
+        group.apply(Vec::new(), writes);
+        if let Err(fault) = group.commit() {
+            tracing::error!(%fault, "account bookkeeping could not be written");
+        }
+    }
+
+    fn apply(&self, job: Job, group: &mut WriteGroup<'_>) -> Held {
+        match job {
+            Job::Update {
+                actor,
+                key,
+                update,
+                secret,
+                reply,
+            } => {
+                let applied = match self.effects(group.snapshot(), &actor, key, update, secret) {
+                    Ok(effects) => {
+                        if !effects.changes.is_empty() || !effects.keyed.is_empty() {
+                            group.apply(effects.changes, effects.keyed);
+                        }
+                        Applied {
+                            outcome: Outcome::success(),
+                            entry_uuid: effects.entry_uuid,
+                        }
+                    }
+                    Err(outcome) => Applied {
+                        outcome,
+                        entry_uuid: None,
+                    },
+                };
+                Held::Update(reply, applied)
+            }
+            Job::Secret { key, prepared, reply } => Held::Secret(reply, self.set_secret(group, &key, prepared)),
+            Job::Bookkeeping { reply } => {
+                group.apply(Vec::new(), self.context.accounts.drain_writes());
+                Held::Bookkeeping(reply)
+            }
+        }
+    }
+
+    fn set_secret(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, prepared: PreparedSecret) -> Outcome {
+        let Some(at) = group
+            .snapshot()
+            .find(key)
+            .filter(|_| is_account_key(key, &self.context.suffixes))
+        else {
+            return Outcome::new(ResultCode::NoSuchObject, "");
+        };
+        let now = clock::seconds();
+        let keep = old_secret_until(group.snapshot().record(at)).filter(|until| *until > now);
+        let writes = self.context.accounts.set_secret(key, prepared, keep, now);
+        group.apply(Vec::new(), writes);
+        Outcome::success()
+    }
+
+    /// What an update does to the directory as the group has left it, or why it is refused.
+    fn effects(
+        &self,
+        snapshot: &Snapshot,
+        actor: &str,
+        key: NormalizedDn,
+        update: Update,
+        secret: Option<PreparedSecret>,
+    ) -> Result<Effects, Outcome> {
+        let author = Author {
+            actor,
+            now: clock::seconds(),
+            sequence: SequenceNumber(snapshot.sequence.0 + 1),
+        };
+        let mut effects = match update {
+            Update::Add(entry) => self.add(snapshot, &author, &key, entry)?,
+            Update::Delete { .. } => self.delete(snapshot, &key)?,
+            Update::Modify { changes, .. } => self.modify(snapshot, &author, &key, changes)?,
+            Update::ModifyDn {
+                new_rdn,
+                delete_old_rdn,
+                new_superior,
+                ..
+            } => {
+                let asked = rename::Rename {
+                    new_rdn,
+                    delete_old_rdn,
+                    new_superior,
+                };
+                rename::effects(&self.context, snapshot, &author, &key, asked)?
+            }
+        };
+        if let Some(prepared) = secret {
+            effects
+                .keyed
+                .extend(self.context.accounts.set_secret(&key, prepared, None, author.now));
+        }
+        self.follow_account(&key, &mut effects);
+        Ok(effects)
+    }
+
+    /// Tells the account room what an update did to an account.
+    fn follow_account(&self, key: &NormalizedDn, effects: &mut Effects) {
+        let is_account = |key: &NormalizedDn| is_account_key(key, &self.context.suffixes);
+        let put = effects.changes.iter().find_map(|change| match change {
+            Change::Put { key, record } if is_account(key) => Some((key, record)),
+            Change::Put { .. } | Change::Delete { .. } => None,
+        });
+        let accounts = &self.context.accounts;
+        let writes = match put {
+            Some((new_key, record)) => {
+                let facts = account_facts(new_key, Record::new(record, &self.types));
+                if new_key != key && is_account(key) {
+                    accounts.rename(key, facts)
+                } else {
+                    accounts.put(facts);
+                    Vec::new()
+                }
+            }
+            None if is_account(key) && !effects.changes.is_empty() => accounts.remove(key),
+            None => Vec::new(),
+        };
+        effects.keyed.extend(writes);
+    }
+
+    fn add(
+        &self,
+        snapshot: &Snapshot,
+        author: &Author<'_>,
+        key: &NormalizedDn,
+        mut entry: Entry,
+    ) -> Result<Effects, Outcome> {
+        if key.is_root() || snapshot.find(key).is_some() {
+            return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
+        }
+        if !self.context.suffixes.contains(key) {
+            self.check_superior(snapshot, key)?;
+        }
+        let schema = &self.context.schema;
+        for attribute in &entry.attributes {
+            check_user_attribute(schema, attribute)?;
+        }
+        let naming = entry.dn.rdn().cloned();
+        naming
+            .iter()
+            .flat_map(|rdn| &rdn.avas)
+            .for_each(|ava| modify::add_naming_value(schema, &mut entry, ava));
+        check(schema, &entry, ResultCode::NamingViolation)?;
+        let operational = Operational {
+            entry_uuid: random_uuid(),
+            created: author.now,
+            modified: author.now,
+            sequence: author.sequence.0,
+            creator: author.actor,
+            modifier: author.actor,
+        };
+        let record = record::encode(&entry, &operational, schema);
+        let changes = vec![Change::Put {
+            key: key.clone(),
+            record,
+        }];
+        Ok(Effects {
+            changes,
+            keyed: Vec::new(),
+            entry_uuid: Some(operational.entry_uuid),
+        })
+    }
+
+    fn check_superior(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<(), Outcome> {
+        if !self.context.suffixes.iter().any(|suffix| key.is_within(suffix)) {
+            let message = "the entry lies below no naming context of this server";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        }
+        match key.parent().filter(|parent| snapshot.find(parent).is_none()) {
+            None => Ok(()),
+            Some(missing) => Err(no_such_object(snapshot, &missing)),
+        }
+    }
+
+    fn delete(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
+        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+        if snapshot.children(key, 1) > 0 {
+            return Err(Outcome::new(
+                ResultCode::NotAllowedOnNonLeaf,
+                "delete the entries below it first",
+            ));
+        }
+        let entry_uuid = Some(snapshot.record(at).operational().entry_uuid);
+        Ok(Effects {
+            changes: vec![Change::Delete { key: key.clone() }],
+            keyed: Vec::new(),
+            entry_uuid,
+        })
+    }
+
+    fn modify(
+        &self,
+        snapshot: &Snapshot,
+        author: &Author<'_>,
+        key: &NormalizedDn,
+        changes: Vec<super::Modification>,
+    ) -> Result<Effects, Outcome> {
+        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+        let record = snapshot.record(at);
+        let before = record.operational();
+        let mut keyed = Vec::new();
+        let unlock = |change: &super::Modification| {
+            change
+                .description
+                .attribute_type
+                .eq_ignore_ascii_case("pwdAccountLockedTime")
+        };
+        let account = is_account_key(key, &self.context.suffixes);
+        if account && changes.iter().any(unlock) {
+            keyed = self.context.accounts.unlock(key);
+        }
+        let rest: Vec<_> = changes
+            .into_iter()
+            .filter(|change| !(account && unlock(change)))
+            .collect();
+        if rest.is_empty() {
+            return Ok(Effects {
+                changes: Vec::new(),
+                keyed,
+                entry_uuid: Some(before.entry_uuid),
+            });
+        }
+        let schema = &self.context.schema;
+        let mut entry = record.to_entry();
+        modify::modify(schema, &mut entry, rest)?;
+        check(schema, &entry, ResultCode::NotAllowedOnRdn)?;
+        let operational = author.changed(&before);
+        let record = record::encode(&entry, &operational, schema);
+        let changes = vec![Change::Put {
+            key: key.clone(),
+            record,
+        }];
+        Ok(Effects {
+            changes,
+            keyed,
+            entry_uuid: Some(before.entry_uuid),
+        })
+    }
+}
+
+/// Who changes, when, as which change.
+pub(super) struct Author<'a> {
+    pub actor: &'a str,
+    pub now: u64,
+    pub sequence: SequenceNumber,
+}
+
+impl Author<'_> {
+    /// The operational facts of an entry after this change.
+    pub(super) fn changed<'b>(&'b self, before: &Operational<'b>) -> Operational<'b> {
+        Operational {
+            modified: self.now,
+            sequence: self.sequence.0,
+            modifier: self.actor,
+            ..before.clone()
+        }
+    }
+}
+
+impl Held {
+    fn answer(self, durable: bool) {
+        let read_only = || {
+            let message = "the store is read-only since an I/O error; free or repair the disk, then restart the server";
+            Outcome::new(ResultCode::UnwillingToPerform, message)
+        };
+        // A receiver that is gone is a client that went away: the change stands all the same.
+        match self {
+            Held::Update(reply, applied) if durable || !applied.outcome.is_success() => drop(reply.send(applied)),
+            Held::Update(reply, _) => drop(reply.send(Applied {
+                outcome: read_only(),
+                entry_uuid: None,
+            })),
+            Held::Secret(reply, outcome) if durable || !outcome.is_success() => drop(reply.send(outcome)),
+            Held::Secret(reply, _) => drop(reply.send(read_only())),
+            Held::Bookkeeping(reply) => drop(reply.send(())),
+        }
+    }
+}
+
+pub(super) fn check(schema: &Schema, entry: &Entry, naming: ResultCode) -> Result<(), Outcome> {
+    schema.check_entry(entry).map_err(|faults| match faults.first() {
+        Some(fault) => violation(fault, naming),
+        None => Outcome::new(ResultCode::Other, "the schema refused the entry without a reason"),
+    })
+}
+
+/// An attribute that a client gives in an add: defined, not kept by the server, with values.
+fn check_user_attribute(schema: &Schema, attribute: &Attribute) -> Result<(), Outcome> {
+    modify::defined(schema, &attribute.description)?;
+    if attribute.values.is_empty() {
+        let message = format!("{} has no values", attribute.description);
+        return Err(Outcome::new(ResultCode::ProtocolError, message));
+    }
+    Ok(())
+}
+
+pub(super) fn no_such_object(snapshot: &Snapshot, key: &NormalizedDn) -> Outcome {
+    let mut ancestor = key.parent();
+    while let Some(key) = ancestor.filter(|key| !key.is_root()) {
+        if let Some(at) = snapshot.find(&key) {
+            return Outcome::new(ResultCode::NoSuchObject, "").matching(snapshot.record(at).dn().to_owned());
+        }
+        ancestor = key.parent();
+    }
+    Outcome::new(ResultCode::NoSuchObject, "")
+}
+
+/// Until when the secret of before a change stays valid, as the account's entry says.
+fn old_secret_until(record: Record<'_>) -> Option<u64> {
+    let mut attributes = record.attributes();
+    let attribute = attributes.find(|attribute| attribute.description() == "nhsdirOldSecretUntil")?;
+    attribute
+        .values()
+        .next()
+        .and_then(|value| seconds_of(&String::from_utf8_lossy(value)))
+}
+
+/// RFC 9562 version 4.
+fn random_uuid() -> [u8; 16] {
+    let mut uuid = [0; 16];
+    getrandom::fill(&mut uuid).expect("the operating system gives random octets");
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
+}
+
+/// A description without options.
+pub(super) fn plain(attribute_type: &str) -> AttributeDescription {
+    AttributeDescription {
+        attribute_type: attribute_type.to_owned(),
+        options: Vec::new(),
+    }
+}
+
+/// The parsed DN of a stored record.
+pub(super) fn parsed_dn(record: Record<'_>) -> Result<Dn, Outcome> {
+    Dn::parse(record.dn()).map_err(|fault| {
+        tracing::error!(dn = record.dn(), %fault, "a stored name does not parse");
+        Outcome::new(ResultCode::Other, "a stored name does not parse; run nhsdir check")
+    })
+}

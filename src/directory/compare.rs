@@ -1,0 +1,117 @@
+//! Compare (RFC 4511 section 4.10).
+
+use super::search::AuditPool;
+use super::{Directory, Session, clock};
+use crate::audit::Act;
+use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
+use crate::query::evaluate::evaluate;
+use crate::query::{Predicate, Truth, compile};
+use crate::schema::NormalizedDn;
+use crate::store::Record;
+use std::borrow::Cow;
+use std::time::Instant;
+
+impl Directory {
+    /// Whether an entry has a value. An entry or attribute that the session may not see does not exist.
+    pub fn compare(&self, session: &Session, dn: &str, attribute: &str, value: &[u8]) -> Outcome {
+        let started = Instant::now();
+        let mut uuid = None;
+        let outcome = self
+            .compared(session, dn, attribute, value, &mut uuid)
+            .unwrap_or_else(|refused| refused);
+        let mut record = AuditPool::take();
+        record.begin(
+            Act::Compare,
+            &session.identity.account.facts.name,
+            &session.source,
+            clock::milliseconds(),
+        );
+        record.fact("dn", dn.as_bytes());
+        record.fact("attributes", attribute.as_bytes());
+        if let Some(uuid) = uuid {
+            record.entry(&uuid);
+        }
+        record.finish(&outcome, started.elapsed());
+        self.audit.append(&record);
+        AuditPool::give_back(record);
+        outcome
+    }
+
+    fn compared(
+        &self,
+        session: &Session,
+        dn: &str,
+        attribute: &str,
+        value: &[u8],
+        uuid: &mut Option<[u8; 16]>,
+    ) -> Result<Outcome, Outcome> {
+        let parsed = Dn::parse(dn).map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
+        let key = self
+            .schema
+            .normalize_dn(&parsed)
+            .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
+        let snapshot = self.store.snapshot();
+        let visible = |at| session.view.covers(&key) && !session.view.hides(snapshot.record(at), &self.schema);
+        let Some(at) = snapshot.find(&key).filter(|at| visible(*at)) else {
+            return Err(self.no_such_object(&snapshot, &session.view, &key));
+        };
+        let record = snapshot.record(at);
+        *uuid = Some(record.operational().entry_uuid);
+        self.compare_record(session, record, &key, attribute, value)
+    }
+
+    fn compare_record(
+        &self,
+        session: &Session,
+        record: Record<'_>,
+        key: &NormalizedDn,
+        attribute: &str,
+        value: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let undefined = || {
+            Outcome::new(
+                ResultCode::UndefinedAttributeType,
+                format!("attribute type {attribute} is not defined"),
+            )
+        };
+        let description = AttributeDescription::parse(attribute).map_err(|_| undefined())?;
+        let id = self
+            .schema
+            .find_attribute(&description.attribute_type)
+            .ok_or_else(undefined)?;
+        let name: Cow<'_, str> = Cow::Borrowed(attribute);
+        let present = compile(
+            &Filter::Present {
+                attribute: name.clone(),
+            },
+            &self.schema,
+            &session.view,
+        );
+        if evaluate(&present, record, &key.0, &self.schema) != Truth::True {
+            return Err(Outcome::new(
+                ResultCode::NoSuchAttribute,
+                "the entry has no such attribute",
+            ));
+        }
+        let attribute_type = self.schema.attribute(id);
+        let Some(rule) = attribute_type.equality else {
+            return Err(Outcome::new(
+                ResultCode::InappropriateMatching,
+                "the attribute has no equality matching rule",
+            ));
+        };
+        if let Err(fault) = rule.normalize(&self.schema, value, &mut Vec::new()) {
+            return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, fault.to_string()));
+        }
+        let equality = Filter::Equality {
+            attribute: name,
+            value: Cow::Borrowed(value),
+        };
+        let predicate: Predicate = compile(&equality, &self.schema, &session.view);
+        let code = match evaluate(&predicate, record, &key.0, &self.schema) {
+            Truth::True => ResultCode::CompareTrue,
+            Truth::False | Truth::Undefined => ResultCode::CompareFalse,
+        };
+        Ok(Outcome::new(code, ""))
+    }
+}

@@ -1,0 +1,304 @@
+//! The core: one way in for every front end. Admits an identity, runs searches, makes changes durable, keeps the audit.
+//!
+//! Useful for: LDAP today, other front ends tomorrow; the command line when no server runs. Not for: wire formats.
+//!
+//! Invariants: no search without a [`Session`], the root DSE's protocol facts apart; a search reads one pinned snapshot and
+//! holds no lock; every operation leaves one audit record; updates are checked and applied one at a time by one
+//! committer, many in one durable group; an account's secret never becomes part of an entry.
+
+mod application;
+mod bind;
+mod clock;
+mod committer;
+mod compare;
+mod computed;
+mod modify;
+mod page;
+mod protocol;
+mod rename;
+mod search;
+mod update;
+
+use crate::access::{Policy, PolicyFault, View};
+use crate::account::{AccountOptions, Accounts, Identity};
+use crate::audit::{Audit, AuditOptions};
+use crate::model::{Dn, SharedSource};
+use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaFault};
+use crate::store::{KeyedWrite, Store, StoreError, StoreOptions};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use application::{account_facts, is_account_key};
+pub use page::PageRequest;
+pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
+pub use search::{Search, SearchDone, SearchRequest, SearchStep};
+pub use update::{Modification, ModificationKind, Update};
+
+/// Where the naming contexts are kept in the store's keyed area.
+const SUFFIXES_KEY: &[u8] = b"d/suffixes";
+
+/// What a directory needs to open. Defaults are in `config.rs`.
+#[derive(Clone, Debug, Default)]
+pub struct DirectoryOptions {
+    pub data: PathBuf,
+    /// `(file name, text)` of schema files beside the built-in ones.
+    pub schema: Vec<(String, String)>,
+    /// `(file name, text)` of a policy file; `None` is the built-in policy.
+    pub policy: Option<(String, String)>,
+    pub store: StoreOptions,
+    pub accounts: AccountOptions,
+    pub audit: AuditOptions,
+    pub limits: DirectoryLimits,
+}
+
+/// Limits of the core, each with a key in `config.example.toml`.
+#[derive(Clone, Debug)]
+pub struct DirectoryLimits {
+    /// Updates waiting for the committer before new ones are answered busy.
+    pub waiting_updates: usize,
+    /// Updates made durable together.
+    pub group_updates: usize,
+    /// Entries that one modifyDN may move.
+    pub rename_entries: usize,
+    /// Seconds between writes of account bookkeeping (last used, failures).
+    pub bookkeeping_seconds: u64,
+}
+
+impl Default for DirectoryLimits {
+    fn default() -> Self {
+        Self {
+            waiting_updates: 4096,
+            group_updates: 64,
+            rename_entries: 10_000,
+            bookkeeping_seconds: 5,
+        }
+    }
+}
+
+/// Why a directory does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}", lines(.0))]
+    Schema(Vec<SchemaFault>),
+    #[error("{}", lines(.0))]
+    Policy(Vec<PolicyFault>),
+    #[error("audit log {path}: {source}; make the directory writable, or free space")]
+    Audit { path: String, source: std::io::Error },
+    #[error("{suffix} is no naming context: {reason}")]
+    Suffix { suffix: String, reason: String },
+    #[error("the secret state of an account cannot be read: {reason}; restore the latest backup")]
+    AccountState { reason: String },
+}
+
+fn lines<T: std::fmt::Display>(faults: &[T]) -> String {
+    faults.iter().map(T::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// An open directory. Shared by `Arc`; dropping the last one flushes bookkeeping and audit.
+pub struct Directory {
+    store: Arc<Store>,
+    schema: Arc<Schema>,
+    accounts: Arc<Accounts>,
+    audit: Arc<Audit>,
+    policy: ArcSwap<CompiledPolicy>,
+    suffixes: Vec<(Dn, NormalizedDn)>,
+    committer: committer::Committer,
+    cookies: page::CookieSeal,
+    /// What the root DSE and the subschema are released through.
+    protocol_view: Arc<View>,
+    subschema_key: NormalizedDn,
+    /// The identity type table, for records made here.
+    types: Vec<AttributeId>,
+}
+
+/// The views of one policy. Sessions compare it by address to see a reload.
+struct CompiledPolicy {
+    views: HashMap<String, Arc<View>>,
+}
+
+/// A bound identity and what it may see: what a front end holds between operations.
+#[derive(Clone)]
+pub struct Session {
+    pub identity: Identity,
+    pub source: SharedSource,
+    pub view: Arc<View>,
+}
+
+impl Directory {
+    /// Makes an empty directory with these naming contexts.
+    ///
+    /// # Errors
+    /// A suffix that is no DN of the schema, a place that already holds a directory, or an I/O error.
+    pub fn create(suffixes: &[Dn], options: DirectoryOptions) -> Result<Arc<Directory>, DirectoryError> {
+        let schema = Arc::new(Schema::load(&options.schema).map_err(DirectoryError::Schema)?);
+        normalized_suffixes(&schema, suffixes)?;
+        let store = Store::create(&options.data, schema.clone(), options.store.clone())?;
+        let text = suffixes.iter().map(Dn::to_string).collect::<Vec<_>>().join("\n");
+        let mut group = store.begin();
+        group.apply(
+            Vec::new(),
+            vec![KeyedWrite {
+                key: SUFFIXES_KEY.to_vec(),
+                value: Some(text.into_bytes()),
+            }],
+        );
+        group.commit()?;
+        Self::with_store(store, schema, options)
+    }
+
+    /// Opens the directory at `options.data`.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`]; each says what to do.
+    pub fn open(options: DirectoryOptions) -> Result<Arc<Directory>, DirectoryError> {
+        let schema = Arc::new(Schema::load(&options.schema).map_err(DirectoryError::Schema)?);
+        let store = Store::open(&options.data, schema.clone(), options.store.clone())?;
+        Self::with_store(store, schema, options)
+    }
+
+    fn with_store(
+        store: Store,
+        schema: Arc<Schema>,
+        options: DirectoryOptions,
+    ) -> Result<Arc<Directory>, DirectoryError> {
+        let store = Arc::new(store);
+        let keyed = store.keyed()?;
+        let suffixes = normalized_suffixes(&schema, &stored_suffixes(&keyed)?)?;
+        let accounts = Arc::new(Accounts::new(options.accounts.clone()));
+        for (key, value) in keyed.iter().filter(|(key, _)| key.starts_with(b"a/")) {
+            accounts
+                .restore(key, value)
+                .map_err(|reason| DirectoryError::AccountState { reason })?;
+        }
+        for facts in application::all_accounts(&store.snapshot(), &schema, &suffixes) {
+            accounts.put(facts);
+        }
+        let policy = compile_policy(&options.policy, &schema, &suffixes)?;
+        let audit = open_audit(&options.data, options.audit.clone())?;
+        let committer = committer::Committer::start(committer::Context {
+            store: store.clone(),
+            schema: schema.clone(),
+            accounts: accounts.clone(),
+            suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
+            limits: options.limits,
+        });
+        Ok(Arc::new(Directory {
+            store,
+            accounts,
+            audit,
+            policy: ArcSwap::from_pointee(policy),
+            suffixes,
+            committer,
+            cookies: page::CookieSeal::new(),
+            protocol_view: Arc::new(View::for_protocol(
+                schema.attributes().iter().map(|attribute| attribute.id),
+            )),
+            subschema_key: subschema_key(&schema),
+            types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
+            schema,
+        }))
+    }
+
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// The naming contexts, as given and as keys.
+    pub fn suffixes(&self) -> &[(Dn, NormalizedDn)] {
+        &self.suffixes
+    }
+
+    /// Takes another policy into force. Sessions of before must bind again where their profile changed or is gone.
+    ///
+    /// # Errors
+    /// Every fault of the policy; the one in force stays.
+    pub fn reload_policy(&self, policy: &Option<(String, String)>) -> Result<(), DirectoryError> {
+        let compiled = compile_policy(policy, &self.schema, &self.suffixes)?;
+        self.policy.store(Arc::new(compiled));
+        Ok(())
+    }
+
+    /// The view of a profile by name; `None` where the policy has no such profile.
+    pub fn view(&self, profile: &str) -> Option<Arc<View>> {
+        self.policy.load().views.get(profile).cloned()
+    }
+
+    /// Writes bookkeeping and audit to disk; called before a clean stop.
+    pub fn flush(&self) {
+        self.committer.flush_bookkeeping();
+        self.audit.flush();
+    }
+}
+
+fn normalized_suffixes(schema: &Schema, suffixes: &[Dn]) -> Result<Vec<(Dn, NormalizedDn)>, DirectoryError> {
+    let normalize = |dn: &Dn| {
+        schema
+            .normalize_dn(dn)
+            .map(|key| (dn.clone(), key))
+            .map_err(|fault| DirectoryError::Suffix {
+                suffix: dn.to_string(),
+                reason: fault.to_string(),
+            })
+    };
+    suffixes.iter().map(normalize).collect()
+}
+
+/// The naming contexts kept in the store.
+fn stored_suffixes(keyed: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Dn>, DirectoryError> {
+    let Some((_, value)) = keyed.iter().find(|(key, _)| key == SUFFIXES_KEY) else {
+        return Ok(Vec::new());
+    };
+    let text = String::from_utf8_lossy(value);
+    let parse = |line: &str| {
+        Dn::parse(line).map_err(|fault| DirectoryError::Suffix {
+            suffix: line.to_owned(),
+            reason: fault.to_string(),
+        })
+    };
+    text.lines().filter(|line| !line.is_empty()).map(parse).collect()
+}
+
+fn compile_policy(
+    policy: &Option<(String, String)>,
+    schema: &Schema,
+    suffixes: &[(Dn, NormalizedDn)],
+) -> Result<CompiledPolicy, DirectoryError> {
+    let parsed = match policy {
+        Some((file, text)) => Policy::parse(file, text).map_err(DirectoryError::Policy)?,
+        None => Policy::builtin(),
+    };
+    let keys: Vec<NormalizedDn> = suffixes.iter().map(|(_, key)| key.clone()).collect();
+    let views = parsed.compile(schema, &keys).map_err(DirectoryError::Policy)?;
+    Ok(CompiledPolicy { views })
+}
+
+fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, DirectoryError> {
+    Audit::open(data, options)
+        .map(Arc::new)
+        .map_err(|source| DirectoryError::Audit {
+            path: data.join("audit").display().to_string(),
+            source,
+        })
+}
+
+fn subschema_key(schema: &Schema) -> NormalizedDn {
+    let dn = Dn::parse(SUBSCHEMA_DN).expect("a constant name parses");
+    schema.normalize_dn(&dn).expect("cn is in the built-in schema")
+}

@@ -1,0 +1,144 @@
+//! ModifyDN (RFC 4511 section 4.9): a new RDN, a new superior, and everything below moves along.
+
+use super::committer::{Author, Context, Effects, check, no_such_object, parsed_dn};
+use super::modify::{add_naming_value, remove_naming_value};
+use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
+use crate::schema::NormalizedDn;
+use crate::store::{Change, Record, Snapshot, record};
+
+/// A ModifyDN as asked.
+pub(super) struct Rename {
+    pub new_rdn: Rdn,
+    pub delete_old_rdn: bool,
+    pub new_superior: Option<Dn>,
+}
+
+/// The old and the new place of the renamed entry.
+struct Move<'a> {
+    from: &'a NormalizedDn,
+    to: NormalizedDn,
+    dn: Dn,
+}
+
+pub(super) fn effects(
+    context: &Context,
+    snapshot: &Snapshot,
+    author: &Author<'_>,
+    key: &NormalizedDn,
+    asked: Rename,
+) -> Result<Effects, Outcome> {
+    let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+    if context.suffixes.contains(key) {
+        return Err(Outcome::new(
+            ResultCode::UnwillingToPerform,
+            "a naming context is not renamed",
+        ));
+    }
+    let old = snapshot.record(at);
+    let moved = destination(context, snapshot, key, old, &asked)?;
+    let mut entry = old.to_entry();
+    renamed(context, &mut entry, &moved.dn, &asked)?;
+    let before = old.operational();
+    let operational = author.changed(&before);
+    let mut effects = Effects {
+        entry_uuid: Some(before.entry_uuid),
+        ..Effects::default()
+    };
+    below(context, snapshot, &moved, &mut effects)?;
+    if moved.to != *key {
+        effects.changes.push(Change::Delete { key: key.clone() });
+    }
+    let record = record::encode(&entry, &operational, &context.schema);
+    effects.changes.push(Change::Put { key: moved.to, record });
+    Ok(effects)
+}
+
+fn destination<'a>(
+    context: &Context,
+    snapshot: &Snapshot,
+    key: &'a NormalizedDn,
+    old: Record<'_>,
+    asked: &Rename,
+) -> Result<Move<'a>, Outcome> {
+    let schema = &context.schema;
+    let (superior, superior_dn) = match &asked.new_superior {
+        Some(dn) => {
+            let invalid =
+                |fault: crate::schema::SchemaViolation| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string());
+            let superior = schema.normalize_dn(dn).map_err(invalid)?;
+            let at = snapshot
+                .find(&superior)
+                .ok_or_else(|| no_such_object(snapshot, &superior))?;
+            (superior, parsed_dn(snapshot.record(at))?)
+        }
+        None => {
+            let dn = parsed_dn(old)?;
+            (key.parent().unwrap_or_default(), dn.parent().unwrap_or_default())
+        }
+    };
+    if superior.is_within(key) {
+        let message = "an entry does not move below itself";
+        return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+    }
+    let to = schema
+        .normalize_child(&superior, &asked.new_rdn)
+        .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
+    if to != *key && snapshot.find(&to).is_some() {
+        return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
+    }
+    Ok(Move {
+        from: key,
+        to,
+        dn: superior_dn.child(asked.new_rdn.clone()),
+    })
+}
+
+/// The entry itself under its new name.
+fn renamed(context: &Context, entry: &mut Entry, dn: &Dn, asked: &Rename) -> Result<(), Outcome> {
+    let schema = &context.schema;
+    if asked.delete_old_rdn {
+        let old = entry.dn.rdn().cloned();
+        old.iter()
+            .flat_map(|rdn| &rdn.avas)
+            .for_each(|ava| remove_naming_value(schema, entry, ava));
+    }
+    entry.dn = dn.clone();
+    for ava in &asked.new_rdn.avas {
+        add_naming_value(schema, entry, ava);
+    }
+    check(schema, entry, ResultCode::NamingViolation)
+}
+
+/// The entries below: same attributes, new names.
+fn below(context: &Context, snapshot: &Snapshot, moved: &Move<'_>, effects: &mut Effects) -> Result<(), Outcome> {
+    let limit = context.limits.rename_entries;
+    let keys = snapshot.subtree(moved.from, limit.saturating_add(1));
+    if keys.len() > limit {
+        let message = format!("more than {limit} entries would move; raise limits.rename_entries or move parts");
+        return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
+    }
+    let depth = moved.from.depth();
+    for key in keys.iter().filter(|key| *key != moved.from) {
+        let Some(at) = snapshot.find(key) else { continue };
+        let record = snapshot.record(at);
+        let mut entry = record.to_entry();
+        let own = key.depth().saturating_sub(depth);
+        let rdns = entry
+            .dn
+            .rdns()
+            .iter()
+            .take(own)
+            .chain(moved.dn.rdns())
+            .cloned()
+            .collect();
+        entry.dn = Dn::from_rdns(rdns);
+        let tail = key.0.get(moved.from.0.len()..).unwrap_or_default();
+        let to = NormalizedDn([moved.to.0.as_slice(), tail].concat());
+        if to != *key {
+            effects.changes.push(Change::Delete { key: key.clone() });
+        }
+        let record = record::encode(&entry, &record.operational(), &context.schema);
+        effects.changes.push(Change::Put { key: to, record });
+    }
+    Ok(())
+}

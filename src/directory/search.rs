@@ -1,0 +1,559 @@
+//! Searches: from a request to a resumable stream of released entries, with its limits and its audit record.
+
+use super::computed::Wanted;
+use super::page::{PageRequest, Resume};
+use super::protocol::ProtocolFacts;
+use super::{Directory, Session, clock};
+use crate::access::{ComputedAttribute, Quotas, ReleasedEntry, Selection, View, release};
+use crate::audit::{Act, AuditRecord};
+use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
+use crate::query::evaluate::evaluate;
+use crate::query::{Advance, Cursor, Order, Plan, Query, Truth, Work, compile};
+use crate::schema::NormalizedDn;
+use crate::store::{Location, Record, Snapshot};
+use std::cell::RefCell;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A search as a front end asks it.
+pub struct SearchRequest<'a> {
+    /// The base object as spelled (RFC 4514). Empty with a wider scope than the base object means every naming context.
+    pub base: &'a str,
+    pub scope: SearchScope,
+    pub filter: &'a Filter<'a>,
+    pub selection: Selection,
+    /// The attribute list as asked, for the audit.
+    pub attributes: &'a [&'a str],
+    /// As the client asked; 0 means none.
+    pub size_limit: u32,
+    pub time_limit_seconds: u32,
+    pub page: Option<PageRequest<'a>>,
+}
+
+/// A running search. Dropped before its end it was abandoned, and the audit says so.
+pub struct Search {
+    directory: Arc<Directory>,
+    view: Arc<View>,
+    selection: Selection,
+    entries: Entries,
+    wanted: Wanted,
+    computed: Vec<ComputedAttribute>,
+    limits: Limits,
+    given: u32,
+    audit: Option<AuditRecord>,
+    started: Instant,
+}
+
+/// Where the entries come from.
+enum Entries {
+    Directory {
+        cursor: Box<Cursor>,
+        snapshot: Arc<Snapshot>,
+    },
+    /// The root DSE or the subschema subentry, if the filter matches it.
+    Protocol(Option<Vec<u8>>),
+    None,
+}
+
+struct Limits {
+    deadline: Option<Instant>,
+    /// Entries before `sizeLimitExceeded`, those of earlier pages included; 0 means none.
+    size: u32,
+    page: Option<Page>,
+}
+
+struct Page {
+    size: u32,
+    /// Entries of earlier pages.
+    given_before: u32,
+    question: Vec<u8>,
+    last: Option<Location>,
+}
+
+/// What [`Search::step`] came to.
+pub enum SearchStep {
+    /// The work is used up or `emit` asked to stop; call again.
+    More,
+    Done(SearchDone),
+}
+
+pub struct SearchDone {
+    pub outcome: Outcome,
+    /// There when the request had a page: the cookie (empty at the end) and an estimate of all entries (0 when unknown).
+    pub page: Option<(Vec<u8>, u32)>,
+}
+
+impl Directory {
+    /// Begins a search: resolves the base, compiles, plans. The root DSE and the subschema subentry are answered too
+    /// (`facts` for the former); without a session only the root DSE's protocol facts can be read.
+    ///
+    /// # Errors
+    /// invalidDNSyntax, noSuchObject with the matched DN, unwillingToPerform for a bad cookie or a refused scan,
+    /// insufficientAccessRights without a session. The refusal is in the audit.
+    pub fn search(
+        self: &Arc<Self>,
+        session: Option<&Session>,
+        request: SearchRequest<'_>,
+        facts: &ProtocolFacts,
+    ) -> Result<Search, Outcome> {
+        let started = Instant::now();
+        let mut audit = AuditPool::take();
+        if let Some(session) = session {
+            begin_audit(&mut audit, session, &request);
+        }
+        let opened = self.open_search(session, request, facts, started);
+        match opened {
+            Ok(mut search) => {
+                search.audit = session.map(|_| audit);
+                Ok(search)
+            }
+            Err(outcome) => {
+                if session.is_some() {
+                    audit.finish(&outcome, started.elapsed());
+                    self.audit.append(&audit);
+                }
+                AuditPool::give_back(audit);
+                Err(outcome)
+            }
+        }
+    }
+
+    fn open_search(
+        self: &Arc<Self>,
+        session: Option<&Session>,
+        request: SearchRequest<'_>,
+        facts: &ProtocolFacts,
+        started: Instant,
+    ) -> Result<Search, Outcome> {
+        let root = request.base.is_empty() && request.scope == SearchScope::BaseObject;
+        if root {
+            let record = self.root_dse(session, facts);
+            return Ok(self.protocol_search(record, request, started));
+        }
+        let Some(session) = session else {
+            return Err(Outcome::new(
+                ResultCode::InsufficientAccessRights,
+                "bind before you search",
+            ));
+        };
+        let base = self.base_key(request.base)?;
+        if base == self.subschema_key() {
+            let record = self.subschema();
+            return Ok(self.protocol_search(record, request, started));
+        }
+        self.directory_search(session, base, request, started)
+    }
+
+    /// The key of a base object.
+    fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
+        let invalid = |fault: String| Outcome::new(ResultCode::InvalidDnSyntax, fault);
+        let dn = Dn::parse(base).map_err(|fault| invalid(fault.to_string()))?;
+        self.schema
+            .normalize_dn(&dn)
+            .map_err(|fault| invalid(fault.to_string()))
+    }
+
+    fn subschema_key(&self) -> NormalizedDn {
+        self.subschema_key.clone()
+    }
+
+    fn protocol_search(self: &Arc<Self>, record: Vec<u8>, request: SearchRequest<'_>, started: Instant) -> Search {
+        let view = self.protocol_view.clone();
+        let predicate = compile(request.filter, &self.schema, &view);
+        let here = request.scope != SearchScope::SingleLevel
+            && evaluate(&predicate, Record::new(&record, &self.types), &[], &self.schema) == Truth::True;
+        Search {
+            directory: self.clone(),
+            view,
+            selection: request.selection,
+            entries: Entries::Protocol(here.then_some(record)),
+            wanted: Wanted::default(),
+            computed: Vec::new(),
+            limits: Limits {
+                deadline: None,
+                size: 0,
+                page: request.page.map(|page| Page {
+                    size: page.size.max(1),
+                    given_before: 0,
+                    question: Vec::new(),
+                    last: None,
+                }),
+            },
+            given: 0,
+            audit: None,
+            started,
+        }
+    }
+
+    fn directory_search(
+        self: &Arc<Self>,
+        session: &Session,
+        base: NormalizedDn,
+        request: SearchRequest<'_>,
+        started: Instant,
+    ) -> Result<Search, Outcome> {
+        let snapshot = self.store.snapshot();
+        self.check_base(&snapshot, &session.view, &base)?;
+        let quotas = &session.view.quotas;
+        let (page, resume) = match request.page {
+            Some(asked) => self.resume(session, &base, &request, asked)?,
+            None => (None, None),
+        };
+        let deadline = deadline(started, request.time_limit_seconds, quotas.time_limit_seconds);
+        let size = size_limit(request.size_limit, quotas, page.is_some());
+        let wanted = self.wanted(&request.selection, &session.view);
+        let ended = request.page.is_some_and(|asked| asked.size == 0);
+        let entries = match ended {
+            true => Entries::None,
+            false => {
+                let cursor = self.open_cursor(session, snapshot.clone(), base, &request, resume)?;
+                Entries::Directory {
+                    cursor: Box::new(cursor),
+                    snapshot,
+                }
+            }
+        };
+        Ok(Search {
+            directory: self.clone(),
+            view: session.view.clone(),
+            selection: request.selection,
+            entries,
+            wanted,
+            computed: Vec::new(),
+            limits: Limits { deadline, size, page },
+            given: 0,
+            audit: None,
+            started,
+        })
+    }
+
+    fn open_cursor(
+        &self,
+        session: &Session,
+        snapshot: Arc<Snapshot>,
+        base: NormalizedDn,
+        request: &SearchRequest<'_>,
+        after: Option<NormalizedDn>,
+    ) -> Result<Cursor, Outcome> {
+        let view = &session.view;
+        let query = Query {
+            base,
+            scope: request.scope,
+            predicate: compile(request.filter, &self.schema, view),
+            order: if request.page.is_some() {
+                Order::Name
+            } else {
+                Order::Any
+            },
+            after,
+            within: view.bases.clone(),
+            without: view.excluded.clone(),
+            candidate_limit: view.quotas.candidates,
+        };
+        let cursor = Cursor::open(snapshot, self.schema.clone(), query);
+        if !view.quotas.may_scan && cursor.plan().is_scan() {
+            let message = "no index serves the filter, and the account's release profile does not allow a scan";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        }
+        Ok(cursor)
+    }
+
+    /// The base object must exist and be visible, or be above everything the view allows.
+    fn check_base(&self, snapshot: &Snapshot, view: &View, base: &NormalizedDn) -> Result<(), Outcome> {
+        if base.is_root() {
+            return Ok(());
+        }
+        let visible = |at| {
+            let covered = view.covers(base) || view.bases.iter().any(|within| within.is_within(base));
+            covered && (view.hidden_entries.is_empty() || !view.hides(snapshot.record(at), &self.schema))
+        };
+        match snapshot.find(base).filter(|at| visible(*at)) {
+            Some(_) => Ok(()),
+            None => Err(self.no_such_object(snapshot, view, base)),
+        }
+    }
+
+    /// noSuchObject with the DN of the nearest ancestor that the view may see.
+    pub(super) fn no_such_object(&self, snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Outcome {
+        let mut ancestor = key.parent();
+        while let Some(key) = ancestor.filter(|key| !key.is_root()) {
+            if let Some(at) = snapshot.find(&key).filter(|_| view.covers(&key)) {
+                let record = snapshot.record(at);
+                if !view.hides(record, &self.schema) {
+                    return Outcome::new(ResultCode::NoSuchObject, "").matching(record.dn().to_owned());
+                }
+            }
+            ancestor = key.parent();
+        }
+        Outcome::new(ResultCode::NoSuchObject, "")
+    }
+
+    fn resume(
+        &self,
+        session: &Session,
+        base: &NormalizedDn,
+        request: &SearchRequest<'_>,
+        asked: PageRequest<'_>,
+    ) -> Result<(Option<Page>, Option<NormalizedDn>), Outcome> {
+        let quotas = &session.view.quotas;
+        if !quotas.may_page {
+            let message = "the account's release profile does not allow paged results";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        }
+        let question = question(session, base, request);
+        let size = if quotas.page_size == 0 {
+            asked.size
+        } else {
+            asked.size.min(quotas.page_size)
+        };
+        if asked.cookie.is_empty() {
+            return Ok((
+                Some(Page {
+                    size,
+                    given_before: 0,
+                    question,
+                    last: None,
+                }),
+                None,
+            ));
+        }
+        let Some(resume) = self.cookies.open(asked.cookie, &question) else {
+            let message = "the paged results cookie is not one of this search; begin again without a cookie";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        };
+        Ok((
+            Some(Page {
+                size,
+                given_before: resume.given,
+                question,
+                last: None,
+            }),
+            Some(resume.after),
+        ))
+    }
+}
+
+/// What a cookie is bound to: the account and the search.
+fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>) -> Vec<u8> {
+    let mut question = Vec::with_capacity(256);
+    for part in [&session.identity.account.facts.key.0, &base.0] {
+        question.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        question.extend_from_slice(part);
+    }
+    question.push(request.scope as u8);
+    write!(question, "{}", request.filter).expect("writing to memory succeeds");
+    question
+}
+
+/// Zero means none on either side; the smaller of two limits counts.
+fn smaller(asked: u32, allowed: u32) -> u32 {
+    match (asked, allowed) {
+        (0, other) | (other, 0) => other,
+        (asked, allowed) => asked.min(allowed),
+    }
+}
+
+fn size_limit(asked: u32, quotas: &Quotas, paged: bool) -> u32 {
+    smaller(asked, if paged { quotas.paged_total } else { quotas.size_limit })
+}
+
+fn deadline(started: Instant, asked: u32, allowed: u32) -> Option<Instant> {
+    match smaller(asked, allowed) {
+        0 => None,
+        seconds => started.checked_add(Duration::from_secs(seconds.into())),
+    }
+}
+
+impl Search {
+    /// Runs for at most `work`; calls `emit` with each entry, which says whether to go on.
+    pub fn step(&mut self, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> SearchStep {
+        match &mut self.entries {
+            Entries::None => self.done(Outcome::success(), true),
+            Entries::Protocol(record) => {
+                if let Some(record) = record.take() {
+                    self.emit_protocol(&record, emit);
+                }
+                self.done(Outcome::success(), true)
+            }
+            Entries::Directory { .. } => self.step_directory(work, emit),
+        }
+    }
+
+    fn emit_protocol(&mut self, record: &[u8], emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) {
+        let directory = &self.directory;
+        let record = Record::new(record, &directory.types);
+        if let Some(entry) = release(record, &self.view, &self.selection, &[], &directory.schema) {
+            emit(&entry);
+        }
+    }
+
+    fn step_directory(&mut self, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> SearchStep {
+        if self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return self.done(Outcome::new(ResultCode::TimeLimitExceeded, ""), true);
+        }
+        loop {
+            let Entries::Directory { cursor, snapshot } = &mut self.entries else {
+                return self.done(Outcome::success(), true);
+            };
+            match cursor.advance(work) {
+                Advance::Paused => return SearchStep::More,
+                Advance::End => return self.done(Outcome::success(), true),
+                Advance::CandidateLimit => {
+                    let message = "too many candidates; ask with a more selective filter";
+                    return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
+                }
+                Advance::Entry(at) => {
+                    if self.limits.size_reached(self.given) {
+                        return self.done(Outcome::new(ResultCode::SizeLimitExceeded, ""), true);
+                    }
+                    if self.limits.page_full(self.given) {
+                        return self.done(Outcome::success(), false);
+                    }
+                    let snapshot = snapshot.clone();
+                    if !self.emit_entry(&snapshot, at, emit) {
+                        return SearchStep::More;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Releases and emits one entry; false where `emit` wants a pause.
+    fn emit_entry(
+        &mut self,
+        snapshot: &Snapshot,
+        at: Location,
+        emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool,
+    ) -> bool {
+        let directory = &self.directory;
+        directory.compute(self.wanted, snapshot, at, &mut self.computed);
+        let record = snapshot.record(at);
+        let Some(entry) = release(record, &self.view, &self.selection, &self.computed, &directory.schema) else {
+            return true;
+        };
+        self.given += 1;
+        if let Some(page) = &mut self.limits.page {
+            page.last = Some(at);
+        }
+        if let Some(audit) = &mut self.audit {
+            audit.entry(&entry.entry_uuid());
+        }
+        emit(&entry)
+    }
+
+    /// `complete` is false where a page ended before the search did.
+    fn done(&mut self, outcome: Outcome, complete: bool) -> SearchStep {
+        let page = self.limits.page.take().map(|page| (self.cookie(&page, complete), 0));
+        self.finish_audit(&outcome);
+        self.entries = Entries::None;
+        SearchStep::Done(SearchDone { outcome, page })
+    }
+
+    fn cookie(&self, page: &Page, complete: bool) -> Vec<u8> {
+        let (Entries::Directory { snapshot, .. }, Some(at), false) = (&self.entries, page.last, complete) else {
+            return Vec::new();
+        };
+        let resume = Resume {
+            after: snapshot.key(at),
+            given: page.given_before.saturating_add(self.given),
+        };
+        self.directory.cookies.seal(&resume, &page.question)
+    }
+
+    fn finish_audit(&mut self, outcome: &Outcome) {
+        let Some(mut audit) = self.audit.take() else { return };
+        if let Entries::Directory { cursor, .. } = &self.entries {
+            audit.number("candidates", cursor.candidates());
+        }
+        audit.number("entries", self.given.into());
+        audit.finish(outcome, self.started.elapsed());
+        self.directory.audit.append(&audit);
+        AuditPool::give_back(audit);
+    }
+
+    /// How the search runs; `None` for the root DSE and the subschema.
+    pub fn plan(&self) -> Option<&Plan> {
+        match &self.entries {
+            Entries::Directory { cursor, .. } => Some(cursor.plan()),
+            Entries::Protocol(_) | Entries::None => None,
+        }
+    }
+
+    /// Candidates examined so far.
+    pub fn candidates(&self) -> u64 {
+        match &self.entries {
+            Entries::Directory { cursor, .. } => cursor.candidates(),
+            Entries::Protocol(_) | Entries::None => 0,
+        }
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        self.finish_audit(&Outcome::new(ResultCode::Canceled, "abandoned"));
+    }
+}
+
+impl Limits {
+    fn size_reached(&self, given: u32) -> bool {
+        let before = self.page.as_ref().map_or(0, |page| page.given_before);
+        self.size != 0 && before.saturating_add(given) >= self.size
+    }
+
+    fn page_full(&self, given: u32) -> bool {
+        self.page.as_ref().is_some_and(|page| given >= page.size)
+    }
+}
+
+fn begin_audit(audit: &mut AuditRecord, session: &Session, request: &SearchRequest<'_>) {
+    audit.begin(
+        Act::Search,
+        &session.identity.account.facts.name,
+        &session.source,
+        clock::milliseconds(),
+    );
+    audit.fact("base", request.base.as_bytes());
+    let scope = match request.scope {
+        SearchScope::BaseObject => "base",
+        SearchScope::SingleLevel => "one",
+        SearchScope::WholeSubtree => "sub",
+    };
+    audit.fact("scope", scope.as_bytes());
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        write!(text, "{}", request.filter).expect("writing to memory succeeds");
+        audit.fact("filter", text);
+        text.clear();
+        for (at, name) in request.attributes.iter().enumerate() {
+            text.extend_from_slice(if at == 0 { "" } else { " " }.as_bytes());
+            text.extend_from_slice(name.as_bytes());
+        }
+        audit.fact("attributes", text);
+    });
+}
+
+thread_local! {
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static RECORDS: RefCell<Vec<AuditRecord>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Audit records whose buffers are used again.
+pub(super) struct AuditPool;
+
+impl AuditPool {
+    /// Records kept by one thread.
+    const KEPT: usize = 64;
+
+    pub(super) fn take() -> AuditRecord {
+        RECORDS.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    pub(super) fn give_back(record: AuditRecord) {
+        RECORDS.with_borrow_mut(|records| {
+            if records.len() < Self::KEPT {
+                records.push(record);
+            }
+        });
+    }
+}
