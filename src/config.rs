@@ -354,6 +354,7 @@ impl StoreSettings {
             compact_after_entries: self.compact_after_entries,
             unindexed: self.unindexed.clone(),
             cache_bytes: self.cache_bytes,
+            ..StoreOptions::default()
         }
     }
 }
