@@ -425,7 +425,10 @@ impl Compiler<'_> {
     fn attribute(&mut self, spot: &Spot, name: &str) -> Option<AttributeId> {
         let found = self.schema.find_attribute(name);
         if found.is_none() {
-            self.fault(spot, format!("expected an attribute type of the schema, found {name:?}"));
+            self.fault(
+                spot,
+                format!("expected an attribute type of the schema, found {name:?}"),
+            );
         }
         found
     }

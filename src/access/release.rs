@@ -56,7 +56,9 @@ pub fn release<'a>(
         }
     }
     if whole && hidden != 0 {
-        whole = !record.attributes().any(|attribute| is_hidden(view, hidden, attribute.id));
+        whole = !record
+            .attributes()
+            .any(|attribute| is_hidden(view, hidden, attribute.id));
     }
     Some(ReleasedEntry {
         record,

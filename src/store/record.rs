@@ -1,19 +1,35 @@
 //! The stored form of an entry: its attributes already encoded as they leave the server.
 //!
-//! Layout (integers little-endian):
+//! Layout (integers little-endian, lengths and counts as varints where nothing else is said):
 //! ```text
-//! u16 dn length, dn octets (RFC 4514 string as given)
-//! operational: entryUUID 16 octets, created u64, modified u64 (seconds since 1970), sequence u64,
-//!              u8 creator length + octets, u8 modifier length + octets (empty: the bulk load's)
-//! u16 number of attributes, then for each: u16 type number in the layer's type table,
-//!              u8 flags (bit 0: has options, bit 1: operational), u32 end offset within the block
-//! the block: for each attribute its PartialAttribute (RFC 4511 section 4.1.7) octets, user attributes first
+//! length, DN octets (RFC 4514 string as given)
+//! u8 form, entryUUID 16 octets, u64 created (seconds since 1970)
+//! form 1 only (changed since it was loaded): u64 modified, u64 sequence, length, creator octets, length, modifier octets
+//! number of user attributes, number of operational attributes, then for each, user attributes first:
+//!     u16 type number in the layer's type table
+//!     u16 length of its octets; bit 15 says that the description has options; 0x7fff: a u32 with the length follows
+//! the block: for each attribute its PartialAttribute (RFC 4511 section 4.1.7) octets
 //! ```
 //! All user attributes are therefore one slice. Values keep the order given. Lengths inside the PartialAttributes are
 //! definite and minimal.
 
-use crate::model::Entry;
+use crate::index::octets::{push_varint, varint};
+use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use crate::schema::{AttributeId, Schema};
+use std::fmt::Write as _;
+
+const FORM_LOADED: u8 = 0;
+const FORM_CHANGED: u8 = 1;
+/// In an attribute's length field.
+const HAS_OPTIONS: u16 = 1 << 15;
+const LONG: u16 = 0x7fff;
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OCTET_STRING: u8 = 0x04;
+
+/// The name of the subschema subentry (RFC 4512 section 4.2).
+pub const SUBSCHEMA_DN: &str = "cn=Subschema";
 
 /// Reads a stored entry in place.
 #[derive(Clone, Copy)]
@@ -47,71 +63,511 @@ pub struct RecordAttribute<'a> {
     pub encoded: &'a [u8],
 }
 
+/// The octets of a record do not read as one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("expected a stored entry, found damaged octets")]
+pub struct DamagedRecord;
+
 impl<'a> Record<'a> {
     pub fn new(bytes: &'a [u8], types: &'a [AttributeId]) -> Record<'a> {
         Record { bytes, types }
     }
 
-    /// The record as stored.
+    /// As [`encode`] made it, with type numbers of this record's table.
     pub(super) fn octets(&self) -> &'a [u8] {
         self.bytes
     }
 
+    /// Appends the record to `out` with each type number replaced by what `number` gives for its attribute type. A damaged
+    /// record, or one whose type the table does not know, is an error and leaves `out` in any state.
+    pub(super) fn renumber(
+        &self,
+        out: &mut Vec<u8>,
+        mut number: impl FnMut(AttributeId) -> u16,
+    ) -> Result<(), DamagedRecord> {
+        let (mut table, _, all, _) = self.parts().ok_or(DamagedRecord)?;
+        let start = out.len();
+        out.extend_from_slice(self.bytes);
+        for _ in 0..all {
+            let at = start + table.at;
+            let (old, _, _) = table.slot().ok_or(DamagedRecord)?;
+            let id = self.types.get(usize::from(old)).ok_or(DamagedRecord)?;
+            let place = out.get_mut(at..at + 2).ok_or(DamagedRecord)?;
+            place.copy_from_slice(&number(*id).to_le_bytes());
+        }
+        Ok(())
+    }
+
     /// The DN string.
+    #[inline]
     pub fn dn(&self) -> &'a str {
-        let _ = (self.bytes, self.types);
-        todo!()
+        Reader::new(self.bytes).text().unwrap_or_default()
     }
 
     pub fn operational(&self) -> Operational<'a> {
-        todo!()
+        let mut reader = Reader::new(self.bytes);
+        reader.counted();
+        reader.operational().unwrap_or_default()
     }
 
     /// Every stored attribute, user attributes first.
+    #[inline]
     pub fn attributes(&self) -> impl Iterator<Item = RecordAttribute<'a>> + use<'a> {
-        std::iter::empty()
+        let (mut table, user, all, mut block) = self.parts().unwrap_or((Reader::new(&[]), 0, 0, &[]));
+        let types = self.types;
+        (0..all).map_while(move |place| {
+            let (number, len, has_options) = table.slot()?;
+            let (encoded, rest) = block.split_at_checked(len as usize)?;
+            block = rest;
+            Some(RecordAttribute {
+                id: *types.get(usize::from(number))?,
+                has_options,
+                operational: place >= user,
+                encoded,
+            })
+        })
     }
 
     /// The PartialAttributes of all user attributes, one after the other.
+    #[inline]
     pub fn user_block(&self) -> &'a [u8] {
-        todo!()
+        let Some((mut table, user, all, block)) = self.parts() else {
+            return &[];
+        };
+        if user == all {
+            return block;
+        }
+        let len: usize = (0..user).map_while(|_| table.slot()).map(|slot| slot.1 as usize).sum();
+        block.get(..len).unwrap_or(&[])
     }
 
     /// Back into an entry as given: attribute descriptions by their schema names.
     pub fn to_entry(&self) -> Entry {
-        todo!()
+        let attribute = |attribute: RecordAttribute<'_>| Attribute {
+            description: AttributeDescription::parse(attribute.description())
+                .unwrap_or_else(|_| AttributeDescription::new(attribute.description())),
+            values: attribute.values().map(<[u8]>::to_vec).collect(),
+        };
+        Entry {
+            dn: Dn::parse(self.dn()).unwrap_or_default(),
+            attributes: self.attributes().map(attribute).collect(),
+        }
+    }
+
+    /// The attribute table, the number of user attributes and of all, and the block.
+    #[inline]
+    fn parts(&self) -> Option<(Reader<'a>, u32, u32, &'a [u8])> {
+        let mut reader = Reader::new(self.bytes);
+        reader.counted()?;
+        let form = reader.take(1)?[0];
+        reader.take(24)?;
+        if form != FORM_LOADED {
+            reader.take(16)?;
+            reader.counted()?;
+            reader.counted()?;
+        }
+        let (user, operational) = (reader.number()?, reader.number()?);
+        let table = reader;
+        let all = user.checked_add(operational)?;
+        for _ in 0..all {
+            reader.slot()?;
+        }
+        Some((table, user, all, reader.rest()))
     }
 }
 
 impl<'a> RecordAttribute<'a> {
     /// Type and options as answers spell them.
     pub fn description(&self) -> &'a str {
-        todo!()
+        let description = self.parts().map_or(&[][..], |parts| parts.0);
+        std::str::from_utf8(description).unwrap_or_default()
     }
 
+    /// The values, in the order given.
+    #[inline]
     pub fn values(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        std::iter::empty()
+        let mut rest = self.parts().map_or(&[][..], |parts| parts.1);
+        std::iter::from_fn(move || {
+            let (value, behind) = element(rest, OCTET_STRING)?;
+            rest = behind;
+            Some(value)
+        })
+    }
+
+    /// The description and the inside of the set of values.
+    #[inline]
+    fn parts(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let (inside, _) = element(self.encoded, SEQUENCE)?;
+        let (description, rest) = element(inside, OCTET_STRING)?;
+        let (values, _) = element(rest, SET)?;
+        Some((description, values))
+    }
+}
+
+/// Reads a record from its beginning. `None` wherever the bytes end too early.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    #[inline]
+    fn number(&mut self) -> Option<u32> {
+        varint(self.bytes, &mut self.at)
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let taken = self.bytes.get(self.at..self.at.checked_add(len)?)?;
+        self.at += len;
+        Some(taken)
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or(&[])
+    }
+
+    #[inline]
+    fn counted(&mut self) -> Option<&'a [u8]> {
+        let len = self.number()?;
+        self.take(len as usize)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.counted()?).ok()
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    #[inline]
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    /// What follows the DN.
+    fn operational(&mut self) -> Option<Operational<'a>> {
+        let form = self.take(1)?[0];
+        let entry_uuid = self.take(16)?.try_into().ok()?;
+        let created = self.u64()?;
+        let mut operational = Operational {
+            entry_uuid,
+            created,
+            modified: created,
+            ..Operational::default()
+        };
+        if form != FORM_LOADED {
+            operational.modified = self.u64()?;
+            operational.sequence = self.u64()?;
+            operational.creator = self.text()?;
+            operational.modifier = self.text()?;
+        }
+        Some(operational)
+    }
+
+    /// One line of the attribute table: type number, length, whether it has options.
+    #[inline]
+    fn slot(&mut self) -> Option<(u16, u32, bool)> {
+        let number = self.u16()?;
+        let field = self.u16()?;
+        let short = field & LONG;
+        let len = if short == LONG {
+            u32::from_le_bytes(self.take(4)?.try_into().ok()?)
+        } else {
+            u32::from(short)
+        };
+        Some((number, len, field & HAS_OPTIONS != 0))
+    }
+}
+
+/// The content of the element that `bytes` begins with, if its tag is `tag`, and what is behind it.
+#[inline]
+fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<2>()?;
+    if head[0] != tag {
+        return None;
+    }
+    if head[1] < 0x80 {
+        return rest.split_at_checked(usize::from(head[1]));
+    }
+    let (octets, rest) = rest.split_at_checked(usize::from(head[1] & 0x7f))?;
+    if octets.len() > 4 {
+        return None;
+    }
+    let len = octets.iter().fold(0usize, |len, octet| len << 8 | usize::from(*octet));
+    rest.split_at_checked(len)
+}
+
+/// How many octets a minimal BER header for this much content takes.
+fn header_len(content: usize) -> usize {
+    match content {
+        0..0x80 => 2,
+        0x80..0x100 => 3,
+        0x100..0x1_0000 => 4,
+        0x1_0000..0x100_0000 => 5,
+        _ => 6,
+    }
+}
+
+fn push_header(out: &mut Vec<u8>, tag: u8, content: usize) {
+    out.push(tag);
+    let octets = (content as u32).to_be_bytes();
+    let long = header_len(content) - 2;
+    if long > 0 {
+        out.push(0x80 | long as u8);
+        out.extend_from_slice(&octets[4 - long..]);
+    } else {
+        out.push(content as u8);
+    }
+}
+
+/// The attributes of an entry that become one PartialAttribute: the same type with the same options.
+struct Group<'e> {
+    id: AttributeId,
+    operational: bool,
+    attributes: smallvec::SmallVec<[&'e Attribute; 1]>,
+}
+
+impl Group<'_> {
+    fn encode(&self, schema: &Schema, out: &mut Vec<u8>) {
+        let name = schema.attribute(self.id).name();
+        let options = &self.attributes[0].description.options;
+        let description = name.len() + options.iter().map(|option| 1 + option.len()).sum::<usize>();
+        let values = || self.attributes.iter().flat_map(|attribute| &attribute.values);
+        let set: usize = values().map(|value| header_len(value.len()) + value.len()).sum();
+        let content = header_len(description) + description + header_len(set) + set;
+        push_header(out, SEQUENCE, content);
+        push_header(out, OCTET_STRING, description);
+        out.extend_from_slice(name.as_bytes());
+        for option in options {
+            out.push(b';');
+            out.extend_from_slice(option.as_bytes());
+        }
+        push_header(out, SET, set);
+        for value in values() {
+            push_header(out, OCTET_STRING, value.len());
+            out.extend_from_slice(value);
+        }
     }
 }
 
 /// Encodes an entry whose attribute types are all defined. Type numbers are those of `schema` (identity table).
 /// `userPassword` must have been taken out before. Attributes kept in [`Operational`] are left out of the block.
 pub fn encode(entry: &Entry, operational: &Operational<'_>, schema: &Schema) -> Vec<u8> {
-    let _ = (entry, operational, schema);
-    todo!()
+    let groups = groups(entry, schema);
+    let mut block = Vec::with_capacity(512);
+    let mut table = Vec::with_capacity(groups.len() * 4);
+    for group in &groups {
+        let start = block.len();
+        group.encode(schema, &mut block);
+        push_slot(&mut table, group, block.len() - start);
+    }
+    let dn = entry.dn.to_string();
+    let mut out = Vec::with_capacity(dn.len() + 40 + table.len() + block.len());
+    push_counted(&mut out, dn.as_bytes());
+    push_operational(&mut out, operational);
+    let user = groups.iter().filter(|group| !group.operational).count();
+    push_varint(&mut out, user as u32);
+    push_varint(&mut out, (groups.len() - user) as u32);
+    out.extend_from_slice(&table);
+    out.extend_from_slice(&block);
+    out
+}
+
+fn push_slot(table: &mut Vec<u8>, group: &Group<'_>, len: usize) {
+    let has_options = !group.attributes[0].description.options.is_empty();
+    let flag = if has_options { HAS_OPTIONS } else { 0 };
+    table.extend_from_slice(&group.id.0.to_le_bytes());
+    if len < usize::from(LONG) {
+        table.extend_from_slice(&(len as u16 | flag).to_le_bytes());
+    } else {
+        table.extend_from_slice(&(LONG | flag).to_le_bytes());
+        table.extend_from_slice(&(len as u32).to_le_bytes());
+    }
+}
+
+fn push_counted(out: &mut Vec<u8>, octets: &[u8]) {
+    push_varint(out, octets.len() as u32);
+    out.extend_from_slice(octets);
+}
+
+fn push_operational(out: &mut Vec<u8>, operational: &Operational<'_>) {
+    let loaded = Operational {
+        entry_uuid: operational.entry_uuid,
+        created: operational.created,
+        modified: operational.created,
+        ..Operational::default()
+    };
+    let form = if *operational == loaded {
+        FORM_LOADED
+    } else {
+        FORM_CHANGED
+    };
+    out.push(form);
+    out.extend_from_slice(&operational.entry_uuid);
+    out.extend_from_slice(&operational.created.to_le_bytes());
+    if form == FORM_CHANGED {
+        out.extend_from_slice(&operational.modified.to_le_bytes());
+        out.extend_from_slice(&operational.sequence.to_le_bytes());
+        push_counted(out, operational.creator.as_bytes());
+        push_counted(out, operational.modifier.as_bytes());
+    }
+}
+
+/// An entry's attributes by type and options, user attributes first, else in the order given.
+fn groups<'e>(entry: &'e Entry, schema: &Schema) -> Vec<Group<'e>> {
+    let mut groups: Vec<Group<'e>> = Vec::with_capacity(entry.attributes.len());
+    for attribute in &entry.attributes {
+        let Some(id) = schema.find_attribute(&attribute.description.attribute_type) else {
+            debug_assert!(
+                false,
+                "{} is checked before it is stored",
+                attribute.description.attribute_type
+            );
+            continue;
+        };
+        if attribute.values.is_empty() || is_kept_apart(schema, id) {
+            continue;
+        }
+        let same = |group: &&mut Group<'_>| {
+            group.id == id && same_options(&group.attributes[0].description, &attribute.description)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.attributes.push(attribute),
+            None => groups.push(Group {
+                id,
+                operational: schema.attribute(id).is_operational(),
+                attributes: smallvec::smallvec![attribute],
+            }),
+        }
+    }
+    groups.sort_by_key(|group| group.operational);
+    groups
+}
+
+/// Options are a set, and case is ignored (RFC 4512 section 2.5).
+fn same_options(left: &AttributeDescription, right: &AttributeDescription) -> bool {
+    let holds = |all: &[String], one: &String| all.iter().any(|other| other.eq_ignore_ascii_case(one));
+    left.options.iter().all(|option| holds(&right.options, option))
+        && right.options.iter().all(|option| holds(&left.options, option))
+}
+
+/// Whether an attribute is kept in [`Operational`], or derived when it is asked for, and never in the block.
+pub fn is_kept_apart(schema: &Schema, id: AttributeId) -> bool {
+    let known = schema.well_known();
+    id == known.entry_uuid
+        || id == known.entry_dn
+        || id == known.create_timestamp
+        || id == known.creators_name
+        || id == known.modify_timestamp
+        || id == known.modifiers_name
+        || id == known.structural_object_class
+        || id == known.subschema_subentry
+        || id == known.has_subordinates
+        || id == known.num_subordinates
+        || id == known.entry_csn
+}
+
+/// Whether [`index_terms`] gives the values of an attribute type: it has an equality rule, holds no secret, and is stored
+/// or one of entryUUID, createTimestamp and modifyTimestamp.
+pub fn is_indexed(schema: &Schema, id: AttributeId) -> bool {
+    let known = schema.well_known();
+    let derived = id == known.entry_uuid || id == known.create_timestamp || id == known.modify_timestamp;
+    schema.attribute(id).equality.is_some() && id != known.user_password && (derived || !is_kept_apart(schema, id))
 }
 
 /// Calls `term` with every normalised value that a record is indexed under: for each attribute with an equality rule its
 /// values under that rule, and the same for entryUUID, createTimestamp and modifyTimestamp. Values that do not
-/// normalise are skipped (they match nothing).
+/// normalise are skipped (they match nothing). A value that an entry has under several options comes more than once.
 pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(AttributeId, &[u8])) {
-    let _ = (record, schema, term);
-    todo!()
+    let mut normalized = Vec::with_capacity(64);
+    let mut one = |id: AttributeId, value: &[u8]| {
+        let Some(rule) = schema.attribute(id).equality else {
+            return;
+        };
+        normalized.clear();
+        if rule.normalize(schema, value, &mut normalized).is_ok() {
+            term(id, &normalized);
+        }
+    };
+    for attribute in record.attributes() {
+        if is_indexed(schema, attribute.id) {
+            attribute.values().for_each(|value| one(attribute.id, value));
+        }
+    }
+    let known = schema.well_known();
+    for id in [known.entry_uuid, known.create_timestamp, known.modify_timestamp] {
+        derived_values(record, schema, id, &mut |value| one(id, value));
+    }
 }
 
 /// The values of an attribute that is kept in [`Operational`] or derived from the record (entryUUID, timestamps, creatorsName,
-/// modifiersName, entryDN, structuralObjectClass, subschemaSubentry, entryCSN); calls nothing for any other.
+/// modifiersName, entryDN, structuralObjectClass, subschemaSubentry, entryCSN); calls nothing for any other. Who loaded an
+/// entry in bulk is no name, so such an entry has no creatorsName and modifiersName.
 pub fn derived_values(record: Record<'_>, schema: &Schema, id: AttributeId, each: &mut dyn FnMut(&[u8])) {
-    let _ = (record, schema, id, each);
-    todo!()
+    let known = schema.well_known();
+    let mut name = |dn: &str| {
+        if !dn.is_empty() {
+            each(dn.as_bytes());
+        }
+    };
+    if id == known.entry_dn {
+        name(record.dn());
+    } else if id == known.subschema_subentry {
+        name(SUBSCHEMA_DN);
+    } else if id == known.creators_name {
+        name(record.operational().creator);
+    } else if id == known.modifiers_name {
+        name(record.operational().modifier);
+    } else if id == known.entry_uuid {
+        name(&uuid_text(&record.operational().entry_uuid));
+    } else if id == known.create_timestamp {
+        name(&format!("{}Z", time_text(record.operational().created)));
+    } else if id == known.modify_timestamp {
+        name(&format!("{}Z", time_text(record.operational().modified)));
+    } else if id == known.entry_csn {
+        let operational = record.operational();
+        let (time, sequence) = (time_text(operational.modified), operational.sequence);
+        name(&format!("{time}.000000Z#{sequence:06x}#000#000000"));
+    } else if id == known.structural_object_class {
+        let mut classes = Vec::new();
+        for attribute in record
+            .attributes()
+            .filter(|attribute| attribute.id == known.object_class)
+        {
+            let texts = attribute.values().filter_map(|value| std::str::from_utf8(value).ok());
+            classes.extend(texts.filter_map(|class| schema.find_class(class)));
+        }
+        if let Some(class) = schema.structural_class(&classes) {
+            let class = &schema.classes()[usize::from(class.0)];
+            name(class.names.first().unwrap_or(&class.oid));
+        }
+    }
+}
+
+/// The form of RFC 4122 section 3.
+fn uuid_text(uuid: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (place, octet) in uuid.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{octet:02x}");
+    }
+    text
+}
+
+/// Generalized time (RFC 4517 section 3.3.13) in UTC, without its final `Z`.
+fn time_text(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
 }
