@@ -1,0 +1,210 @@
+//! Bind (RFC 4511 section 4.2, RFC 4513 section 5): simple, SASL EXTERNAL and SASL PLAIN.
+
+use super::codec::{Authentication, BindRequest, tag};
+use super::conversation::{Answer, Conversation};
+use super::encode::Extra;
+use super::frame::MessageId;
+use crate::account::Secret;
+use crate::directory::Session;
+use crate::model::{Outcome, ResultCode};
+use std::sync::Arc;
+
+/// The SASL mechanisms listed in the root DSE.
+pub const MECHANISMS: &[&str] = &[EXTERNAL, PLAIN];
+
+const EXTERNAL: &str = "EXTERNAL";
+const PLAIN: &str = "PLAIN";
+
+/// What a bind request comes to before any secret is looked at.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Attempt<'a> {
+    Password {
+        name: &'a str,
+        secret: &'a [u8],
+    },
+    External {
+        authorization: &'a [u8],
+    },
+    /// SASL PLAIN without credentials: ask for them.
+    Challenge,
+    Refused(Outcome),
+}
+
+/// Reads what the client tries.
+pub fn attempt<'a>(request: &BindRequest<'a>) -> Attempt<'a> {
+    if request.version != 3 {
+        return refused(
+            ResultCode::ProtocolError,
+            format!("expected LDAP version 3, found {}", request.version),
+        );
+    }
+    match request.authentication {
+        Authentication::Simple(secret) => simple(request.name, secret),
+        Authentication::Sasl { mechanism, credentials } => match mechanism {
+            EXTERNAL => Attempt::External {
+                authorization: credentials.unwrap_or_default(),
+            },
+            PLAIN => credentials.map_or(Attempt::Challenge, plain),
+            _ => refused(
+                ResultCode::AuthMethodNotSupported,
+                "expected SASL mechanism EXTERNAL or PLAIN, or a simple bind",
+            ),
+        },
+        Authentication::Unknown => refused(ResultCode::AuthMethodNotSupported, "expected a simple or a SASL bind"),
+    }
+}
+
+fn simple<'a>(name: &'a str, secret: &'a [u8]) -> Attempt<'a> {
+    match (name.is_empty(), secret.is_empty()) {
+        (true, true) => refused(
+            ResultCode::InappropriateAuthentication,
+            "anonymous bind is refused: bind with an application account",
+        ),
+        (false, true) => refused(
+            ResultCode::UnwillingToPerform,
+            "unauthenticated bind (a name without a password) is refused",
+        ),
+        (true, false) => refused(ResultCode::InvalidCredentials, ""),
+        (false, false) => Attempt::Password { name, secret },
+    }
+}
+
+/// RFC 4616 section 2: `[authzid] NUL authcid NUL passwd`. No identity may act as another.
+fn plain(credentials: &[u8]) -> Attempt<'_> {
+    let mut parts = credentials.splitn(3, |octet| *octet == 0);
+    let (Some(authorization), Some(name), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
+        return refused(ResultCode::InvalidCredentials, "");
+    };
+    let Ok(name) = std::str::from_utf8(name) else {
+        return refused(ResultCode::InvalidCredentials, "");
+    };
+    if name.is_empty() || secret.is_empty() || !is_same_identity(authorization, &[name]) {
+        return refused(ResultCode::InvalidCredentials, "");
+    }
+    Attempt::Password { name, secret }
+}
+
+/// Whether an authorization identity (RFC 4513 section 5.2.1.8) is empty or one of these names.
+fn is_same_identity(authorization: &[u8], names: &[&str]) -> bool {
+    let named = authorization
+        .strip_prefix(b"dn:")
+        .or_else(|| authorization.strip_prefix(b"u:"))
+        .unwrap_or(authorization);
+    authorization.is_empty() || names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(named))
+}
+
+fn refused<'a>(code: ResultCode, message: impl Into<String>) -> Attempt<'a> {
+    Attempt::Refused(Outcome::new(code, message))
+}
+
+impl Conversation {
+    /// Begins a bind. The old identity is gone from here on, whatever comes of it.
+    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>) {
+        self.state.forget();
+        match attempt(request) {
+            Attempt::Refused(outcome) => {
+                self.directory.note_refused_bind(request.name, &self.source, &outcome);
+                self.answer(id, tag::BIND_RESPONSE, &outcome, Extra::default());
+            }
+            Attempt::Challenge => {
+                self.state.sasl_in_progress();
+                let outcome = Outcome::new(ResultCode::SaslBindInProgress, "");
+                let extra = Extra {
+                    sasl_credentials: Some(&[]),
+                    ..Extra::default()
+                };
+                self.answer(id, tag::BIND_RESPONSE, &outcome, extra);
+            }
+            Attempt::External { authorization } => {
+                let bound = self.external(request.name, authorization);
+                self.bound(id, bound);
+            }
+            Attempt::Password { name, secret } => {
+                if let Some(session) = self.directory.bind_remembered(name, secret, &self.source) {
+                    return self.bound(id, Ok(session));
+                }
+                let directory = Arc::clone(&self.directory);
+                let source = Arc::clone(&self.source);
+                let name = name.to_owned();
+                let secret = Secret::new(secret.to_vec());
+                self.wait_for_bind(
+                    id,
+                    async move { Answer::Bind(directory.bind(&name, secret, &source).await) },
+                );
+            }
+        }
+    }
+
+    fn external(&self, name: &str, authorization: &[u8]) -> Result<Session, Outcome> {
+        let session = self.directory.bind_external(&self.source)?;
+        let facts = &session.identity.account.facts;
+        if is_same_identity(authorization, &[&facts.dn, &facts.name]) {
+            return Ok(session);
+        }
+        let outcome = Outcome::new(ResultCode::InvalidCredentials, "");
+        self.directory.note_refused_bind(name, &self.source, &outcome);
+        Err(outcome)
+    }
+
+    /// A bind came to its end.
+    pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>) {
+        match bound {
+            Ok(session) => {
+                self.state.bound(session);
+                self.answer(id, tag::BIND_RESPONSE, &Outcome::success(), Extra::default());
+            }
+            Err(outcome) => {
+                self.state.forget();
+                self.answer(id, tag::BIND_RESPONSE, &outcome, Extra::default());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(name: &str, authentication: Authentication<'_>, version: i64) -> Option<ResultCode> {
+        let request = BindRequest {
+            version,
+            name,
+            authentication,
+        };
+        match attempt(&request) {
+            Attempt::Refused(outcome) => Some(outcome.code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_is_refused_without_looking_at_a_secret() {
+        use Authentication::{Simple, Unknown};
+        use ResultCode::*;
+        let sasl = |mechanism, credentials| Authentication::Sasl { mechanism, credentials };
+        let cases = [
+            ("", Simple(b""), Some(InappropriateAuthentication)),
+            ("cn=app", Simple(b""), Some(UnwillingToPerform)),
+            (" ", Simple(b""), Some(UnwillingToPerform)),
+            ("", Simple(b"secret"), Some(InvalidCredentials)),
+            ("cn=app", Simple(b"\0"), None),
+            ("cn=app", Unknown, Some(AuthMethodNotSupported)),
+            ("", sasl("CRAM-MD5", None), Some(AuthMethodNotSupported)),
+            ("", sasl("EXTERNAL", None), None),
+            ("", sasl("PLAIN", None), None),
+            ("", sasl("PLAIN", Some(b"\0app\0secret")), None),
+            ("", sasl("PLAIN", Some(b"app\0app\0secret")), None),
+            ("", sasl("PLAIN", Some(b"u:app\0app\0secret")), None),
+            ("", sasl("PLAIN", Some(b"other\0app\0secret")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"\0app\0")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"\0\0secret")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"app")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"")), Some(InvalidCredentials)),
+        ];
+        for (name, authentication, expected) in cases {
+            let text = format!("{name:?} {authentication:?}");
+            assert_eq!(code(name, authentication, 3), expected, "{text}");
+        }
+        assert_eq!(code("cn=app", Simple(b"secret"), 2), Some(ProtocolError));
+    }
+}

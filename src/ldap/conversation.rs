@@ -1,0 +1,324 @@
+//! One connection's talk without its socket: requests in, answers into an output buffer, searches that run a little at a time.
+//!
+//! Invariants: every answer passes [`Conversation::answer`], which counts and logs it; no request is read while a bind is under way, and
+//! no bind while anything else is (RFC 4511 section 4.2.1); a session that no longer holds is answered nothing but the notice.
+
+use super::codec::{self, Operation, response_tag};
+use super::encode::{self, Extra};
+use super::frame::{Frame, FrameLimits, MessageId};
+use super::limits::WireLimits;
+use super::session::{Admission, SessionState, Transport};
+use crate::directory::{Directory, ProtocolFacts, Search, Session};
+use crate::metrics::{self, Metrics};
+use crate::model::{Outcome, ResultCode, SharedSource};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// What all connections of one server share.
+pub struct Service {
+    pub directory: Arc<Directory>,
+    pub limits: WireLimits,
+    pub facts: ProtocolFacts,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The state of one connection, and what waits to be written to it.
+pub struct Conversation {
+    pub(super) service: Arc<Service>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) source: SharedSource,
+    pub(super) state: SessionState,
+    pub(super) output: Vec<u8>,
+    pub(super) searches: Vec<RunningSearch>,
+    pending: Vec<Pending>,
+    binding: bool,
+    /// What is left of this turn's work.
+    pub(super) work: u32,
+    /// Which search runs first in the next round.
+    pub(super) turn: usize,
+}
+
+/// A search that did not end in its first step.
+pub(super) struct RunningSearch {
+    pub(super) id: MessageId,
+    pub(super) search: Search,
+}
+
+/// An operation that waits for the core.
+struct Pending {
+    id: MessageId,
+    future: Pin<Box<dyn Future<Output = Answer> + Send>>,
+}
+
+/// What an operation that waited came to.
+pub(super) enum Answer {
+    Bind(Result<Session, Outcome>),
+    Update { response: u8, outcome: Outcome },
+    Secret(Result<Option<crate::account::Secret>, Outcome>),
+}
+
+/// How the connection goes on after a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    Continue,
+    /// The answer to StartTLS is in the output: write it, then start TLS.
+    StartTls,
+    /// Write the output, then close.
+    Close,
+}
+
+/// What one request costs of a turn's work at least.
+const REQUEST_WORK: u32 = 64;
+
+impl Conversation {
+    pub fn new(service: Arc<Service>, source: SharedSource, transport: Transport) -> Conversation {
+        Conversation {
+            directory: Arc::clone(&service.directory),
+            work: service.limits.turn_work,
+            service,
+            source,
+            state: SessionState::new(transport),
+            output: Vec::new(),
+            searches: Vec::new(),
+            pending: Vec::new(),
+            binding: false,
+            turn: 0,
+        }
+    }
+
+    pub fn limits(&self) -> &WireLimits {
+        &self.service.limits
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.service.metrics
+    }
+
+    pub fn is_bound(&self) -> bool {
+        self.state.is_bound()
+    }
+
+    /// The limits that hold for the next message.
+    pub fn frame_limits(&self) -> FrameLimits {
+        FrameLimits::new(self.limits(), self.is_bound())
+    }
+
+    pub fn begin_turn(&mut self) {
+        self.work = self.limits().turn_work;
+    }
+
+    /// Whether this turn may take another request.
+    pub fn may_take(&self) -> bool {
+        self.work > 0 && !self.is_output_full()
+    }
+
+    pub fn is_output_full(&self) -> bool {
+        self.output.len() >= self.limits().output_octets
+    }
+
+    /// Operations under way.
+    pub fn outstanding(&self) -> usize {
+        self.searches.len() + self.pending.len()
+    }
+
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether a bind is under way: the limits of the next message depend on how it ends.
+    pub fn is_binding(&self) -> bool {
+        self.binding
+    }
+
+    /// Whether the next request has to wait for what is under way. `tag` is its operation's.
+    pub fn holds_back(&self, tag: u8) -> bool {
+        self.binding
+            || self.pending.len() >= self.limits().updates
+            || (tag == codec::tag::BIND_REQUEST && self.outstanding() > 0)
+    }
+
+    /// Takes one message: decodes, admits, begins it, and answers what can be answered at once.
+    pub fn take(&mut self, frame: &Frame<'_>) -> Flow {
+        self.work = self.work.saturating_sub(REQUEST_WORK);
+        let service = Arc::clone(&self.service);
+        match codec::decode(frame, &service.limits) {
+            Ok(request) => self.begin(request),
+            Err(error @ codec::DecodeError::UnknownOperation { .. }) => {
+                self.metrics().broken_messages.increment();
+                self.disconnect(ResultCode::ProtocolError, &error.to_string())
+            }
+            Err(error) => {
+                tracing::debug!(connection = self.source.connection, %error, "request refused");
+                self.refuse(frame.id, frame.tag, &error.outcome());
+                Flow::Continue
+            }
+        }
+    }
+
+    fn begin(&mut self, request: codec::Request<'_>) -> Flow {
+        self.metrics().operation(counted(&request.operation));
+        let id = request.id;
+        let session = match self.state.admit(&request) {
+            Admission::End => return Flow::Close,
+            Admission::Silent => return Flow::Continue,
+            Admission::Refused(outcome) => {
+                self.refuse(id, request_tag(&request.operation), &outcome);
+                return Flow::Continue;
+            }
+            Admission::Open | Admission::ProtocolFacts => None,
+            Admission::Bound(session) => Some(Arc::clone(session)),
+        };
+        if let Some(session) = &session
+            && !self.directory.holds(session)
+        {
+            self.state.forget();
+            return self.disconnect(
+                ResultCode::StrongerAuthRequired,
+                "the account this connection is bound to was changed: bind again",
+            );
+        }
+        match (request.operation, session) {
+            (Operation::Bind(bind), _) => self.bind(id, &bind),
+            (Operation::Extended(extended), session) => return self.extended(id, &extended, session.as_deref()),
+            (Operation::Search(search), session) => {
+                self.search(id, &search, request.controls.page, session.as_deref());
+            }
+            (Operation::Abandon { id: abandoned }, _) => self.abandon(abandoned),
+            (Operation::Compare(compare), Some(session)) => self.compare(id, &compare, &session),
+            (operation, Some(session)) => self.update(id, operation, session),
+            (operation, None) => {
+                let outcome = Outcome::new(ResultCode::StrongerAuthRequired, "expected a bind first");
+                self.refuse(id, request_tag(&operation), &outcome);
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Writes the answer that ends an operation; counts and logs it.
+    pub(super) fn answer(&mut self, id: MessageId, response: u8, outcome: &Outcome, extra: Extra<'_>) {
+        self.metrics().result(outcome.code as u32);
+        tracing::debug!(
+            connection = self.source.connection,
+            message = id.0,
+            response,
+            code = ?outcome.code,
+            text = outcome.message,
+            "answer"
+        );
+        encode::result(&mut self.output, id, response, outcome, extra);
+    }
+
+    /// Answers a request that was not begun; says nothing where the operation has no response.
+    fn refuse(&mut self, id: MessageId, request: u8, outcome: &Outcome) {
+        if let Some(response) = response_tag(request) {
+            self.answer(id, response, outcome, Extra::default());
+        }
+    }
+
+    /// Writes the notice of disconnection. Everything under way is abandoned with the connection.
+    pub fn disconnect(&mut self, code: ResultCode, message: &str) -> Flow {
+        tracing::info!(
+            connection = self.source.connection,
+            peer = %self.source.address,
+            ?code,
+            message,
+            "disconnecting"
+        );
+        self.metrics().result(code as u32);
+        self.abandon_searches();
+        encode::notice_of_disconnection(&mut self.output, code, message);
+        Flow::Close
+    }
+
+    /// Waits for a bind; no request is read until it is done.
+    pub(super) fn wait_for_bind(&mut self, id: MessageId, bind: impl Future<Output = Answer> + Send + 'static) {
+        self.binding = true;
+        self.wait_for(id, bind);
+    }
+
+    pub(super) fn wait_for(&mut self, id: MessageId, operation: impl Future<Output = Answer> + Send + 'static) {
+        self.pending.push(Pending {
+            id,
+            future: Box::pin(operation),
+        });
+    }
+
+    pub(super) fn is_pending(&self, id: MessageId) -> bool {
+        self.pending.iter().any(|pending| pending.id == id)
+    }
+
+    /// Answers every operation that came to its end, in the order they were asked. Says whether any did.
+    pub fn poll_pending(&mut self, context: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        let mut at = 0;
+        while let Some(pending) = self.pending.get_mut(at) {
+            match pending.future.as_mut().poll(context) {
+                Poll::Pending => at += 1,
+                Poll::Ready(answer) => {
+                    let id = self.pending.remove(at).id;
+                    self.end(id, answer);
+                    progress = true;
+                }
+            }
+        }
+        progress
+    }
+
+    fn end(&mut self, id: MessageId, answer: Answer) {
+        match answer {
+            Answer::Bind(bound) => {
+                self.binding = false;
+                self.bound(id, bound);
+            }
+            Answer::Update { response, outcome } => self.answer(id, response, &outcome, Extra::default()),
+            Answer::Secret(changed) => self.secret_changed(id, changed),
+        }
+    }
+}
+
+impl Drop for Conversation {
+    /// A change that was begun is brought to its end although nobody waits for the answer.
+    fn drop(&mut self) {
+        self.abandon_searches();
+        if self.pending.is_empty() || self.binding {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            for pending in self.pending.drain(..) {
+                runtime.spawn(pending.future);
+            }
+        }
+    }
+}
+
+fn counted(operation: &Operation<'_>) -> metrics::Operation {
+    match operation {
+        Operation::Bind(_) => metrics::Operation::Bind,
+        Operation::Unbind => metrics::Operation::Unbind,
+        Operation::Search(_) => metrics::Operation::Search,
+        Operation::Modify(_) => metrics::Operation::Modify,
+        Operation::Add(_) => metrics::Operation::Add,
+        Operation::Delete { .. } => metrics::Operation::Delete,
+        Operation::ModifyDn(_) => metrics::Operation::ModifyDn,
+        Operation::Compare(_) => metrics::Operation::Compare,
+        Operation::Abandon { .. } => metrics::Operation::Abandon,
+        Operation::Extended(_) => metrics::Operation::Extended,
+    }
+}
+
+fn request_tag(operation: &Operation<'_>) -> u8 {
+    match operation {
+        Operation::Bind(_) => codec::tag::BIND_REQUEST,
+        Operation::Unbind => codec::tag::UNBIND_REQUEST,
+        Operation::Search(_) => codec::tag::SEARCH_REQUEST,
+        Operation::Modify(_) => codec::tag::MODIFY_REQUEST,
+        Operation::Add(_) => codec::tag::ADD_REQUEST,
+        Operation::Delete { .. } => codec::tag::DELETE_REQUEST,
+        Operation::ModifyDn(_) => codec::tag::MODIFY_DN_REQUEST,
+        Operation::Compare(_) => codec::tag::COMPARE_REQUEST,
+        Operation::Abandon { .. } => codec::tag::ABANDON_REQUEST,
+        Operation::Extended(_) => codec::tag::EXTENDED_REQUEST,
+    }
+}

@@ -1,0 +1,177 @@
+//! Search (RFC 4511 section 4.5): begins it, runs it a little at a time, abandons it.
+
+use super::codec::{SearchOperation, tag};
+use super::controls;
+use super::conversation::{Conversation, RunningSearch};
+use super::encode::{self, Extra};
+use super::frame::MessageId;
+use super::limits::WireLimits;
+use crate::access::Selection;
+use crate::directory::{PageRequest, Search, SearchDone, SearchRequest, SearchStep, Session};
+use crate::metrics::Metrics;
+use crate::model::{Outcome, ResultCode};
+use crate::query::Work;
+
+/// The least work a search gets in one round, however many run.
+const LEAST_WORK: u32 = 64;
+
+impl Conversation {
+    /// Begins a search. What needs little work is answered here.
+    pub(super) fn search(
+        &mut self,
+        id: MessageId,
+        operation: &SearchOperation<'_>,
+        page: Option<PageRequest<'_>>,
+        session: Option<&Session>,
+    ) {
+        let limit = self.outstanding_limit();
+        if self.searches.len() >= limit {
+            let message = format!("expected at most {limit} searches at once on one connection");
+            return self.search_refused(id, &Outcome::new(ResultCode::Busy, message), page.is_some());
+        }
+        let selection = Selection::compile(
+            operation.attributes.iter().copied(),
+            operation.types_only,
+            self.directory.schema(),
+        );
+        let request = SearchRequest {
+            base: operation.base,
+            scope: operation.scope,
+            filter: &operation.filter,
+            selection,
+            attributes: &operation.attributes,
+            size_limit: operation.size_limit,
+            time_limit_seconds: operation.time_limit_seconds,
+            page,
+        };
+        match self.directory.search(session, request, &self.service.facts) {
+            Ok(search) => {
+                let mut running = RunningSearch { id, search };
+                if self.work == 0 || !self.step(&mut running) {
+                    self.metrics().searches_running.increment();
+                    self.searches.push(running);
+                }
+            }
+            Err(outcome) => self.search_refused(id, &outcome, page.is_some()),
+        }
+    }
+
+    /// A search that never ran. Clients that page need the response control all the same.
+    fn search_refused(&mut self, id: MessageId, outcome: &Outcome, paged: bool) {
+        let extra = Extra {
+            page: paged.then_some((&[], 0)),
+            ..Extra::default()
+        };
+        self.answer(id, tag::SEARCH_RESULT_DONE, outcome, extra);
+    }
+
+    fn outstanding_limit(&self) -> usize {
+        let WireLimits {
+            outstanding,
+            outstanding_unbound,
+            ..
+        } = *self.limits();
+        if self.is_bound() {
+            outstanding
+        } else {
+            outstanding_unbound
+        }
+    }
+
+    /// One round: each running search gets its share of a turn's work, until the output is full.
+    pub fn run(&mut self) {
+        let count = self.searches.len();
+        let Some(share) = u32::try_from(count)
+            .ok()
+            .and_then(|count| self.limits().turn_work.checked_div(count))
+        else {
+            return;
+        };
+        let share = share.max(LEAST_WORK);
+        for _ in 0..count {
+            if self.is_output_full() {
+                return;
+            }
+            if self.turn >= self.searches.len() {
+                self.turn = 0;
+            }
+            let mut running = self.searches.swap_remove(self.turn);
+            self.work = share;
+            if self.step(&mut running) {
+                self.metrics().searches_running.decrement();
+            } else {
+                self.searches.push(running);
+                let last = self.searches.len() - 1;
+                self.searches.swap(self.turn, last);
+                self.turn += 1;
+            }
+        }
+    }
+
+    /// Whether a search could run now.
+    pub fn has_work(&self) -> bool {
+        !self.searches.is_empty() && !self.is_output_full()
+    }
+
+    /// Runs a search for what is left of the work; answers and says `true` where it ended.
+    fn step(&mut self, running: &mut RunningSearch) -> bool {
+        let limit = self.service.limits.output_octets;
+        let mut work = Work { left: self.work };
+        let mut sent = 0;
+        let id = running.id;
+        let output = &mut self.output;
+        let step = running.search.step(&mut work, &mut |entry| {
+            encode::search_result_entry(output, id, entry);
+            sent += 1;
+            output.len() < limit
+        });
+        self.work = work.left;
+        self.metrics().entries_sent.add(sent);
+        let SearchStep::Done(SearchDone { outcome, page }) = step else {
+            return false;
+        };
+        let extra = Extra {
+            page: page.as_ref().map(|(cookie, estimate)| (cookie.as_slice(), *estimate)),
+            ..Extra::default()
+        };
+        self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
+        true
+    }
+
+    /// Abandon (RFC 4511 section 4.11): stops a search at once; a change under way goes on; nothing is answered.
+    pub(super) fn abandon(&mut self, abandoned: i64) {
+        if let Some(search) = u32::try_from(abandoned)
+            .ok()
+            .and_then(|id| self.take_search(MessageId(id)))
+        {
+            search.abandon();
+        }
+    }
+
+    /// Takes a running search off the connection.
+    pub(super) fn take_search(&mut self, id: MessageId) -> Option<Search> {
+        let at = self.searches.iter().position(|running| running.id == id)?;
+        self.metrics().searches_running.decrement();
+        Some(self.searches.remove(at).search)
+    }
+
+    /// The peer is gone, or will be.
+    pub fn abandon_searches(&mut self) {
+        let metrics: &Metrics = &self.service.metrics;
+        for running in self.searches.drain(..) {
+            metrics.searches_running.decrement();
+            running.search.abandon();
+        }
+    }
+}
+
+/// Features listed in the root DSE that a search makes true: all operational attributes (RFC 3673), attributes by object class
+/// (RFC 4529), absolute true and false filters (RFC 4526).
+pub const FEATURES: &[&str] = &[
+    "1.3.6.1.4.1.4203.1.5.1",
+    "1.3.6.1.4.1.4203.1.5.2",
+    "1.3.6.1.4.1.4203.1.5.3",
+];
+
+/// Controls listed in the root DSE.
+pub const CONTROLS: &[&str] = controls::SUPPORTED;

@@ -1,0 +1,143 @@
+//! Who is on this connection, and what may they ask now? No I/O, no async.
+//!
+//! Invariants: what needs an identity gets it only from [`Admission::Bound`]; a bind takes the old identity away before it is tried
+//! (RFC 4513 section 4); abandon and unbind are never answered.
+
+use super::codec::{Operation, Request};
+use super::extended;
+use crate::directory::Session;
+use crate::model::{Outcome, ResultCode, SearchScope};
+use std::sync::Arc;
+
+/// How the octets come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// In clear text over a network: nothing but StartTLS is answered.
+    Plain,
+    /// TLS.
+    Tls,
+    /// A UNIX socket.
+    Local,
+}
+
+/// Who is bound.
+#[derive(Clone)]
+pub enum Standing {
+    Anonymous,
+    /// A SASL bind waits for its next step.
+    SaslInProgress,
+    Bound(Arc<Session>),
+}
+
+/// The state of one connection.
+#[derive(Clone)]
+pub struct SessionState {
+    transport: Transport,
+    standing: Standing,
+}
+
+/// What to do with a request.
+pub enum Admission<'s> {
+    /// Do it as this identity.
+    Bound(&'s Arc<Session>),
+    /// The root DSE, for a client that has yet to bind: protocol facts only.
+    ProtocolFacts,
+    /// Bind, StartTLS: what needs no identity.
+    Open,
+    /// Answer this and nothing else.
+    Refused(Outcome),
+    /// Say nothing: an abandon of nothing.
+    Silent,
+    /// Unbind: end the connection.
+    End,
+}
+
+impl SessionState {
+    pub fn new(transport: Transport) -> SessionState {
+        SessionState {
+            transport,
+            standing: Standing::Anonymous,
+        }
+    }
+
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match &self.standing {
+            Standing::Bound(session) => Some(session),
+            Standing::Anonymous | Standing::SaslInProgress => None,
+        }
+    }
+
+    pub fn is_bound(&self) -> bool {
+        self.session().is_some()
+    }
+
+    /// A bind begins, failed, or the identity no longer holds.
+    pub fn forget(&mut self) {
+        self.standing = Standing::Anonymous;
+    }
+
+    pub fn sasl_in_progress(&mut self) {
+        self.standing = Standing::SaslInProgress;
+    }
+
+    pub fn bound(&mut self, session: Session) {
+        self.standing = Standing::Bound(Arc::new(session));
+    }
+
+    /// Decides on a request by transport, standing, operation and controls.
+    pub fn admit(&self, request: &Request<'_>) -> Admission<'_> {
+        match request.operation {
+            Operation::Unbind => return Admission::End,
+            Operation::Abandon { .. } => {
+                return self.session().map_or(Admission::Silent, Admission::Bound);
+            }
+            _ => {}
+        }
+        let starts_tls =
+            matches!(&request.operation, Operation::Extended(extended) if extended.name == extended::START_TLS);
+        if self.transport == Transport::Plain && !starts_tls {
+            return refused(
+                ResultCode::ConfidentialityRequired,
+                "this port answers nothing but StartTLS: start TLS first, or use ldaps",
+            );
+        }
+        let is_search = matches!(request.operation, Operation::Search(_));
+        if let Some(outcome) = request.controls.refusal(is_search) {
+            return Admission::Refused(outcome);
+        }
+        match (&self.standing, &request.operation) {
+            (_, Operation::Bind(_)) => Admission::Open,
+            (Standing::SaslInProgress, _) => refused(
+                ResultCode::OperationsError,
+                "expected the next step of the SASL bind that is in progress",
+            ),
+            _ if starts_tls => self.admit_start_tls(),
+            (Standing::Bound(session), _) => Admission::Bound(session),
+            (Standing::Anonymous, Operation::Search(search))
+                if search.base.is_empty() && search.scope == SearchScope::BaseObject =>
+            {
+                Admission::ProtocolFacts
+            }
+            (Standing::Anonymous, _) => refused(
+                ResultCode::StrongerAuthRequired,
+                "expected a bind with an application account first: nothing is answered anonymously",
+            ),
+        }
+    }
+
+    fn admit_start_tls(&self) -> Admission<'_> {
+        match self.transport {
+            Transport::Plain => Admission::Open,
+            Transport::Tls => refused(ResultCode::OperationsError, "TLS is established already"),
+            Transport::Local => refused(ResultCode::ProtocolError, "a UNIX socket takes no TLS"),
+        }
+    }
+}
+
+fn refused(code: ResultCode, message: &str) -> Admission<'static> {
+    Admission::Refused(Outcome::new(code, message))
+}

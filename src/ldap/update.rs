@@ -1,0 +1,78 @@
+//! Add, delete, modify and modify DN (RFC 4511 sections 4.6 to 4.9).
+
+use super::codec::{self, ModifyDnRequest, Operation, tag};
+use super::conversation::{Answer, Conversation};
+use super::encode::Extra;
+use super::frame::MessageId;
+use crate::directory::{Session, Update};
+use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
+use std::sync::Arc;
+
+/// Modify-increment (RFC 4525), listed in the root DSE.
+pub const FEATURES: &[&str] = &["1.3.6.1.1.14"];
+
+impl Conversation {
+    /// Begins a change; it is answered when it is durable.
+    pub(super) fn update(&mut self, id: MessageId, operation: Operation<'_>, session: Arc<Session>) {
+        let (response, update) = match operation {
+            Operation::Add(add) => (
+                tag::ADD_RESPONSE,
+                name(add.dn).map(|dn| {
+                    Update::Add(Entry {
+                        dn,
+                        attributes: add.attributes,
+                    })
+                }),
+            ),
+            Operation::Delete { dn } => (tag::DELETE_RESPONSE, name(dn).map(|dn| Update::Delete { dn })),
+            Operation::Modify(modify) => (
+                tag::MODIFY_RESPONSE,
+                name(modify.dn).map(|dn| Update::Modify {
+                    dn,
+                    changes: modify.changes,
+                }),
+            ),
+            Operation::ModifyDn(rename) => (tag::MODIFY_DN_RESPONSE, modify_dn(&rename)),
+            Operation::Bind(_)
+            | Operation::Unbind
+            | Operation::Search(_)
+            | Operation::Compare(_)
+            | Operation::Abandon { .. }
+            | Operation::Extended(_) => return,
+        };
+        match update {
+            Ok(update) => {
+                let directory = Arc::clone(&self.directory);
+                self.wait_for(id, async move {
+                    let outcome = directory.update(&session, update).await;
+                    Answer::Update { response, outcome }
+                });
+            }
+            Err(outcome) => self.answer(id, response, &outcome, Extra::default()),
+        }
+    }
+}
+
+fn modify_dn(rename: &ModifyDnRequest<'_>) -> Result<Update, Outcome> {
+    Ok(Update::ModifyDn {
+        dn: name(rename.dn)?,
+        new_rdn: rdn(rename.new_rdn)?,
+        delete_old_rdn: rename.delete_old_rdn,
+        new_superior: rename.new_superior.map(name).transpose()?,
+    })
+}
+
+fn name(text: &str) -> Result<Dn, Outcome> {
+    Dn::parse(text).map_err(|error| Outcome::new(ResultCode::InvalidDnSyntax, error.to_string()))
+}
+
+fn rdn(text: &str) -> Result<Rdn, Outcome> {
+    let dn = name(text)?;
+    match dn.rdns() {
+        [rdn] => Ok(rdn.clone()),
+        rdns => {
+            let error = codec::DecodeError::field("new RDN", "one RDN", rdns.len());
+            Err(Outcome::new(ResultCode::InvalidDnSyntax, error.to_string()))
+        }
+    }
+}
