@@ -119,7 +119,7 @@ impl Conversation {
             Err(error) => return self.extended_refused(id, &error.outcome()),
         };
         let outcome = if let Some(search) = self.take_search(cancelled) {
-            search.abandon();
+            drop(search);
             let canceled = Outcome::new(ResultCode::Canceled, "");
             self.answer(cancelled, tag::SEARCH_RESULT_DONE, &canceled, Extra::default());
             Outcome::success()

@@ -144,7 +144,7 @@ impl Conversation {
             .ok()
             .and_then(|id| self.take_search(MessageId(id)))
         {
-            search.abandon();
+            drop(search);
         }
     }
 
@@ -160,7 +160,7 @@ impl Conversation {
         let metrics: &Metrics = &self.service.metrics;
         for running in self.searches.drain(..) {
             metrics.searches_running.decrement();
-            running.search.abandon();
+            drop(running.search);
         }
     }
 }
