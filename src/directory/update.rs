@@ -345,6 +345,7 @@ pub(super) fn violation(fault: &SchemaViolation, naming: ResultCode) -> Outcome 
         SchemaViolation::MissingAttribute { .. }
         | SchemaViolation::AttributeNotAllowed { .. }
         | SchemaViolation::ObjectClass { .. } => ResultCode::ObjectClassViolation,
+        SchemaViolation::RepeatedNamingAttribute { .. } => ResultCode::NamingViolation,
         SchemaViolation::NamingAttribute { .. } => naming,
     };
     Outcome::new(code, fault.to_string())

@@ -1,1 +1,514 @@
-//! Definitions (RFC 4512 section 4.1): the parser of schema files.
+//! Definitions (RFC 4512 section 4.1): the parser of one parenthesised description, and its printed form.
+
+use std::fmt::Write;
+
+use super::{ClassKind, Usage};
+
+/// What every definition has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) oid: String,
+    pub(super) names: Vec<String>,
+    pub(super) description: Option<String>,
+    pub(super) obsolete: bool,
+    /// `X-...` fields in the order given.
+    pub(super) extensions: Vec<(String, Vec<String>)>,
+}
+
+/// An AttributeTypeDescription (section 4.1.2), references still as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AttributeDefinition {
+    pub(super) head: Head,
+    pub(super) superior: Option<String>,
+    pub(super) equality: Option<String>,
+    pub(super) ordering: Option<String>,
+    pub(super) substrings: Option<String>,
+    /// Syntax OID and the suggested upper bound.
+    pub(super) syntax: Option<(String, Option<u64>)>,
+    pub(super) single_value: bool,
+    pub(super) collective: bool,
+    pub(super) no_user_modification: bool,
+    pub(super) usage: Usage,
+}
+
+/// An ObjectClassDescription (section 4.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClassDefinition {
+    pub(super) head: Head,
+    pub(super) superiors: Vec<String>,
+    pub(super) kind: ClassKind,
+    pub(super) must: Vec<String>,
+    pub(super) may: Vec<String>,
+}
+
+/// A DITContentRuleDescription (section 4.1.6); its OID is that of a structural class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ContentRuleDefinition {
+    pub(super) head: Head,
+    pub(super) auxiliary: Vec<String>,
+    pub(super) must: Vec<String>,
+    pub(super) may: Vec<String>,
+    pub(super) not: Vec<String>,
+}
+
+/// One lexical element of a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Open,
+    Close,
+    Dollar,
+    Quoted(String),
+    Word(&'a str),
+    End,
+}
+
+impl std::fmt::Display for Token<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Token::Open => f.write_str("("),
+            Token::Close => f.write_str(")"),
+            Token::Dollar => f.write_str("$"),
+            Token::Quoted(text) => write!(f, "'{text}'"),
+            Token::Word(text) => f.write_str(text),
+            Token::End => f.write_str("the end of the definition"),
+        }
+    }
+}
+
+/// Reads one description. Every method's error says what was expected and what came.
+pub(super) struct Parser<'a> {
+    rest: &'a str,
+    /// Turns `macro:1.2` and macro names into numeric OIDs.
+    expand: &'a dyn Fn(&str) -> Option<String>,
+}
+
+type Parsed<T> = Result<T, String>;
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a str, expand: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Parser { rest: text, expand }
+    }
+
+    pub(super) fn attribute(mut self) -> Parsed<AttributeDefinition> {
+        let mut it = AttributeDefinition {
+            head: self.opening()?,
+            superior: None,
+            equality: None,
+            ordering: None,
+            substrings: None,
+            syntax: None,
+            single_value: false,
+            collective: false,
+            no_user_modification: false,
+            usage: Usage::UserApplications,
+        };
+        let mut seen = Vec::new();
+        while let Some(keyword) = self.keyword(&mut seen)? {
+            match keyword.as_str() {
+                "SUP" => it.superior = Some(self.identifier()?),
+                "EQUALITY" => it.equality = Some(self.identifier()?),
+                "ORDERING" => it.ordering = Some(self.identifier()?),
+                "SUBSTR" => it.substrings = Some(self.identifier()?),
+                "SYNTAX" => it.syntax = Some(self.syntax()?),
+                "SINGLE-VALUE" => it.single_value = true,
+                "COLLECTIVE" => it.collective = true,
+                "NO-USER-MODIFICATION" => it.no_user_modification = true,
+                "USAGE" => it.usage = self.usage()?,
+                other => self.common(other, &mut it.head)?,
+            }
+        }
+        self.ending()?;
+        Ok(it)
+    }
+
+    pub(super) fn class(mut self) -> Parsed<ClassDefinition> {
+        let mut it = ClassDefinition {
+            head: self.opening()?,
+            superiors: Vec::new(),
+            kind: ClassKind::Structural,
+            must: Vec::new(),
+            may: Vec::new(),
+        };
+        let mut seen = Vec::new();
+        while let Some(keyword) = self.keyword(&mut seen)? {
+            match keyword.as_str() {
+                "SUP" => it.superiors = self.identifiers()?,
+                "ABSTRACT" => it.kind = ClassKind::Abstract,
+                "STRUCTURAL" => it.kind = ClassKind::Structural,
+                "AUXILIARY" => it.kind = ClassKind::Auxiliary,
+                "MUST" => it.must = self.identifiers()?,
+                "MAY" => it.may = self.identifiers()?,
+                other => self.common(other, &mut it.head)?,
+            }
+        }
+        self.ending()?;
+        let kinds = seen.iter().filter(|k| matches!(k.as_str(), "ABSTRACT" | "STRUCTURAL" | "AUXILIARY"));
+        if kinds.count() > 1 {
+            return Err("expected one of ABSTRACT, STRUCTURAL and AUXILIARY, found several".to_owned());
+        }
+        Ok(it)
+    }
+
+    pub(super) fn content_rule(mut self) -> Parsed<ContentRuleDefinition> {
+        let mut it = ContentRuleDefinition {
+            head: self.opening()?,
+            auxiliary: Vec::new(),
+            must: Vec::new(),
+            may: Vec::new(),
+            not: Vec::new(),
+        };
+        let mut seen = Vec::new();
+        while let Some(keyword) = self.keyword(&mut seen)? {
+            match keyword.as_str() {
+                "AUX" => it.auxiliary = self.identifiers()?,
+                "MUST" => it.must = self.identifiers()?,
+                "MAY" => it.may = self.identifiers()?,
+                "NOT" => it.not = self.identifiers()?,
+                other => self.common(other, &mut it.head)?,
+            }
+        }
+        self.ending()?;
+        Ok(it)
+    }
+
+    /// The numeric OID of any description, for kinds of which only that matters.
+    pub(super) fn oid_only(mut self) -> Parsed<String> {
+        Ok(self.opening()?.oid)
+    }
+
+    fn opening(&mut self) -> Parsed<Head> {
+        match self.next()? {
+            Token::Open => {}
+            other => return Err(format!("expected ( at the start of the definition, found {other}")),
+        }
+        let written = self.identifier()?;
+        let oid = match (self.expand)(&written) {
+            Some(oid) => oid,
+            None if written.as_bytes().first().is_some_and(u8::is_ascii_digit) => written,
+            None => return Err(format!("expected a numeric OID or objectidentifier macro, found {written}")),
+        };
+        if !super::syntax::is_numeric_oid(&oid) {
+            return Err(format!("expected a numeric OID, found {oid}"));
+        }
+        Ok(Head {
+            oid,
+            ..Head::default()
+        })
+    }
+
+    /// The next field's keyword in upper case; `None` at the closing parenthesis.
+    fn keyword(&mut self, seen: &mut Vec<String>) -> Parsed<Option<String>> {
+        match self.next()? {
+            Token::Close => Ok(None),
+            Token::Word(word) => {
+                let keyword = word.to_ascii_uppercase();
+                if seen.contains(&keyword) {
+                    return Err(format!("expected {keyword} once, found it twice"));
+                }
+                seen.push(keyword.clone());
+                Ok(Some(keyword))
+            }
+            other => Err(format!("expected a field name or ), found {other}")),
+        }
+    }
+
+    fn common(&mut self, keyword: &str, head: &mut Head) -> Parsed<()> {
+        match keyword {
+            "NAME" => {
+                head.names = self.quoted_list()?;
+                match head.names.iter().find(|name| !is_descriptor(name)) {
+                    Some(bad) => return Err(format!("expected a name of letters, digits and hyphens, found '{bad}'")),
+                    None if head.names.is_empty() => return Err("expected a name after NAME, found none".to_owned()),
+                    None => {}
+                }
+            }
+            "DESC" => head.description = Some(self.quoted()?),
+            "OBSOLETE" => head.obsolete = true,
+            extension if extension.starts_with("X-") => {
+                let values = self.quoted_list()?;
+                head.extensions.push((extension.to_owned(), values));
+            }
+            other => return Err(format!("expected a field of this kind of definition, found {other}")),
+        }
+        Ok(())
+    }
+
+    fn ending(&mut self) -> Parsed<()> {
+        match self.next()? {
+            Token::End => Ok(()),
+            other => Err(format!("expected nothing after the closing parenthesis, found {other}")),
+        }
+    }
+
+    fn identifier(&mut self) -> Parsed<String> {
+        match self.next()? {
+            Token::Word(word) => Ok(word.to_owned()),
+            // Netscape and Microsoft servers quote references.
+            Token::Quoted(word) if super::syntax::is_identifier(&word) => Ok(word),
+            other => Err(format!("expected a name or OID, found {other}")),
+        }
+    }
+
+    /// `oids`: one, or several in parentheses with `$` between.
+    fn identifiers(&mut self) -> Parsed<Vec<String>> {
+        let rest = self.rest;
+        if self.next()? != Token::Open {
+            self.rest = rest;
+            return Ok(vec![self.identifier()?]);
+        }
+        let mut list = Vec::new();
+        loop {
+            list.push(self.identifier()?);
+            match self.next()? {
+                Token::Dollar => {}
+                Token::Close => return Ok(list),
+                other => return Err(format!("expected $ or ) after {}, found {other}", list[list.len() - 1])),
+            }
+        }
+    }
+
+    fn quoted(&mut self) -> Parsed<String> {
+        match self.next()? {
+            Token::Quoted(text) => Ok(text),
+            other => Err(format!("expected a text in single quotes, found {other}")),
+        }
+    }
+
+    /// `qdescrs` or `qdstrings`: one, or several in parentheses.
+    fn quoted_list(&mut self) -> Parsed<Vec<String>> {
+        let rest = self.rest;
+        if self.next()? != Token::Open {
+            self.rest = rest;
+            return Ok(vec![self.quoted()?]);
+        }
+        let mut list = Vec::new();
+        loop {
+            match self.next()? {
+                Token::Quoted(text) => list.push(text),
+                Token::Close => return Ok(list),
+                other => return Err(format!("expected a text in single quotes or ), found {other}")),
+            }
+        }
+    }
+
+    fn syntax(&mut self) -> Parsed<(String, Option<u64>)> {
+        let written = self.identifier_or_quoted()?;
+        let (oid, bound) = match written.split_once('{') {
+            None => (written.as_str(), None),
+            Some((oid, bound)) => {
+                let number = bound.strip_suffix('}').and_then(|digits| digits.parse().ok());
+                let number = number.ok_or_else(|| format!("expected a length in braces after {oid}, found {{{bound}"))?;
+                (oid, Some(number))
+            }
+        };
+        Ok(((self.expand)(oid).unwrap_or_else(|| oid.to_owned()), bound))
+    }
+
+    fn identifier_or_quoted(&mut self) -> Parsed<String> {
+        match self.next()? {
+            Token::Word(word) => Ok(word.to_owned()),
+            Token::Quoted(word) => Ok(word),
+            other => Err(format!("expected a syntax OID, found {other}")),
+        }
+    }
+
+    fn usage(&mut self) -> Parsed<Usage> {
+        let word = self.identifier()?;
+        [
+            Usage::UserApplications,
+            Usage::DirectoryOperation,
+            Usage::DistributedOperation,
+            Usage::DsaOperation,
+        ]
+        .into_iter()
+        .find(|usage| usage_word(*usage).eq_ignore_ascii_case(&word))
+        .ok_or_else(|| {
+            format!(
+                "expected userApplications, directoryOperation, distributedOperation or dSAOperation after USAGE, \
+                 found {word}"
+            )
+        })
+    }
+
+    fn next(&mut self) -> Parsed<Token<'a>> {
+        let text = self.rest.trim_ascii_start();
+        let Some(first) = text.chars().next() else {
+            self.rest = "";
+            return Ok(Token::End);
+        };
+        let single = match first {
+            '(' => Some(Token::Open),
+            ')' => Some(Token::Close),
+            '$' => Some(Token::Dollar),
+            _ => None,
+        };
+        if let Some(token) = single {
+            self.rest = &text[1..];
+            return Ok(token);
+        }
+        if first == '\'' {
+            let inner = &text[1..];
+            let end = closing_quote(inner).ok_or_else(|| "expected a closing single quote, found the end".to_owned())?;
+            self.rest = &inner[end + 1..];
+            return Ok(Token::Quoted(unescape(&inner[..end])));
+        }
+        let end = text
+            .find(|c: char| c.is_ascii_whitespace() || matches!(c, '(' | ')' | '$' | '\''))
+            .unwrap_or(text.len());
+        self.rest = &text[end..];
+        Ok(Token::Word(&text[..end]))
+    }
+}
+
+/// The quote that ends a text: the first one that is not an unescaped apostrophe inside a word, as servers in use
+/// write `DESC 'the user's name'`.
+fn closing_quote(text: &str) -> Option<usize> {
+    let ends = |at: usize| {
+        let after = text.as_bytes().get(at + 1);
+        after.is_none_or(|b| b.is_ascii_whitespace() || matches!(b, b')' | b'$'))
+    };
+    text.match_indices('\'').map(|(at, _)| at).find(|at| ends(*at))
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("\\27", "'").replace("\\5c", "\\").replace("\\5C", "\\")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\5C").replace('\'', "\\27")
+}
+
+/// keystring, and the underscores and dots some servers put in names.
+fn is_descriptor(name: &str) -> bool {
+    let letters = name.as_bytes();
+    letters.first().is_some_and(u8::is_ascii_alphabetic)
+        && letters.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn usage_word(usage: Usage) -> &'static str {
+    match usage {
+        Usage::UserApplications => "userApplications",
+        Usage::DirectoryOperation => "directoryOperation",
+        Usage::DistributedOperation => "distributedOperation",
+        Usage::DsaOperation => "dSAOperation",
+    }
+}
+
+impl Head {
+    /// `( oid NAME ... DESC ... OBSOLETE`, the part before a kind's own fields.
+    fn print_start(&self) -> String {
+        let mut text = format!("( {}", self.oid);
+        match self.names.as_slice() {
+            [] => {}
+            [one] => text.push_str(&format!(" NAME '{one}'")),
+            several => {
+                text.push_str(" NAME (");
+                for name in several {
+                    let _ = write!(text, " '{name}'");
+                }
+                text.push_str(" )");
+            }
+        }
+        if let Some(description) = &self.description {
+            let _ = write!(text, " DESC '{}'", escape(description));
+        }
+        if self.obsolete {
+            text.push_str(" OBSOLETE");
+        }
+        text
+    }
+
+    fn print_end(&self, text: &mut String) {
+        for (name, values) in &self.extensions {
+            match values.as_slice() {
+                [one] => {
+                    let _ = write!(text, " {name} '{}'", escape(one));
+                }
+                several => {
+                    let _ = write!(text, " {name} (");
+                    for value in several {
+                        let _ = write!(text, " '{}'", escape(value));
+                    }
+                    text.push_str(" )");
+                }
+            }
+        }
+        text.push_str(" )");
+    }
+}
+
+impl AttributeDefinition {
+    pub(super) fn print(&self) -> String {
+        let mut text = self.head.print_start();
+        for (keyword, value) in [
+            ("SUP", &self.superior),
+            ("EQUALITY", &self.equality),
+            ("ORDERING", &self.ordering),
+            ("SUBSTR", &self.substrings),
+        ] {
+            if let Some(value) = value {
+                let _ = write!(text, " {keyword} {value}");
+            }
+        }
+        if let Some((oid, bound)) = &self.syntax {
+            let _ = write!(text, " SYNTAX {oid}");
+            if let Some(bound) = bound {
+                let _ = write!(text, "{{{bound}}}");
+            }
+        }
+        for (set, keyword) in [
+            (self.single_value, " SINGLE-VALUE"),
+            (self.collective, " COLLECTIVE"),
+            (self.no_user_modification, " NO-USER-MODIFICATION"),
+        ] {
+            if set {
+                text.push_str(keyword);
+            }
+        }
+        if self.usage != Usage::UserApplications {
+            let _ = write!(text, " USAGE {}", usage_word(self.usage));
+        }
+        self.head.print_end(&mut text);
+        text
+    }
+}
+
+impl ClassDefinition {
+    pub(super) fn print(&self) -> String {
+        let mut text = self.head.print_start();
+        print_list(&mut text, "SUP", &self.superiors);
+        text.push_str(match self.kind {
+            ClassKind::Abstract => " ABSTRACT",
+            ClassKind::Structural => " STRUCTURAL",
+            ClassKind::Auxiliary => " AUXILIARY",
+        });
+        print_list(&mut text, "MUST", &self.must);
+        print_list(&mut text, "MAY", &self.may);
+        self.head.print_end(&mut text);
+        text
+    }
+}
+
+impl ContentRuleDefinition {
+    pub(super) fn print(&self) -> String {
+        let mut text = self.head.print_start();
+        print_list(&mut text, "AUX", &self.auxiliary);
+        print_list(&mut text, "MUST", &self.must);
+        print_list(&mut text, "MAY", &self.may);
+        print_list(&mut text, "NOT", &self.not);
+        self.head.print_end(&mut text);
+        text
+    }
+}
+
+fn print_list(text: &mut String, keyword: &str, list: &[String]) {
+    match list {
+        [] => {}
+        [one] => {
+            let _ = write!(text, " {keyword} {one}");
+        }
+        several => {
+            let _ = write!(text, " {keyword} ( {} )", several.join(" $ "));
+        }
+    }
+}

@@ -7,15 +7,41 @@
 //! exactly when their normalised octets are equal; under an ordering rule they order as their
 //! normalised octets do; a [`NormalizedDn`] sorts in DIT pre-order.
 
-use crate::model::{Dn, Entry, Filter, Rdn};
+use crate::model::{Ava, Dn, Filter, Rdn};
 
-pub mod definition;
+pub mod approximate;
+mod canonical;
+mod check;
+mod definition;
 pub mod matching;
-pub mod prepare;
+mod names;
+mod prepare;
+mod resolve;
+mod source;
+mod subschema;
 pub mod syntax;
+#[cfg(test)]
+mod tests;
 
-pub use matching::MatchingRule;
+pub use matching::{Comparison, InvalidValue, MatchingRule, SubstringPiece};
 pub use syntax::Syntax;
+
+use names::NameTable;
+
+/// How deep names may lie within values of names: `member=cn\\3dx` is one deep.
+const MAX_NESTED_NAMES: usize = 4;
+
+/// The schema files compiled into the program.
+const BUILTIN: &[(&str, &str)] = &[
+    ("schema/00-system.schema", include_str!("../../schema/00-system.schema")),
+    ("schema/core.schema", include_str!("../../schema/core.schema")),
+    ("schema/cosine.schema", include_str!("../../schema/cosine.schema")),
+    ("schema/x509.schema", include_str!("../../schema/x509.schema")),
+    ("schema/inetorgperson.schema", include_str!("../../schema/inetorgperson.schema")),
+    ("schema/posix.schema", include_str!("../../schema/posix.schema")),
+    ("schema/nhs.schema", include_str!("../../schema/nhs.schema")),
+    ("schema/nhsdir.schema", include_str!("../../schema/nhsdir.schema")),
+];
 
 /// The number of an attribute type within one loaded [`Schema`]. Not stable across schema changes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -169,12 +195,40 @@ pub enum SchemaViolation {
     AttributeNotAllowed { attribute: String },
     #[error("{message}")]
     ObjectClass { message: String },
+    #[error("the relative name has {attribute} twice")]
+    RepeatedNamingAttribute { attribute: String },
     #[error("naming attribute {attribute}={value} is not in the entry")]
     NamingAttribute { attribute: String, value: String },
 }
 
+/// What a structural class's entries may be beyond their classes (RFC 4512 section 4.1.6).
+#[derive(Clone, Debug)]
+struct ContentRule {
+    class: ClassId,
+    auxiliary: Vec<ClassId>,
+    must: Vec<AttributeId>,
+    may: Vec<AttributeId>,
+    not: Vec<AttributeId>,
+}
+
 /// A loaded schema: immutable, shared by `Arc`.
-pub struct Schema {}
+pub struct Schema {
+    attributes: Vec<AttributeType>,
+    attribute_names: NameTable,
+    /// For each attribute type its first name in lower case, then `=`: how an AVA's key starts.
+    keys: Vec<Box<[u8]>>,
+    classes: Vec<ObjectClass>,
+    class_names: NameTable,
+    /// For each class its first name in lower case.
+    class_keys: Vec<Box<[u8]>>,
+    /// For each class itself and its superclasses.
+    chains: Vec<Vec<ClassId>>,
+    content_rules: Vec<ContentRule>,
+    rule_names: NameTable,
+    well_known: WellKnown,
+    extensible_object: ClassId,
+    printed: subschema::Printed,
+}
 
 impl Schema {
     /// The schema compiled into the program: `schema/*.schema`.
@@ -184,87 +238,174 @@ impl Schema {
 
     /// The built-in schema extended by `(file name, text)` pairs. RFC 4512 descriptions, OpenLDAP `.schema`
     /// files (`attributetype`/`objectclass`/`objectidentifier` directives) and `cn=schema` LDIF are all read.
+    ///
+    /// # Errors
+    /// Every fault of every file. Repeating a definition there is already is none.
     pub fn load(extensions: &[(String, String)]) -> Result<Schema, Vec<SchemaFault>> {
-        let _ = extensions;
-        todo!()
+        let mut definitions = source::Definitions::default();
+        for (file, text) in BUILTIN {
+            definitions.read(file, text);
+        }
+        for (file, text) in extensions {
+            definitions.read(file, text);
+        }
+        resolve::resolve(definitions)
     }
 
     pub fn well_known(&self) -> &WellKnown {
-        todo!()
+        &self.well_known
     }
 
     /// Every attribute type; the index is the [`AttributeId`].
     pub fn attributes(&self) -> &[AttributeType] {
-        todo!()
+        &self.attributes
     }
 
     pub fn attribute(&self, id: AttributeId) -> &AttributeType {
-        &self.attributes()[usize::from(id.0)]
+        &self.attributes[usize::from(id.0)]
     }
 
     /// By name or numeric OID, in any case, without options. Allocates nothing.
     pub fn find_attribute(&self, name: &str) -> Option<AttributeId> {
-        let _ = name;
-        todo!()
+        self.attribute_names.find(name).map(AttributeId)
     }
 
     pub fn classes(&self) -> &[ObjectClass] {
-        todo!()
+        &self.classes
     }
 
+    pub fn class(&self, id: ClassId) -> &ObjectClass {
+        &self.classes[usize::from(id.0)]
+    }
+
+    /// By name or numeric OID, in any case. Allocates nothing.
     pub fn find_class(&self, name: &str) -> Option<ClassId> {
-        let _ = name;
-        todo!()
+        self.class_names.find(name).map(ClassId)
     }
 
     /// A class and every superclass of it.
     pub fn class_chain(&self, id: ClassId) -> &[ClassId] {
-        let _ = id;
-        todo!()
+        &self.chains[usize::from(id.0)]
     }
 
     /// By name or OID, in any case.
     pub fn find_rule(&self, name: &str) -> Option<MatchingRule> {
-        let _ = name;
-        todo!()
+        MatchingRule::at(self.rule_names.find(name)?)
+    }
+
+    /// The name under which an identifier compares: the first name of the class or attribute type, in lower case.
+    fn canonical_identifier(&self, identifier: &str) -> Option<&[u8]> {
+        if let Some(class) = self.find_class(identifier) {
+            return Some(&self.class_keys[usize::from(class.0)]);
+        }
+        let attribute = self.find_attribute(identifier)?;
+        self.keys[usize::from(attribute.0)].strip_suffix(b"=")
     }
 
     /// The key of a name. An undefined attribute type or a value that is not of its syntax is an error.
     pub fn normalize_dn(&self, dn: &Dn) -> Result<NormalizedDn, SchemaViolation> {
-        let _ = dn;
-        todo!()
+        let mut key = Vec::with_capacity(64);
+        self.append_dn(dn, 0, &mut key)?;
+        Ok(NormalizedDn(key))
     }
 
     /// Appends one RDN to a parent's key.
     pub fn normalize_child(&self, parent: &NormalizedDn, rdn: &Rdn) -> Result<NormalizedDn, SchemaViolation> {
-        let _ = (parent, rdn);
-        todo!()
+        let mut key = Vec::with_capacity(parent.0.len() + 32);
+        key.extend_from_slice(&parent.0);
+        self.append_rdn(rdn, 0, &mut key)?;
+        Ok(NormalizedDn(key))
     }
 
-    /// Checks one whole entry for a write: types defined, values of their syntax, no duplicates, single
-    /// values, object class rules (RFC 4512 sections 2.4, 4.1.1: structural chain, must, may), naming attributes.
-    /// Superclasses that are only implied are accepted. Operational attributes are allowed here;
-    /// whether a client may set them is for the caller.
-    pub fn check_entry(&self, entry: &Entry) -> Result<(), Vec<SchemaViolation>> {
-        let _ = entry;
-        todo!()
+    fn append_dn(&self, dn: &Dn, nesting: usize, key: &mut Vec<u8>) -> Result<(), SchemaViolation> {
+        dn.rdns().iter().rev().try_for_each(|rdn| self.append_rdn(rdn, nesting, key))
     }
 
-    /// The most subordinate structural class of an entry's objectClass values, if they make sense.
-    pub fn structural_class(&self, classes: &[ClassId]) -> Option<ClassId> {
-        let _ = classes;
-        todo!()
+    fn append_rdn(&self, rdn: &Rdn, nesting: usize, key: &mut Vec<u8>) -> Result<(), SchemaViolation> {
+        if let [ava] = rdn.avas.as_slice() {
+            self.append_ava(ava, nesting, key)?;
+        } else {
+            self.append_avas(&rdn.avas, nesting, key)?;
+        }
+        key.push(0);
+        Ok(())
     }
 
-    /// The attributes of the subschema subentry (RFC 4512 section 4.2): `objectClasses`, `attributeTypes`, `matchingRules`,
-    /// `matchingRuleUse`, `ldapSyntaxes`, `dITContentRules` where present.
-    pub fn subschema_attributes(&self) -> Vec<(&'static str, Vec<String>)> {
-        todo!()
+    fn append_avas(&self, avas: &[Ava], nesting: usize, key: &mut Vec<u8>) -> Result<(), SchemaViolation> {
+        let mut parts = Vec::with_capacity(avas.len());
+        for ava in avas {
+            let mut part = Vec::new();
+            let attribute = self.append_ava(ava, nesting, &mut part)?;
+            parts.push((attribute, part));
+        }
+        parts.sort_by(|(_, left), (_, right)| left.cmp(right));
+        for (index, (attribute, part)) in parts.iter().enumerate() {
+            if parts[..index].iter().any(|(before, _)| before == attribute) {
+                return Err(SchemaViolation::RepeatedNamingAttribute {
+                    attribute: self.attribute(*attribute).name().to_owned(),
+                });
+            }
+            if index > 0 {
+                key.push(2);
+            }
+            key.extend_from_slice(part);
+        }
+        Ok(())
+    }
+
+    fn append_ava(&self, ava: &Ava, nesting: usize, key: &mut Vec<u8>) -> Result<AttributeId, SchemaViolation> {
+        let id = self
+            .find_attribute(&ava.attribute)
+            .ok_or_else(|| SchemaViolation::UndefinedAttributeType {
+                name: ava.attribute.clone(),
+            })?;
+        key.extend_from_slice(&self.keys[usize::from(id.0)]);
+        let start = key.len();
+        let attribute = self.attribute(id);
+        match attribute.equality {
+            Some(rule) => rule
+                .normalize_nested(self, &ava.value, nesting, key)
+                .map_err(|e| SchemaViolation::InvalidSyntax {
+                    attribute: attribute.name().to_owned(),
+                    index: 0,
+                    syntax: e.expected.to_owned(),
+                    reason: e.reason,
+                })?,
+            None => key.extend_from_slice(&ava.value),
+        }
+        escape(key, start);
+        Ok(id)
     }
 
     /// A well-formedness helper for filters given as text: the first attribute name that is not defined.
     pub fn first_undefined<'f>(&self, filter: &'f Filter<'_>) -> Option<&'f str> {
-        let _ = filter;
-        todo!()
+        let attribute: &str = match filter {
+            Filter::And(parts) | Filter::Or(parts) => {
+                return parts.iter().find_map(|part| self.first_undefined(part));
+            }
+            Filter::Not(part) => return self.first_undefined(part),
+            Filter::Extensible { attribute, .. } => attribute.as_deref()?,
+            Filter::Equality { attribute, .. }
+            | Filter::Substrings { attribute, .. }
+            | Filter::GreaterOrEqual { attribute, .. }
+            | Filter::LessOrEqual { attribute, .. }
+            | Filter::Present { attribute }
+            | Filter::Approximate { attribute, .. } => attribute,
+        };
+        let attribute_type = attribute.split(';').next().unwrap_or(attribute);
+        self.find_attribute(attribute_type).is_none().then_some(attribute)
+    }
+}
+
+/// Escapes the three octets that separate AVAs and RDNs, in `key[start..]`.
+fn escape(key: &mut Vec<u8>, start: usize) {
+    if key[start..].iter().all(|b| *b > 2) {
+        return;
+    }
+    for byte in key.split_off(start) {
+        match byte {
+            0..=2 => key.extend_from_slice(&[1, byte + 3]),
+            other => key.push(other),
+        }
     }
 }

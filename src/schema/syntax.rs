@@ -1,8 +1,294 @@
 //! Syntaxes (RFC 4517 section 3): is this value one?
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Syntax {
-    DirectoryString,
-    // ... every syntax of RFC 4517 and those the loaded schema files name
+use super::canonical::{self, shown};
+use super::matching::{InvalidValue, split_uid};
+use crate::model::Dn;
+
+/// The arc below which RFC 4517 numbers its syntaxes.
+const ARC: &str = "1.3.6.1.4.1.1466.115.121.1.";
+
+/// How a value of a syntax looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    /// Non-empty UTF-8.
+    Text,
+    /// UTF-8, may be empty.
+    Ia5,
+    Printable,
+    Country,
+    Numeric,
+    Integer,
+    Boolean,
+    Bits,
+    Name,
+    NameAndUid,
+    Time,
+    UtcTime,
+    Identifier,
+    Uuid,
+    Csn,
+    PostalAddress,
+    /// Non-empty, balanced parentheses outside quotes.
+    Description,
+    /// One BER element, and nothing after it.
+    Ber,
+    Octets,
+}
+
+struct Facts {
+    name: &'static str,
+    oid: &'static str,
+    shape: Shape,
+}
+
+macro_rules! syntaxes {
+    ($($variant:ident $name:literal $oid:literal $shape:ident),* $(,)?) => {
+        /// A syntax that this server implements.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum Syntax {
+            $($variant,)*
+        }
+
+        const SYNTAXES: &[(Syntax, Facts)] = &[
+            $((Syntax::$variant, Facts { name: $name, oid: $oid, shape: Shape::$shape }),)*
+        ];
+    };
+}
+
+syntaxes! {
+    AttributeTypeDescription "Attribute Type Description" "3" Description,
+    Audio "Audio" "4" Octets,
+    Binary "Binary" "5" Octets,
+    BitString "Bit String" "6" Bits,
+    Boolean "Boolean" "7" Boolean,
+    Certificate "Certificate" "8" Ber,
+    CertificateList "Certificate List" "9" Ber,
+    CertificatePair "Certificate Pair" "10" Ber,
+    CountryString "Country String" "11" Country,
+    DistinguishedName "DN" "12" Name,
+    DeliveryMethod "Delivery Method" "14" Ia5,
+    DirectoryString "Directory String" "15" Text,
+    DitContentRuleDescription "DIT Content Rule Description" "16" Description,
+    DitStructureRuleDescription "DIT Structure Rule Description" "17" Description,
+    EnhancedGuide "Enhanced Guide" "21" Text,
+    FacsimileTelephoneNumber "Facsimile Telephone Number" "22" Printable,
+    Fax "Fax" "23" Octets,
+    GeneralizedTime "Generalized Time" "24" Time,
+    Guide "Guide" "25" Text,
+    Ia5String "IA5 String" "26" Ia5,
+    Integer "INTEGER" "27" Integer,
+    Jpeg "JPEG" "28" Octets,
+    MatchingRuleDescription "Matching Rule Description" "30" Description,
+    MatchingRuleUseDescription "Matching Rule Use Description" "31" Description,
+    NameAndOptionalUid "Name And Optional UID" "34" NameAndUid,
+    NameFormDescription "Name Form Description" "35" Description,
+    NumericString "Numeric String" "36" Numeric,
+    ObjectClassDescription "Object Class Description" "37" Description,
+    ObjectIdentifier "OID" "38" Identifier,
+    OtherMailbox "Other Mailbox" "39" Ia5,
+    OctetString "Octet String" "40" Octets,
+    PostalAddress "Postal Address" "41" PostalAddress,
+    PresentationAddress "Presentation Address" "43" Text,
+    PrintableString "Printable String" "44" Printable,
+    SubtreeSpecification "Subtree Specification" "45" Text,
+    SupportedAlgorithm "Supported Algorithm" "49" Ber,
+    TelephoneNumber "Telephone Number" "50" Printable,
+    TeletexTerminalIdentifier "Teletex Terminal Identifier" "51" Text,
+    TelexNumber "Telex Number" "52" Printable,
+    UtcTime "UTC Time" "53" UtcTime,
+    LdapSyntaxDescription "LDAP Syntax Description" "54" Description,
+    SubstringAssertion "Substring Assertion" "58" Text,
+    NisNetgroupTriple "NIS Netgroup Triple" "1.3.6.1.1.1.0.0" Ia5,
+    BootParameter "Boot Parameter" "1.3.6.1.1.1.0.1" Ia5,
+    Uuid "UUID" "1.3.6.1.1.16.1" Uuid,
+    Csn "CSN" "1.3.6.1.4.1.4203.666.11.2.1" Csn,
+}
+
+impl Syntax {
+    pub fn all() -> impl Iterator<Item = Syntax> {
+        SYNTAXES.iter().map(|(syntax, _)| *syntax)
+    }
+
+    /// By numeric OID, without a length.
+    pub fn find(oid: &str) -> Option<Syntax> {
+        let short = oid.strip_prefix(ARC).unwrap_or(oid);
+        let is_short = short.len() != oid.len();
+        SYNTAXES
+            .iter()
+            .find(|(_, facts)| facts.oid == short && facts.oid.contains('.') != is_short)
+            .map(|(syntax, _)| *syntax)
+    }
+
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    pub fn oid(self) -> String {
+        let oid = self.facts().oid;
+        if oid.contains('.') { oid.to_owned() } else { format!("{ARC}{oid}") }
+    }
+
+    /// Whether values are text that a terminal can show; LDIF writers encode the others.
+    pub fn is_human_readable(self) -> bool {
+        !matches!(self.facts().shape, Shape::Ber | Shape::Octets)
+    }
+
+    /// Whether RFC 4522 wants values sent under the `;binary` option.
+    pub fn wants_binary_option(self) -> bool {
+        self.facts().shape == Shape::Ber
+    }
+
+    /// Whether an attribute value is of this syntax.
+    ///
+    /// # Errors
+    /// It is not; the reason names the first thing that is wrong.
+    pub fn validate(self, value: &[u8]) -> Result<(), InvalidValue> {
+        let sink = &mut Vec::new();
+        match self.facts().shape {
+            Shape::Octets => Ok(()),
+            Shape::Text => text(value, self.facts().name),
+            Shape::Ia5 if value.is_ascii() => Ok(()),
+            Shape::Ia5 => Err(self.invalid("it has characters beyond ASCII")),
+            Shape::Printable => self.printable(value),
+            Shape::Country if value.len() == 2 && value.iter().all(is_printable) => Ok(()),
+            Shape::Country => Err(self.invalid(format!("{} is not two letters", shown(value)))),
+            Shape::Numeric => canonical::append_numeric(value, sink),
+            Shape::Integer => canonical::append_integer(value, sink),
+            Shape::Boolean => canonical::append_boolean(value, sink),
+            Shape::Bits => canonical::append_bits(value, sink),
+            Shape::Name => name(value),
+            Shape::NameAndUid => {
+                let (dn, uid) = split_uid(value);
+                uid.map_or(Ok(()), |bits| canonical::append_bits(bits, sink))?;
+                name(dn)
+            }
+            Shape::Time => canonical::append_time(value, sink),
+            Shape::UtcTime => self.utc_time(value),
+            Shape::Identifier => match std::str::from_utf8(value) {
+                Ok(text) if is_identifier(text) => Ok(()),
+                _ => Err(self.invalid(format!("{} is no name and no numeric OID", shown(value)))),
+            },
+            Shape::Uuid => canonical::append_uuid(value, sink),
+            Shape::Csn => canonical::append_csn(value, sink),
+            Shape::PostalAddress => text(value, self.facts().name),
+            Shape::Description => self.description(value),
+            Shape::Ber => ber_element(value),
+        }
+    }
+
+    fn facts(self) -> &'static Facts {
+        &SYNTAXES[self as usize].1
+    }
+
+    fn invalid(self, reason: impl Into<String>) -> InvalidValue {
+        InvalidValue::new(self.facts().name, reason)
+    }
+
+    fn printable(self, value: &[u8]) -> Result<(), InvalidValue> {
+        if value.is_empty() {
+            return Err(self.invalid("it is empty"));
+        }
+        // A fax number carries `$` parameters; apart from that its text is a telephone number's.
+        let fax = self == Syntax::FacsimileTelephoneNumber || self == Syntax::TelexNumber;
+        match value.iter().find(|b| !is_printable(b) && !(fax && **b == b'$')) {
+            None => Ok(()),
+            Some(bad) => Err(self.invalid(format!("octet 0x{bad:02x} in {} is not a printable character", shown(value)))),
+        }
+    }
+
+    fn utc_time(self, value: &[u8]) -> Result<(), InvalidValue> {
+        let mut long = b"20".to_vec();
+        long.extend_from_slice(value);
+        let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+        if !matches!(digits, 10 | 12) || canonical::append_time(&long, &mut Vec::new()).is_err() {
+            return Err(self.invalid(format!("{} is none", shown(value))));
+        }
+        Ok(())
+    }
+
+    fn description(self, value: &[u8]) -> Result<(), InvalidValue> {
+        let mut depth = 0i32;
+        let mut quoted = false;
+        for byte in value {
+            match byte {
+                b'\'' => quoted = !quoted,
+                b'(' if !quoted => depth += 1,
+                b')' if !quoted => depth -= 1,
+                _ => {}
+            }
+            if depth < 0 {
+                break;
+            }
+        }
+        if depth != 0 || quoted || !value.trim_ascii().starts_with(b"(") {
+            return Err(self.invalid("its parentheses or quotes do not match"));
+        }
+        text(value, self.facts().name)
+    }
+}
+
+/// A descriptor or a numeric OID (RFC 4512 section 1.4). Underscores pass too: directories in use have them.
+pub(super) fn is_identifier(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    match bytes.first() {
+        Some(first) if first.is_ascii_alphabetic() => {
+            bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        }
+        Some(first) if first.is_ascii_digit() => is_numeric_oid(text),
+        _ => false,
+    }
+}
+
+/// Two or more numbers without leading zeros, joined by dots.
+pub(super) fn is_numeric_oid(text: &str) -> bool {
+    text.contains('.')
+        && text.split('.').all(|part| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))
+        })
+}
+
+fn text(value: &[u8], expected: &'static str) -> Result<(), InvalidValue> {
+    if value.is_empty() {
+        return Err(InvalidValue::new(expected, "it is empty"));
+    }
+    match std::str::from_utf8(value) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(InvalidValue::new(expected, format!("not UTF-8 from byte {}", e.valid_up_to()))),
+    }
+}
+
+fn name(value: &[u8]) -> Result<(), InvalidValue> {
+    let invalid = |reason: String| InvalidValue::new("a distinguished name", reason);
+    let text = std::str::from_utf8(value).map_err(|e| invalid(e.to_string()))?;
+    Dn::parse(text).map(|_| ()).map_err(|e| invalid(e.to_string()))
+}
+
+fn is_printable(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"'()+,-.=/:? ".contains(byte)
+}
+
+/// One definite-length BER element that fills the value.
+pub(super) fn ber_element(value: &[u8]) -> Result<(), InvalidValue> {
+    let invalid = |reason: &str| InvalidValue::new("one BER element", reason);
+    let [tag, length, rest @ ..] = value else {
+        return Err(invalid("it is shorter than a tag and a length"));
+    };
+    if tag & 0x1f == 0x1f {
+        return Err(invalid("its tag has more than one octet"));
+    }
+    let (length, content) = match *length {
+        short @ 0..=0x7f => (usize::from(short), rest),
+        0x81..=0x84 => {
+            let count = usize::from(length & 0x7f);
+            let (octets, content) = rest.split_at_checked(count).ok_or_else(|| invalid("its length is cut off"))?;
+            (octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)), content)
+        }
+        _ => return Err(invalid("its length is indefinite or over 4 GiB")),
+    };
+    if content.len() == length {
+        Ok(())
+    } else {
+        Err(invalid("its length is not that of the value"))
+    }
 }

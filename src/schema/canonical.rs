@@ -1,0 +1,434 @@
+//! Canonical octets of values that are not plain text: numbers, times, bits, lists, identifiers.
+
+use super::matching::InvalidValue;
+use super::prepare::{Case, Edges, append_text, append_text_or_nothing};
+
+/// The most digits an INTEGER may have.
+pub(super) const MAX_INTEGER_DIGITS: usize = 10_000;
+/// The most digits a fraction of an hour or a minute may have.
+const MAX_FRACTION_DIGITS: usize = 18;
+
+/// Appends an INTEGER (RFC 4517 section 3.3.16) as octets that order as the numbers do.
+///
+/// Layout: one octet that holds sign and number of digits (0x80 + n, or 0x7f - n when negative; from 127 digits on 0xff or
+/// 0x00 and four more octets), then the decimal digits, complemented when negative.
+pub(super) fn append_integer(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let (negative, digits) = integer_parts(value)?;
+    let count = digits.len() as u32;
+    match (negative, u8::try_from(count)) {
+        (false, Ok(count @ 0..=126)) => out.push(0x80 + count),
+        (true, Ok(count @ 0..=126)) => out.push(0x7f - count),
+        (false, _) => {
+            out.push(0xff);
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+        (true, _) => {
+            out.push(0x00);
+            out.extend_from_slice(&(!count).to_be_bytes());
+        }
+    }
+    if negative {
+        out.extend(digits.iter().map(|digit| b'0' + (b'9' - digit)));
+    } else {
+        out.extend_from_slice(digits);
+    }
+    Ok(())
+}
+
+/// An INTEGER as a number, where it fits.
+pub(super) fn integer_value(value: &[u8]) -> Result<Option<i64>, InvalidValue> {
+    let (negative, digits) = integer_parts(value)?;
+    let magnitude = digits.iter().try_fold(0i64, |sum, digit| {
+        let digit = i64::from(digit - b'0');
+        sum.checked_mul(10)?.checked_add(if negative { -digit } else { digit })
+    });
+    Ok(magnitude)
+}
+
+/// Sign and digits without leading zeros. Zero is no digits and not negative.
+fn integer_parts(value: &[u8]) -> Result<(bool, &[u8]), InvalidValue> {
+    let (negative, digits) = match value.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(InvalidValue::new("an integer", format!("{} is none", shown(value))));
+    }
+    if digits.len() > MAX_INTEGER_DIGITS {
+        return Err(InvalidValue::new("an integer", format!("it has more than {MAX_INTEGER_DIGITS} digits")));
+    }
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    let digits = &digits[zeros..];
+    Ok((negative && !digits.is_empty(), digits))
+}
+
+/// Appends the digits of a numeric string (RFC 4518 section 2.6.2); of spaces only, one space.
+pub(super) fn append_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    if value.is_empty() || !value.iter().all(|b| b.is_ascii_digit() || *b == b' ') {
+        return Err(InvalidValue::new("digits and spaces", format!("{} is not that", shown(value))));
+    }
+    let start = out.len();
+    out.extend(value.iter().filter(|b| **b != b' '));
+    if out.len() == start {
+        out.push(b' ');
+    }
+    Ok(())
+}
+
+/// Appends a telephone number without spaces and hyphens, in lower case (RFC 4518 section 2.6.3); of those only, one space.
+pub(super) fn append_telephone(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let start = out.len();
+    append_text(value, Case::Ignore, Edges::NONE, out)?;
+    if out[start..].is_ascii() {
+        let mut end = start;
+        for at in start..out.len() {
+            let byte = out[at];
+            out[end] = byte;
+            end += usize::from(byte != b' ' && byte != b'-');
+        }
+        out.truncate(end);
+    } else {
+        let text = String::from_utf8(out.split_off(start)).expect("prepared text is UTF-8");
+        let kept: String = text.chars().filter(|c| !is_hyphen_or_space(*c)).collect();
+        out.extend_from_slice(kept.as_bytes());
+    }
+    if out.len() == start {
+        out.push(b' ');
+    }
+    Ok(())
+}
+
+/// The hyphens of RFC 4518 section 2.6.3 that are left after normalization, and space.
+fn is_hyphen_or_space(c: char) -> bool {
+    matches!(c, ' ' | '-' | '\u{58a}' | '\u{2010}' | '\u{2011}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}')
+}
+
+/// Appends the lines of a postal address (RFC 4517 section 3.3.28), each prepared, joined by `$`.
+///
+/// A `$` or `\` inside a line stays escaped. Empty lines are accepted: directories in use are full of them.
+pub(super) fn append_list(value: &[u8], edges: Edges, out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    if value.is_empty() {
+        return Err(InvalidValue::new("a postal address", "it is empty"));
+    }
+    let last = value.iter().filter(|b| **b == b'$').count();
+    let mut line = Vec::new();
+    for (index, text) in value.split(|b| *b == b'$').enumerate() {
+        if index > 0 {
+            out.push(b'$');
+        }
+        line.clear();
+        unescape_line(text, &mut line)?;
+        let edges = Edges {
+            leading: edges.leading && index == 0,
+            trailing: edges.trailing && index == last,
+        };
+        let start = out.len();
+        append_text_or_nothing(&line, Case::Ignore, edges, out)?;
+        if out[start..].iter().any(|b| matches!(b, b'$' | b'\\')) {
+            for byte in out.split_off(start) {
+                match byte {
+                    b'$' => out.extend_from_slice(b"\\24"),
+                    b'\\' => out.extend_from_slice(b"\\5c"),
+                    other => out.push(other),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `\24` is `$`, `\5C` is `\`; a backslash before anything else stands for itself, as senders that know no escapes mean it.
+fn unescape_line(text: &[u8], line: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let (byte, after) = match (byte, tail) {
+            (b'\\', [b'2', b'4', after @ ..]) => (b'$', after),
+            (b'\\', [b'5', b'c' | b'C', after @ ..]) => (b'\\', after),
+            _ => (byte, tail),
+        };
+        line.push(byte);
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Appends `TRUE` or `FALSE` (RFC 4517 section 3.3.3).
+pub(super) fn append_boolean(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let canonical: &[u8] = if value.eq_ignore_ascii_case(b"TRUE") {
+        b"TRUE"
+    } else if value.eq_ignore_ascii_case(b"FALSE") {
+        b"FALSE"
+    } else {
+        return Err(InvalidValue::new("TRUE or FALSE", format!("{} is neither", shown(value))));
+    };
+    out.extend_from_slice(canonical);
+    Ok(())
+}
+
+/// Appends the digits of a bit string `'0101'B` (RFC 4517 section 3.3.2).
+pub(super) fn append_bits(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let bits = value
+        .strip_prefix(b"'")
+        .and_then(|rest| rest.strip_suffix(b"'B"))
+        .filter(|bits| bits.iter().all(|b| matches!(b, b'0' | b'1')))
+        .ok_or_else(|| InvalidValue::new("a bit string such as '0101'B", format!("{} is none", shown(value))))?;
+    out.extend_from_slice(bits);
+    Ok(())
+}
+
+/// Appends a UUID as its 16 octets (RFC 4530 section 2.1).
+pub(super) fn append_uuid(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let invalid = || InvalidValue::new("a UUID of 36 characters", format!("{} is none", shown(value)));
+    if value.len() != 36 || [8, 13, 18, 23].iter().any(|at| value[*at] != b'-') {
+        return Err(invalid());
+    }
+    let mut octets = [0u8; 16];
+    let mut count = 0;
+    for group in value.split(|b| *b == b'-') {
+        for pair in group.chunks(2) {
+            let [high, low] = pair else { return Err(invalid()) };
+            let octet = octets.get_mut(count).ok_or_else(invalid)?;
+            *octet = hex(*high).ok_or_else(invalid)? << 4 | hex(*low).ok_or_else(invalid)?;
+            count += 1;
+        }
+    }
+    if count != 16 {
+        return Err(invalid());
+    }
+    out.extend_from_slice(&octets);
+    Ok(())
+}
+
+/// Appends a GeneralizedTime (RFC 4517 section 3.3.13) as UTC text without its `Z`, so that octets order as times do:
+/// `YYYYMMDDhhmmss`, then a fraction without trailing zeros where there is one.
+pub(super) fn append_time(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    match value {
+        [digits @ .., b'Z'] if digits.len() == 14 && fast_time(digits) => {
+            out.extend_from_slice(digits);
+            Ok(())
+        }
+        _ => append_any_time(value, out),
+    }
+}
+
+/// Whether 14 octets are a plain date and time that needs no arithmetic.
+fn fast_time(digits: &[u8]) -> bool {
+    let pair = |at: usize| u32::from(digits[at] - b'0') * 10 + u32::from(digits[at + 1] - b'0');
+    digits.iter().all(u8::is_ascii_digit)
+        && (1..=12).contains(&pair(4))
+        && (1..=days_in_month(pair(0) * 100 + pair(2), pair(4))).contains(&pair(6))
+        && pair(8) < 24
+        && pair(10) < 60
+        && pair(12) <= 60
+}
+
+fn append_any_time(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let time = TimeText { rest: value, all: value }.parse()?;
+    let text = format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}",
+        time.year, time.month, time.day, time.hour, time.minute, time.second
+    );
+    out.extend_from_slice(text.as_bytes());
+    if !time.fraction.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(time.fraction.as_bytes());
+    }
+    Ok(())
+}
+
+struct Time {
+    year: u32,
+    month: u32,
+    day: u32,
+    hour: u32,
+    minute: u32,
+    second: u32,
+    /// Digits after the second, without trailing zeros.
+    fraction: String,
+}
+
+struct TimeText<'a> {
+    rest: &'a [u8],
+    all: &'a [u8],
+}
+
+impl TimeText<'_> {
+    fn parse(mut self) -> Result<Time, InvalidValue> {
+        let century = self.pair(0, 99)?;
+        let year = century * 100 + self.pair(0, 99)?;
+        let month = self.pair(1, 12)?;
+        let day = self.pair(1, days_in_month(year, month))?;
+        let hour = self.pair(0, 23)?;
+        let minute = self.optional_pair(59)?;
+        let second = if minute.is_some() { self.optional_pair(60)? } else { None };
+        let fraction = self.fraction()?;
+        let offset = self.offset()?;
+        let mut time = Time {
+            year,
+            month,
+            day,
+            hour,
+            minute: minute.unwrap_or(0),
+            second: second.unwrap_or(0),
+            fraction: String::new(),
+        };
+        match (minute, second) {
+            (_, Some(_)) => time.fraction = fraction.trim_end_matches('0').to_owned(),
+            (Some(_), None) => time.set_fraction_of(60, &fraction).ok_or_else(|| self.invalid())?,
+            (None, None) => time.set_fraction_of(3600, &fraction).ok_or_else(|| self.invalid())?,
+        }
+        time.shift(-offset).ok_or_else(|| self.invalid())?;
+        Ok(time)
+    }
+
+    fn invalid(&self) -> InvalidValue {
+        InvalidValue::new(
+            "a generalized time such as 20300131093000Z",
+            format!("{} is none", shown(self.all)),
+        )
+    }
+
+    fn pair(&mut self, low: u32, high: u32) -> Result<u32, InvalidValue> {
+        match self.rest {
+            [tens @ b'0'..=b'9', ones @ b'0'..=b'9', after @ ..] => {
+                let number = u32::from(tens - b'0') * 10 + u32::from(ones - b'0');
+                self.rest = after;
+                if (low..=high).contains(&number) { Ok(number) } else { Err(self.invalid()) }
+            }
+            _ => Err(self.invalid()),
+        }
+    }
+
+    fn optional_pair(&mut self, high: u32) -> Result<Option<u32>, InvalidValue> {
+        if self.rest.first().is_some_and(u8::is_ascii_digit) {
+            self.pair(0, high).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn fraction(&mut self) -> Result<String, InvalidValue> {
+        let [b'.' | b',', digits @ ..] = self.rest else {
+            return Ok(String::new());
+        };
+        let count = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+        if count == 0 {
+            return Err(self.invalid());
+        }
+        let (digits, after) = digits.split_at(count);
+        self.rest = after;
+        Ok(digits.iter().map(|b| char::from(*b)).collect())
+    }
+
+    /// Minutes east of UTC.
+    fn offset(&mut self) -> Result<i64, InvalidValue> {
+        let sign = match self.rest {
+            [b'Z'] => return Ok(0),
+            [b'+', ..] => 1,
+            [b'-', ..] => -1,
+            _ => return Err(self.invalid()),
+        };
+        self.rest = &self.rest[1..];
+        let hours = self.pair(0, 23)?;
+        let minutes = self.optional_pair(59)?.unwrap_or(0);
+        if self.rest.is_empty() {
+            Ok(sign * i64::from(hours * 60 + minutes))
+        } else {
+            Err(self.invalid())
+        }
+    }
+}
+
+impl Time {
+    /// Spreads a fraction of a unit of `seconds` seconds over minute, second and fraction.
+    fn set_fraction_of(&mut self, seconds: u128, fraction: &str) -> Option<()> {
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.is_empty() {
+            return Some(());
+        }
+        if fraction.len() > MAX_FRACTION_DIGITS {
+            return None;
+        }
+        let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
+        let product = fraction.parse::<u128>().ok()? * seconds;
+        let whole = u32::try_from(product / scale).ok()?;
+        self.minute += whole / 60;
+        self.second = whole % 60;
+        let digits = format!("{:0width$}", product % scale, width = fraction.len());
+        self.fraction = digits.trim_end_matches('0').to_owned();
+        Some(())
+    }
+
+    /// Moves by minutes; `None` outside the years 0 to 9999. Seconds stay, so a leap second does too.
+    fn shift(&mut self, minutes: i64) -> Option<()> {
+        let total = i64::from(self.hour * 60 + self.minute) + minutes;
+        let clock = u32::try_from(total.rem_euclid(1440)).ok()?;
+        (self.hour, self.minute) = (clock / 60, clock % 60);
+        match total.div_euclid(1440) {
+            0 => {}
+            days if days > 0 => self.next_day()?,
+            _ => self.previous_day()?,
+        }
+        Some(())
+    }
+
+    fn next_day(&mut self) -> Option<()> {
+        self.day += 1;
+        if self.day > days_in_month(self.year, self.month) {
+            (self.day, self.month) = (1, self.month + 1);
+        }
+        if self.month > 12 {
+            (self.month, self.year) = (1, self.year + 1);
+        }
+        (self.year <= 9999).then_some(())
+    }
+
+    fn previous_day(&mut self) -> Option<()> {
+        if self.day > 1 {
+            self.day -= 1;
+            return Some(());
+        }
+        if self.month > 1 {
+            self.month -= 1;
+        } else {
+            (self.month, self.year) = (12, self.year.checked_sub(1)?);
+        }
+        self.day = days_in_month(self.year, self.month);
+        Some(())
+    }
+}
+
+fn days_in_month(year: u32, month: u32) -> u32 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// The start of a value, for a message.
+pub(super) fn shown(value: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(value).chars().take(40).collect();
+    format!("{text:?}")
+}
+
+/// Appends a change sequence number in the form OpenLDAP writes it, in lower case; as text it orders as the changes do.
+pub(super) fn append_csn(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
+    let mut parts = value.split(|b| *b == b'#');
+    let time = parts.next().unwrap_or_default();
+    let widths: Vec<usize> = parts.clone().map(<[u8]>::len).collect();
+    let hexadecimal = parts.flatten().all(u8::is_ascii_hexdigit);
+    if widths != [6, 3, 6] || !hexadecimal || time.len() != 22 || append_time(time, &mut Vec::new()).is_err() {
+        return Err(InvalidValue::new(
+            "a CSN such as 20300131093000.000000Z#000000#000#000000",
+            format!("{} is none", shown(value)),
+        ));
+    }
+    out.extend(value.iter().map(u8::to_ascii_lowercase));
+    Ok(())
+}

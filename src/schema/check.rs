@@ -1,0 +1,292 @@
+//! Whether an entry may be written (RFC 4512 sections 2.3 to 2.5).
+
+use std::borrow::Cow;
+
+use super::{AttributeId, ClassId, ClassKind, ContentRule, MatchingRule, Schema, SchemaViolation, syntax};
+use crate::model::{Attribute, Ava, Entry, Rdn};
+
+/// The attributes of one entry whose types are defined, in the order given.
+type Known<'e> = Vec<(AttributeId, &'e Attribute)>;
+
+impl Schema {
+    /// Checks one whole entry for a write: types defined, values of their syntax, no duplicates, single
+    /// values, object class rules (RFC 4512 sections 2.4, 4.1.1: structural chain, must, may), naming attributes.
+    /// Superclasses that are only implied are accepted. Operational attributes are allowed here;
+    /// whether a client may set them is for the caller.
+    ///
+    /// # Errors
+    /// Every violation found.
+    pub fn check_entry(&self, entry: &Entry) -> Result<(), Vec<SchemaViolation>> {
+        let mut violations = Vec::new();
+        let known = self.known_attributes(entry, &mut violations);
+        for (at, (id, attribute)) in known.iter().enumerate() {
+            self.check_values(*id, attribute, &known[..at], &mut violations);
+        }
+        self.check_classes(&known, &mut violations);
+        if let Some(rdn) = entry.dn.rdn() {
+            self.check_naming(rdn, &known, &mut violations);
+        }
+        if violations.is_empty() { Ok(()) } else { Err(violations) }
+    }
+
+    /// The most subordinate structural class of an entry's objectClass values, if they make sense.
+    pub fn structural_class(&self, classes: &[ClassId]) -> Option<ClassId> {
+        self.structural(classes).ok()
+    }
+
+    /// The structural class below which no other of the entry's structural classes lies; all lie above it.
+    fn structural(&self, classes: &[ClassId]) -> Result<ClassId, String> {
+        let mut lowest: Option<ClassId> = None;
+        for id in classes.iter().copied().filter(|id| self.class(*id).kind == ClassKind::Structural) {
+            match lowest {
+                Some(known) if self.class_chain(known).contains(&id) => {}
+                Some(known) if !self.class_chain(id).contains(&known) => {
+                    return Err(format!(
+                        "structural object classes {} and {} are not in one line",
+                        self.class_name(known),
+                        self.class_name(id)
+                    ));
+                }
+                _ => lowest = Some(id),
+            }
+        }
+        lowest.ok_or_else(|| "the entry has no structural object class".to_owned())
+    }
+
+    fn class_name(&self, id: ClassId) -> &str {
+        &self.class(id).names[0]
+    }
+
+    fn known_attributes<'e>(&self, entry: &'e Entry, violations: &mut Vec<SchemaViolation>) -> Known<'e> {
+        let mut known = Vec::with_capacity(entry.attributes.len());
+        for attribute in &entry.attributes {
+            let name = &attribute.description.attribute_type;
+            let options_are_words = attribute.description.options.iter().all(|option| is_option(option));
+            match self.find_attribute(name) {
+                Some(id) if options_are_words => known.push((id, attribute)),
+                _ => violations.push(SchemaViolation::UndefinedAttributeType {
+                    name: described(attribute).into_owned(),
+                }),
+            }
+        }
+        known
+    }
+
+    /// `before` are the entry's attributes before this one: one description given twice is one attribute.
+    fn check_values(
+        &self,
+        id: AttributeId,
+        attribute: &Attribute,
+        before: &[(AttributeId, &Attribute)],
+        violations: &mut Vec<SchemaViolation>,
+    ) {
+        let definition = self.attribute(id);
+        let is_binary = attribute.description.options.iter().any(|it| it.eq_ignore_ascii_case("binary"));
+        for (index, value) in attribute.values.iter().enumerate() {
+            let checked = if is_binary { syntax::ber_element(value) } else { definition.syntax.validate(value) };
+            if let Err(invalid) = checked {
+                violations.push(SchemaViolation::InvalidSyntax {
+                    attribute: described(attribute).into_owned(),
+                    index,
+                    syntax: invalid.expected.to_owned(),
+                    reason: invalid.reason,
+                });
+            }
+        }
+        let same = |(other, it): &&(AttributeId, &Attribute)| *other == id && same_options(it, attribute);
+        let earlier: Vec<&Vec<u8>> = before.iter().filter(same).flat_map(|(_, it)| &it.values).collect();
+        let count = earlier.len() + attribute.values.len();
+        if definition.single_value && count > 1 {
+            violations.push(SchemaViolation::SingleValue {
+                attribute: described(attribute).into_owned(),
+                count,
+            });
+        }
+        if count > 1 {
+            self.check_duplicates(definition.equality, attribute, &earlier, violations);
+        }
+    }
+
+    fn check_duplicates(
+        &self,
+        equality: Option<MatchingRule>,
+        attribute: &Attribute,
+        earlier: &[&Vec<u8>],
+        violations: &mut Vec<SchemaViolation>,
+    ) {
+        let values = earlier.iter().copied().chain(&attribute.values);
+        let mut keys: Vec<(Cow<[u8]>, usize)> = values
+            .zip(0usize..)
+            .map(|(value, index)| (self.comparable(equality, value), index))
+            .collect();
+        keys.sort();
+        for pair in keys.windows(2) {
+            if let [(left, _), (right, index)] = pair
+                && left == right
+            {
+                violations.push(SchemaViolation::DuplicateValue {
+                    attribute: described(attribute).into_owned(),
+                    index: index.saturating_sub(earlier.len()),
+                });
+            }
+        }
+    }
+
+    /// The octets two values of a type are compared by; those of the value itself where no rule can say.
+    fn comparable<'v>(&self, equality: Option<MatchingRule>, value: &'v [u8]) -> Cow<'v, [u8]> {
+        let mut normal = Vec::with_capacity(value.len());
+        match equality.map(|rule| rule.normalize(self, value, &mut normal)) {
+            Some(Ok(())) => Cow::Owned(normal),
+            _ => Cow::Borrowed(value),
+        }
+    }
+
+    fn check_classes(&self, known: &Known, violations: &mut Vec<SchemaViolation>) {
+        let names = known
+            .iter()
+            .filter(|(id, _)| *id == self.well_known.object_class)
+            .flat_map(|(_, attribute)| &attribute.values);
+        let mut listed = Vec::new();
+        for name in names {
+            let text = String::from_utf8_lossy(name);
+            match self.find_class(&text) {
+                Some(class) => listed.push(class),
+                None => violations.push(SchemaViolation::UndefinedObjectClass { name: text.into_owned() }),
+            }
+        }
+        let mut classes: Vec<ClassId> = listed.iter().flat_map(|id| self.class_chain(*id)).copied().collect();
+        classes.sort();
+        classes.dedup();
+        let rule = match self.structural(&listed) {
+            Ok(structural) => self.content_rules.iter().find(|rule| rule.class == structural),
+            Err(message) => {
+                violations.push(SchemaViolation::ObjectClass { message });
+                None
+            }
+        };
+        self.check_required(&classes, rule, known, violations);
+        self.check_allowed(&classes, rule, known, violations);
+        if let Some(rule) = rule {
+            self.check_auxiliary(&classes, rule, violations);
+        }
+    }
+
+    fn check_required(
+        &self,
+        classes: &[ClassId],
+        rule: Option<&ContentRule>,
+        known: &Known,
+        violations: &mut Vec<SchemaViolation>,
+    ) {
+        let by_class = classes.iter().flat_map(|id| self.class(*id).must.iter().map(|must| (*id, *must)));
+        let by_rule = rule.into_iter().flat_map(|rule| rule.must.iter().map(|must| (rule.class, *must)));
+        let mut missing: Vec<AttributeId> = Vec::new();
+        for (class, must) in by_class.chain(by_rule) {
+            let is_there = known.iter().any(|(id, it)| *id == must && !it.values.is_empty());
+            if is_there || missing.contains(&must) {
+                continue;
+            }
+            missing.push(must);
+            violations.push(SchemaViolation::MissingAttribute {
+                class: self.class_name(class).to_owned(),
+                attribute: self.attribute(must).name().to_owned(),
+            });
+        }
+    }
+
+    fn check_allowed(
+        &self,
+        classes: &[ClassId],
+        rule: Option<&ContentRule>,
+        known: &Known,
+        violations: &mut Vec<SchemaViolation>,
+    ) {
+        let anything = classes.contains(&self.extensible_object);
+        for (id, attribute) in known {
+            let by_class = || {
+                classes.iter().any(|class| {
+                    let class = self.class(*class);
+                    class.must.binary_search(id).is_ok() || class.may.binary_search(id).is_ok()
+                })
+            };
+            let allowed = anything
+                || self.attribute(*id).is_operational()
+                || by_class()
+                || rule.is_some_and(|rule| rule.must.contains(id) || rule.may.contains(id));
+            if !allowed || rule.is_some_and(|rule| rule.not.contains(id)) {
+                violations.push(SchemaViolation::AttributeNotAllowed {
+                    attribute: described(attribute).into_owned(),
+                });
+            }
+        }
+    }
+
+    fn check_auxiliary(&self, classes: &[ClassId], rule: &ContentRule, violations: &mut Vec<SchemaViolation>) {
+        for id in classes {
+            let is_allowed = || rule.auxiliary.iter().any(|allowed| self.class_chain(*allowed).contains(id));
+            if self.class(*id).kind == ClassKind::Auxiliary && !is_allowed() {
+                violations.push(SchemaViolation::ObjectClass {
+                    message: format!(
+                        "the content rule of {} does not allow auxiliary class {}",
+                        self.class_name(rule.class),
+                        self.class_name(*id)
+                    ),
+                });
+            }
+        }
+    }
+
+    /// RFC 4512 section 2.3.1: every AVA of the relative name is a value of the entry.
+    fn check_naming(&self, rdn: &Rdn, known: &Known, violations: &mut Vec<SchemaViolation>) {
+        for ava in &rdn.avas {
+            let Some(id) = self.find_attribute(&ava.attribute) else {
+                violations.push(SchemaViolation::UndefinedAttributeType {
+                    name: ava.attribute.clone(),
+                });
+                continue;
+            };
+            if !self.has_value(known, id, ava) {
+                violations.push(SchemaViolation::NamingAttribute {
+                    attribute: ava.attribute.clone(),
+                    value: String::from_utf8_lossy(&ava.value).into_owned(),
+                });
+            }
+        }
+    }
+
+    fn has_value(&self, known: &Known, id: AttributeId, ava: &Ava) -> bool {
+        let values = || {
+            known
+                .iter()
+                .filter(|(other, it)| *other == id && it.description.options.is_empty())
+                .flat_map(|(_, it)| &it.values)
+        };
+        if values().any(|value| *value == ava.value) {
+            return true;
+        }
+        let equality = self.attribute(id).equality;
+        let wanted = self.comparable(equality, &ava.value);
+        values().any(|value| self.comparable(equality, value) == wanted)
+    }
+}
+
+/// 1*keychar (RFC 4512 section 2.5).
+fn is_option(option: &str) -> bool {
+    !option.is_empty() && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Options compare as a set, without regard to case (RFC 4512 section 2.5.2).
+fn same_options(left: &Attribute, right: &Attribute) -> bool {
+    let (left, right) = (&left.description.options, &right.description.options);
+    left.len() == right.len() && left.iter().all(|it| right.iter().any(|other| other.eq_ignore_ascii_case(it)))
+}
+
+/// The description as spelled, for a message.
+fn described(attribute: &Attribute) -> Cow<'_, str> {
+    let description = &attribute.description;
+    if description.options.is_empty() {
+        Cow::Borrowed(&description.attribute_type)
+    } else {
+        Cow::Owned(format!("{};{}", description.attribute_type, description.options.join(";")))
+    }
+}

@@ -1,0 +1,220 @@
+//! Schema files as text: directives and LDIF lines into definitions, every fault with its line.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+
+use super::SchemaFault;
+use super::definition::{AttributeDefinition, ClassDefinition, ContentRuleDefinition, Parser};
+use super::matching::MatchingRule;
+use super::syntax::Syntax;
+
+/// Where a definition stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: String,
+    pub(super) line: usize,
+}
+
+impl Place {
+    pub(super) fn fault(&self, message: impl Into<String>) -> SchemaFault {
+        SchemaFault {
+            file: self.file.clone(),
+            line: self.line,
+            message: message.into(),
+        }
+    }
+}
+
+/// The definitions of any number of files, in file order.
+#[derive(Default)]
+pub(super) struct Definitions {
+    pub(super) attributes: Vec<(Place, AttributeDefinition)>,
+    pub(super) classes: Vec<(Place, ClassDefinition)>,
+    pub(super) content_rules: Vec<(Place, ContentRuleDefinition)>,
+    pub(super) faults: Vec<SchemaFault>,
+    /// `objectidentifier` macros by lower-case name.
+    macros: HashMap<String, String>,
+}
+
+/// LDIF attributes of a schema entry that say nothing about the schema.
+const BOOKKEEPING: &[&str] = &[
+    "dn",
+    "version",
+    "changetype",
+    "add",
+    "replace",
+    "objectclass",
+    "cn",
+    "ou",
+    "structuralobjectclass",
+    "entryuuid",
+    "entrydn",
+    "entrycsn",
+    "creatorsname",
+    "createtimestamp",
+    "modifiersname",
+    "modifytimestamp",
+    "subschemasubentry",
+    "hassubordinates",
+    "numsubordinates",
+];
+
+impl Definitions {
+    /// Adds what one file defines; faults are collected, not returned.
+    pub(super) fn read(&mut self, file: &str, text: &str) {
+        for line in logical_lines(text) {
+            let place = Place {
+                file: file.to_owned(),
+                line: line.number,
+            };
+            match line.keyword_and_value() {
+                Ok((keyword, value)) => self.read_line(place, &keyword, &value),
+                Err(message) => self.faults.push(place.fault(message)),
+            }
+        }
+    }
+
+    fn read_line(&mut self, place: Place, keyword: &str, value: &str) {
+        let outcome = match keyword {
+            "attributetype" | "attributetypes" | "olcattributetypes" => {
+                Parser::new(value, &|name| self.expand(name))
+                    .attribute()
+                    .map(|it| self.attributes.push((place.clone(), it)))
+            }
+            "objectclass" | "objectclasses" | "olcobjectclasses" => Parser::new(value, &|name| self.expand(name))
+                .class()
+                .map(|it| self.classes.push((place.clone(), it))),
+            "ditcontentrule" | "ditcontentrules" | "olcditcontentrules" => {
+                Parser::new(value, &|name| self.expand(name))
+                    .content_rule()
+                    .map(|it| self.content_rules.push((place.clone(), it)))
+            }
+            "objectidentifier" | "olcobjectidentifier" => self.read_macro(value),
+            "ldapsyntax" | "ldapsyntaxes" | "olcldapsyntaxes" => self.known(value, "syntax", |oid| {
+                Syntax::find(oid).is_some()
+            }),
+            "matchingrule" | "matchingrules" | "matchingruleuse" => {
+                self.known(value, "matching rule", |oid| MatchingRule::all().any(|rule| rule.oid() == oid))
+            }
+            "-" => Ok(()),
+            other if BOOKKEEPING.contains(&other) => Ok(()),
+            other => Err(format!("expected attributetype, objectclass, ditcontentrule or objectidentifier, found {other}")),
+        };
+        if let Err(message) = outcome {
+            self.faults.push(place.fault(message));
+        }
+    }
+
+    /// Syntaxes and matching rules are program code; a file may repeat the ones there are.
+    fn known(&self, value: &str, what: &str, is_known: impl Fn(&str) -> bool) -> Result<(), String> {
+        let oid = Parser::new(value, &|name| self.expand(name)).oid_only()?;
+        if is_known(&oid) {
+            Ok(())
+        } else {
+            Err(format!("expected a {what} this server implements, found {oid}; a file cannot add one"))
+        }
+    }
+
+    fn read_macro(&mut self, value: &str) -> Result<(), String> {
+        let mut words = value.split_ascii_whitespace();
+        let (Some(name), Some(written), None) = (words.next(), words.next(), words.next()) else {
+            return Err(format!("expected a macro name and an OID, found {value:?}"));
+        };
+        let oid = self.expand(written).unwrap_or_else(|| written.to_owned());
+        if !super::syntax::is_numeric_oid(&oid) {
+            return Err(format!("expected a numeric OID or a macro defined above, found {written}"));
+        }
+        match self.macros.insert(name.to_ascii_lowercase(), oid.clone()) {
+            Some(before) if before != oid => Err(format!("macro {name} is {before} already, found {oid}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// `name` or `name:1.2` where `name` is a macro.
+    fn expand(&self, written: &str) -> Option<String> {
+        let (name, tail) = written.split_once(':').unwrap_or((written, ""));
+        let base = self.macros.get(&name.to_ascii_lowercase())?;
+        Some(if tail.is_empty() { base.clone() } else { format!("{base}.{tail}") })
+    }
+}
+
+/// A line with its continuation lines.
+struct LogicalLine<'t> {
+    number: usize,
+    first: &'t str,
+    more: Vec<&'t str>,
+}
+
+impl LogicalLine<'_> {
+    /// The directive or LDIF attribute in lower case, and what follows it with folding undone.
+    fn keyword_and_value(&self) -> Result<(String, String), String> {
+        let end = self
+            .first
+            .find(|c: char| c.is_ascii_whitespace() || c == ':' || c == '(')
+            .unwrap_or(self.first.len());
+        let (keyword, rest) = self.first.split_at(end);
+        let keyword = keyword.to_ascii_lowercase();
+        if let Some(value) = rest.strip_prefix("::") {
+            let joined = self.joined(value, true);
+            let octets = base64::engine::general_purpose::STANDARD
+                .decode(joined.trim_ascii())
+                .map_err(|e| format!("expected base64 after {keyword}::, found {e}"))?;
+            let text = String::from_utf8(octets).map_err(|e| format!("expected UTF-8 after {keyword}::, found {e}"))?;
+            return Ok((keyword, text));
+        }
+        if let Some(value) = rest.strip_prefix(':') {
+            let joined = self.joined(value, true);
+            // olcAttributeTypes values carry their position: {12}( ...
+            let bare = joined.trim_ascii();
+            let unnumbered = bare.strip_prefix('{').and_then(|numbered| numbered.split_once('}'));
+            return Ok((keyword, unnumbered.map_or(bare, |(_, value)| value).to_owned()));
+        }
+        Ok((keyword, self.joined(rest, false)))
+    }
+
+    /// LDIF folding drops the line break and one space; a directive's continuation is further words.
+    fn joined(&self, first: &str, ldif: bool) -> String {
+        let mut text = first.to_owned();
+        for line in &self.more {
+            if ldif {
+                text.push_str(line.get(1..).unwrap_or(""));
+            } else {
+                text.push(' ');
+                text.push_str(line.trim_ascii());
+            }
+        }
+        text
+    }
+}
+
+/// Lines joined with those that start with white space; comments, with their continuations, and empty lines dropped.
+fn logical_lines(text: &str) -> Vec<LogicalLine<'_>> {
+    let mut lines: Vec<LogicalLine> = Vec::new();
+    let mut in_comment = false;
+    let mut open = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_ascii().is_empty() {
+            (open, in_comment) = (false, false);
+            continue;
+        }
+        if line.starts_with('#') {
+            in_comment = true;
+            continue;
+        }
+        let is_continuation = line.starts_with([' ', '\t']);
+        match lines.last_mut() {
+            _ if is_continuation && in_comment => {}
+            Some(last) if is_continuation && open => last.more.push(line),
+            _ => {
+                (open, in_comment) = (true, false);
+                lines.push(LogicalLine {
+                    number,
+                    first: line.trim_ascii_start(),
+                    more: Vec::new(),
+                });
+            }
+        }
+    }
+    lines
+}

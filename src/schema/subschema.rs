@@ -1,0 +1,73 @@
+//! The subschema subentry's attributes (RFC 4512 section 4.2).
+
+use super::matching::{Comparison, MatchingRule};
+use super::syntax::Syntax;
+use super::{AttributeType, Schema};
+
+/// Definitions in the form of RFC 4512 section 4.1, as clients read them.
+pub(super) struct Printed {
+    pub(super) attribute_types: Vec<String>,
+    pub(super) object_classes: Vec<String>,
+    pub(super) content_rules: Vec<String>,
+}
+
+impl Schema {
+    /// The attributes of the subschema subentry (RFC 4512 section 4.2): `objectClasses`, `attributeTypes`, `matchingRules`,
+    /// `matchingRuleUse`, `ldapSyntaxes`, and `dITContentRules` where present.
+    pub fn subschema_attributes(&self) -> Vec<(&'static str, Vec<String>)> {
+        let mut attributes = vec![
+            ("ldapSyntaxes", Syntax::all().map(print_syntax).collect()),
+            ("matchingRules", MatchingRule::all().map(print_rule).collect()),
+            ("matchingRuleUse", MatchingRule::all().filter_map(|rule| self.print_rule_use(rule)).collect()),
+            ("attributeTypes", self.printed.attribute_types.clone()),
+            ("objectClasses", self.printed.object_classes.clone()),
+        ];
+        if !self.printed.content_rules.is_empty() {
+            attributes.push(("dITContentRules", self.printed.content_rules.clone()));
+        }
+        attributes
+    }
+
+    /// A matchingRuleUse description (section 4.1.4): the types a filter may name together with the rule.
+    fn print_rule_use(&self, rule: MatchingRule) -> Option<String> {
+        let names: Vec<&str> = self
+            .attributes()
+            .iter()
+            .filter(|attribute| applies(rule, attribute))
+            .map(AttributeType::name)
+            .collect();
+        let list = match names.as_slice() {
+            [] => return None,
+            [one] => (*one).to_owned(),
+            several => format!("( {} )", several.join(" $ ")),
+        };
+        Some(format!("( {} NAME '{}' APPLIES {list} )", rule.oid(), rule.name()))
+    }
+}
+
+/// Whether an attribute's values are of the form the rule compares.
+fn applies(rule: MatchingRule, attribute: &AttributeType) -> bool {
+    let own = [attribute.equality, attribute.ordering, attribute.substrings];
+    match rule.comparison() {
+        Comparison::Equality | Comparison::Ordering | Comparison::Substrings => own.contains(&Some(rule)),
+        Comparison::Word | Comparison::BitAnd | Comparison::BitOr | Comparison::InChain => {
+            attribute.equality.is_some_and(|equality| equality.shares_form(rule))
+        }
+    }
+}
+
+fn print_syntax(syntax: Syntax) -> String {
+    let mut text = format!("( {} DESC '{}'", syntax.oid(), syntax.name());
+    if syntax.wants_binary_option() {
+        text.push_str(" X-BINARY-TRANSFER-REQUIRED 'TRUE'");
+    }
+    if !syntax.is_human_readable() {
+        text.push_str(" X-NOT-HUMAN-READABLE 'TRUE'");
+    }
+    text.push_str(" )");
+    text
+}
+
+fn print_rule(rule: MatchingRule) -> String {
+    format!("( {} NAME '{}' SYNTAX {} )", rule.oid(), rule.name(), rule.syntax_oid())
+}

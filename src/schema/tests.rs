@@ -1,0 +1,284 @@
+//! The whole room at once: the built-in schema, names, entries, extensions.
+
+use super::*;
+use crate::model::{Attribute, AttributeDescription, Entry};
+
+fn schema() -> Schema {
+    Schema::builtin().unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn key(schema: &Schema, text: &str) -> NormalizedDn {
+    schema.normalize_dn(&Dn::parse(text).unwrap()).unwrap()
+}
+
+fn entry(dn: &str, attributes: &[(&str, &str)]) -> Entry {
+    let mut entry = Entry {
+        dn: Dn::parse(dn).unwrap(),
+        attributes: Vec::new(),
+    };
+    for (description, value) in attributes {
+        let mut parts = description.split(';').map(str::to_owned);
+        let description = AttributeDescription {
+            attribute_type: parts.next().unwrap(),
+            options: parts.collect(),
+        };
+        match entry.attributes.iter_mut().find(|it| it.description == description) {
+            Some(attribute) => attribute.values.push(value.as_bytes().to_vec()),
+            None => entry.attributes.push(Attribute {
+                description,
+                values: vec![value.as_bytes().to_vec()],
+            }),
+        }
+    }
+    entry
+}
+
+#[test]
+fn the_built_in_schema_loads_and_inherits() {
+    let schema = schema();
+    let cn = schema.attribute(schema.find_attribute("COMMONNAME").unwrap());
+    assert_eq!(cn.name(), "cn");
+    assert_eq!(cn.equality, Some(MatchingRule::CaseIgnore));
+    assert_eq!(cn.syntax, Syntax::DirectoryString);
+    assert_eq!(schema.find_attribute("2.5.4.3"), Some(cn.id));
+    let name = schema.attribute(schema.find_attribute("name").unwrap());
+    assert!(name.subtypes.contains(&cn.id) && name.subtypes.contains(&name.id));
+    assert!(name.subtypes.is_sorted());
+    let person = schema.class(schema.find_class("nhsPerson").unwrap());
+    let sn = schema.find_attribute("surname").unwrap();
+    assert!(person.must.contains(&sn));
+    let top = schema.find_class("top").unwrap();
+    assert!(schema.class_chain(person.id).contains(&top));
+    assert_eq!(schema.find_rule("CaseIgnoreMatch"), Some(MatchingRule::CaseIgnore));
+    assert_eq!(schema.find_rule("2.5.13.28"), Some(MatchingRule::GeneralizedTimeOrdering));
+    for (index, attribute) in schema.attributes().iter().enumerate() {
+        assert_eq!(usize::from(attribute.id.0), index);
+    }
+}
+
+#[test]
+fn nhs_definitions_keep_their_oids_and_rules() {
+    let schema = schema();
+    for (name, oid, equality, single) in [
+        ("nhsIDCode", "1.2.826.0.1285.0.1.10", Some(MatchingRule::CaseExact), true),
+        ("nhsMHSPartyKey", "1.2.826.0.1285.0.2.1.82", Some(MatchingRule::CaseIgnore), true),
+        ("nhsAsSvcIA", "1.2.826.0.1285.0.2.1.122", Some(MatchingRule::CaseExact), false),
+        ("nhsOrgType", "1.2.826.0.1285.0.1.15", None, true),
+        ("nhsEBS", "1.2.826.0.1285.0.2.1.281", None, false),
+    ] {
+        let it = schema.attribute(schema.find_attribute(name).unwrap());
+        assert_eq!((it.oid.as_str(), it.equality, it.single_value), (oid, equality, single), "{name}");
+    }
+    let ours = |oid: &str| oid.starts_with("1.2.826.0.1285.");
+    assert_eq!(schema.attributes().iter().filter(|it| ours(&it.oid)).count(), 130);
+    assert_eq!(schema.classes().iter().filter(|it| ours(&it.oid)).count(), 22);
+}
+
+#[test]
+fn names_that_mean_the_same_have_one_key() {
+    let schema = schema();
+    let one = key(&schema, "uid=123456789012,ou=People,o=nhs");
+    for other in [
+        "UID=123456789012, OU=people , O=NHS",
+        "userid=123456789012,organizationalUnitName=  People ,2.5.4.10=nhs",
+    ] {
+        assert_eq!(key(&schema, other), one, "{other}");
+    }
+    assert_eq!(one.0, b"o=nhs\0ou=people\0uid=123456789012\0");
+    assert_eq!(one.depth(), 3);
+    assert!(one.is_within(&key(&schema, "o=nhs")));
+    assert_eq!(one.parent(), Some(key(&schema, "ou=people,o=nhs")));
+    assert!(!key(&schema, "ou=peoples,o=nhs").is_within(&key(&schema, "ou=people,o=nhs")));
+    assert_eq!(key(&schema, "sn=b+cn=a,o=nhs"), key(&schema, "cn=A+sn=B,o=nhs"));
+    assert_ne!(key(&schema, "cn=a+sn=b"), key(&schema, "sn=b,cn=a"));
+    assert!(key(&schema, "").is_root());
+}
+
+#[test]
+fn octets_that_separate_are_escaped_in_keys() {
+    let schema = schema();
+    let with_nul = key(&schema, "nhsOrgType=a\\00b\\01c\\02d,o=nhs");
+    assert_eq!(with_nul.0, b"o=nhs\0nhsorgtype=a\x01\x03b\x01\x04c\x01\x05d\0");
+    assert_eq!(with_nul.depth(), 2);
+}
+
+#[test]
+fn names_outside_the_schema_are_refused() {
+    let schema = schema();
+    let refusal = |text: &str| schema.normalize_dn(&Dn::parse(text).unwrap()).unwrap_err();
+    assert_eq!(
+        refusal("foo=1,o=nhs"),
+        SchemaViolation::UndefinedAttributeType { name: "foo".to_owned() }
+    );
+    assert!(matches!(refusal("cn=a+commonName=b"), SchemaViolation::RepeatedNamingAttribute { .. }));
+    assert!(matches!(refusal("pwdReset=maybe"), SchemaViolation::InvalidSyntax { .. }));
+}
+
+#[test]
+fn names_within_names_end() {
+    let schema = schema();
+    assert!(schema.normalize_dn(&Dn::parse("member=cn\\=x,o=nhs").unwrap()).is_ok());
+    let deep = format!("{}cn=x", "member=".repeat(100_000));
+    assert!(schema.normalize_dn(&Dn::parse(&deep).unwrap()).is_err());
+}
+
+const PERSON: &[(&str, &str)] = &[
+    ("objectClass", "nhsPerson"),
+    ("uid", "123456789012"),
+    ("cn", "Mary Smith"),
+    ("sn", "Smith"),
+    ("nhsPersonStatus", "active"),
+];
+
+fn violations(change: impl Fn(&mut Vec<(&str, &str)>)) -> Vec<String> {
+    let mut attributes = PERSON.to_vec();
+    change(&mut attributes);
+    let entry = entry("uid=123456789012,ou=People,o=nhs", &attributes);
+    match schema().check_entry(&entry) {
+        Ok(()) => Vec::new(),
+        Err(all) => all.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn entries_are_checked_against_their_classes() {
+    assert_eq!(violations(|_| {}), Vec::<String>::new());
+    let check = |expected: &str, change: &dyn Fn(&mut Vec<(&str, &str)>)| {
+        assert_eq!(violations(change), [expected]);
+    };
+    check("object class person requires sn", &|it| it.retain(|(name, _)| *name != "sn"));
+    check("attribute type shoeSize is not defined", &|it| it.push(("shoeSize", "9")));
+    check("object class wizard is not defined", &|it| it.push(("objectClass", "wizard")));
+    check("nhsIDCode is not allowed by the entry's object classes", &|it| it.push(("nhsIDCode", "A1")));
+    check("nhsGMC is single-valued and has 2 values", &|it| {
+        it.extend([("nhsGMC", "1"), ("nhsGMC", "2")]);
+    });
+    check("cn: value 1 is there twice", &|it| it.push(("cn", "mary  SMITH")));
+    check("structural object classes nhsPerson and groupOfNames are not in one line", &|it| {
+        it.extend([("objectClass", "groupOfNames"), ("member", "o=nhs")]);
+    });
+    check("mail: value 0 is no IA5 String: it has characters beyond ASCII", &|it| it.push(("mail", "é@nhs.net")));
+    check("naming attribute uid=123456789012 is not in the entry", &|it| it[1] = ("uid", "1"));
+}
+
+#[test]
+fn entries_may_use_what_classes_options_and_operations_allow() {
+    for extra in [
+        &[("objectClass", "extensibleObject"), ("nhsIDCode", "A1")][..],
+        &[("objectClass", "nhsdirPrivacy"), ("nhsdirHidden", "mobile"), ("mobile", "+44 7700 900123")],
+        &[("cn;lang-cy", "Mair Smith")],
+        &[("entryUUID", "597ae2f6-16a6-1027-98f4-d28b5365dc14")],
+        &[("objectClass", "person"), ("objectClass", "top")],
+        &[("userCertificate;binary", "\u{30}\u{0}")],
+    ] {
+        assert_eq!(violations(|it| it.extend_from_slice(extra)), Vec::<String>::new(), "{extra:?}");
+    }
+}
+
+#[test]
+fn extensions_of_every_dialect_load() {
+    let directives = "\
+objectidentifier acme 1.3.6.1.4.1.55555
+objectidentifier acmeAttr acme:1
+# before use
+objectclass ( acme:2.1 NAME 'acmeThing' SUP acmeBase AUXILIARY MAY acmeColour )
+objectclass ( acme:2.2 NAME 'acmeBase' ABSTRACT )
+attributetype ( acmeAttr:1
+\tNAME ( 'acmeColour' 'acmeColor' )
+\tDESC 'the thing's colour'
+\tSUP name X-ORIGIN ( 'a' 'b' ) )
+attributetype ( 2.5.4.3 NAME ( 'cn' 'commonName' ) DESC 'other words' SUP name )
+";
+    let ldif = "\
+dn: cn=schema
+objectClass: subschema
+attributeTypes: ( 1.3.6.1.4.1.55556.1 NAME 'acmeSi
+ ze' EQUALITY integerMatch SYNTAX '1.3.6.1.4.1.1466.115.121.1.27' )
+olcObjectClasses: {0}( 1.3.6.1.4.1.55556.2 NAME 'acmeBox' SUP top STRUCTURAL MUST acmeSize )
+dITContentRules: ( 1.3.6.1.4.1.55556.2 NAME 'acmeBoxes' AUX nhsdirPrivacy NOT description )
+";
+    let files = [
+        ("acme.schema".to_owned(), directives.to_owned()),
+        ("acme.ldif".to_owned(), ldif.to_owned()),
+    ];
+    let schema = Schema::load(&files).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let colour = schema.attribute(schema.find_attribute("acmecolor").unwrap());
+    assert_eq!(colour.oid, "1.3.6.1.4.1.55555.1.1");
+    assert_eq!(colour.substrings, Some(MatchingRule::CaseIgnoreSubstrings));
+    assert!(schema.find_class("acmeThing").is_some());
+    let size = schema.attribute(schema.find_attribute("acmeSize").unwrap());
+    assert_eq!(size.syntax, Syntax::Integer);
+    let published = schema.subschema_attributes();
+    let types = &published.iter().find(|(name, _)| *name == "attributeTypes").unwrap().1;
+    let expected = "( 1.3.6.1.4.1.55555.1.1 NAME ( 'acmeColour' 'acmeColor' ) DESC 'the thing\\27s colour' SUP name \
+                    X-ORIGIN ( 'a' 'b' ) )";
+    assert!(types.iter().any(|it| it == expected), "{types:#?}");
+    let boxed = [("objectClass", "acmeBox"), ("objectClass", "nhsdirPrivacy"), ("acmeSize", "3"), ("objectClass", "uidObject"), ("uid", "1")];
+    let faults = schema.check_entry(&entry("acmeSize=3,o=nhs", &boxed)).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(faults[0].to_string(), "the content rule of acmeBox does not allow auxiliary class uidObject");
+}
+
+#[test]
+fn every_fault_is_told_with_its_line() {
+    let faulty = "\
+attributetype ( 1.2.3.1 NAME 'a' SUP missing )
+attributetype ( 1.2.3.2 NAME 'b' EQUALITY noSuchMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
+attributetype ( 1.2.3.3 NAME 'c' SYNTAX 1.2.3 )
+attributetype ( 1.2.3.4 NAME 'd' SUP e )
+attributetype ( 1.2.3.5 NAME 'e' SUP d )
+attributetype ( 1.2.3.6 NAME 'f' )
+objectclass ( 1.2.3.7 NAME 'g' SUP h )
+objectclass ( 1.2.3.8 NAME 'h' SUP g )
+objectclass ( 1.2.3.9 NAME 'i' SUP top MUST ( a $ nothing ) )
+objectclass ( 1.2.3.10 NAME 'j' SUP dcObject STRUCTURAL )
+";
+    let lines = |text: &str| -> Vec<usize> {
+        let Err(faults) = Schema::load(&[("faulty.schema".to_owned(), text.to_owned())]) else {
+            return Vec::new();
+        };
+        assert!(faults.iter().all(|fault| fault.file == "faulty.schema"), "{faults:#?}");
+        let mut lines: Vec<usize> = faults.iter().map(|fault| fault.line).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines
+    };
+    assert_eq!(lines(faulty), (1..=10).collect::<Vec<_>>());
+    let unreadable = "\
+attributetype 1.2.3
+attributetype ( nope NAME 'a' )
+attributetype ( 1.2.3.1 NAME 'a' SYNTAX 1.2.3
+attributetype ( 1.2.3.1 NAME 'a' NAME 'b' )
+attributetype ( 1.2.3.1 NAME '1a' )
+colour ( 1.2.3 )
+attributetype ( 2.5.4.3 NAME 'cn' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
+attributetype ( 1.2.3.4 NAME 'cn' SUP name )
+ldapSyntaxes: ( 1.2.3 DESC 'ours' )
+objectidentifier a b c
+attributeTypes:: !!
+objectclass ( 1.2.3.9 NAME 'x' ABSTRACT AUXILIARY )
+";
+    assert_eq!(lines(unreadable), (1..=12).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_published_schema_reads_back_as_itself() {
+    let schema = schema();
+    let published = schema.subschema_attributes();
+    let mut text = String::from("dn: cn=Subschema\n");
+    for (name, values) in &published {
+        assert!(!values.is_empty(), "{name}");
+        for value in values {
+            text.push_str(&format!("{name}: {value}\n"));
+        }
+    }
+    let again = Schema::load(&[("published.ldif".to_owned(), text)]).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(again.subschema_attributes(), published);
+}
+
+#[test]
+fn a_filter_tells_the_first_type_it_does_not_know() {
+    let schema = schema();
+    let filter = Filter::parse("(&(cn;lang-en=a)(|(mail=b*)(!(colour>=3))))").unwrap();
+    assert_eq!(schema.first_undefined(&filter), Some("colour"));
+}
