@@ -1,37 +1,333 @@
 //! A running search: a resumable stream of matching entries over one snapshot.
 
-use super::{Advance, Plan, Query, Work};
+use super::evaluate::{Candidate, Evaluator};
+use super::plan::{LayerPlan, Plan};
+use super::predicate::Predicate;
+use super::scope::Scope;
+use super::stream::{Step, Stream, admits};
+use super::{Advance, Order, Query, Truth, Work};
+use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
-use crate::store::Snapshot;
+use crate::store::{Layer, Location, Record, Snapshot};
+use roaring::RoaringBitmap;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// A search in progress. Holds positions and its snapshot; dropping it ends the search.
 pub struct Cursor {
     snapshot: Arc<Snapshot>,
+    plan: Plan,
+    scope: Scope,
+    runs: SmallVec<[LayerRun; 1]>,
+    /// The next tail entry to look at.
+    tail: usize,
+    /// A matching tail entry that was found and not yet given.
+    tail_head: Option<u32>,
+    /// With [`Order::Any`]: the layer that is being searched.
+    layer: usize,
+    examiner: Examiner,
+    /// The candidate limit was reached.
+    limited: bool,
+}
+
+/// How far one layer has come.
+struct LayerRun {
+    stream: Stream,
+    /// Ids given, where the stream may repeat one; or ids gathered, where they have to be put in order.
+    seen: RoaringBitmap,
+    /// The least gathered id that was not given; `None` while gathering.
+    gathered_from: Option<u32>,
+    head: Head,
+    /// The key of the head, where several sources are merged.
+    head_key: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Unknown,
+    At(u32),
+    End,
+}
+
+/// What became of a search for the next match.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Id(u32),
+    Paused,
+    Limited,
+    End,
+}
+
+/// Looks at candidates and counts them.
+struct Examiner {
+    schema: Arc<Schema>,
+    evaluator: Evaluator,
+    key: Vec<u8>,
+    /// Whether what is evaluated needs an entry's key.
+    needs_key: bool,
+    candidates: u64,
+    limit: u64,
 }
 
 impl Cursor {
     /// Plans the query against the snapshot and stands before the first entry. Does no work that grows with the directory.
-    pub fn open(snapshot: Arc<Snapshot>, schema: Arc<Schema>, query: Query) -> Cursor {
-        let _ = (schema, query);
-        Cursor { snapshot }
+    pub fn open(snapshot: Arc<Snapshot>, schema: Arc<Schema>, mut query: Query) -> Cursor {
+        let scope = Scope::new(&query);
+        let plan = Plan::new(&snapshot, Arc::clone(&schema), &mut query, &scope);
+        let runs = plan.layers.iter().map(LayerRun::new).collect();
+        let nothing = plan.wanted == Predicate::False;
+        let tail = if nothing { snapshot.tail.len() } else { 0 };
+        Cursor {
+            examiner: Examiner {
+                schema,
+                evaluator: Evaluator::default(),
+                key: Vec::new(),
+                needs_key: plan.wanted.needs_key(),
+                candidates: 0,
+                limit: query.candidate_limit,
+            },
+            plan,
+            scope,
+            runs,
+            tail,
+            tail_head: None,
+            layer: 0,
+            limited: false,
+            snapshot,
+        }
     }
 
     pub fn plan(&self) -> &Plan {
-        todo!()
+        &self.plan
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// Each matching entry comes exactly once.
+    /// Goes on to the next matching entry, as far as `work` lasts. Each matching entry comes exactly once.
     pub fn advance(&mut self, work: &mut Work) -> Advance {
-        let _ = work;
-        todo!()
+        if self.limited {
+            return Advance::CandidateLimit;
+        }
+        let advance = match self.plan.order {
+            Order::Any => self.advance_any(work),
+            Order::Name => self.advance_by_name(work),
+        };
+        self.limited = advance == Advance::CandidateLimit;
+        advance
     }
 
-    /// Candidates examined so far.
+    /// Candidates examined so far: visible entries in scope that were probed or evaluated, or given as they are.
     pub fn candidates(&self) -> u64 {
-        todo!()
+        self.examiner.candidates
+    }
+
+    fn advance_any(&mut self, work: &mut Work) -> Advance {
+        while let Some(run) = self.runs.get_mut(self.layer) {
+            let source = &self.snapshot.layers[self.layer];
+            match run.next(source, &self.plan.layers[self.layer], &mut self.examiner, work) {
+                Found::Id(id) => return located(self.layer, id),
+                Found::Paused => return Advance::Paused,
+                Found::Limited => return Advance::CandidateLimit,
+                Found::End => self.layer += 1,
+            }
+        }
+        match self.next_in_tail(work) {
+            Found::Id(index) => Advance::Entry(Location::Tail { index }),
+            Found::Paused => Advance::Paused,
+            Found::Limited => Advance::CandidateLimit,
+            Found::End => Advance::End,
+        }
+    }
+
+    /// Merges the layers and the tail by key.
+    fn advance_by_name(&mut self, work: &mut Work) -> Advance {
+        let alone = self.runs.len() + usize::from(!self.snapshot.tail.is_empty()) == 1;
+        for (at, run) in self.runs.iter_mut().enumerate() {
+            if run.head != Head::Unknown {
+                continue;
+            }
+            let source = &self.snapshot.layers[at];
+            run.head = match run.next_by_name(source, &self.plan.layers[at], &mut self.examiner, work) {
+                Found::Id(id) => Head::At(id),
+                Found::End => Head::End,
+                Found::Paused => return Advance::Paused,
+                Found::Limited => return Advance::CandidateLimit,
+            };
+            if let (Head::At(id), false) = (run.head, alone) {
+                source.segment.names().value(Ordinal(id), &mut run.head_key);
+            }
+        }
+        if self.tail_head.is_none() {
+            match self.next_in_tail(work) {
+                Found::Id(index) => self.tail_head = Some(index),
+                Found::End => {}
+                Found::Paused => return Advance::Paused,
+                Found::Limited => return Advance::CandidateLimit,
+            }
+        }
+        self.least_head()
+    }
+
+    fn least_head(&mut self) -> Advance {
+        let at_end = |run: &&mut LayerRun| matches!(run.head, Head::At(_));
+        let mut runs = self.runs.iter_mut();
+        let mut least: Option<(usize, &mut LayerRun)> = None;
+        let mut number = 0;
+        for run in runs.by_ref() {
+            let nearer = least.as_ref().is_none_or(|(_, other)| run.head_key < other.head_key);
+            if at_end(&run) && nearer {
+                least = Some((number, run));
+            }
+            number += 1;
+        }
+        let tail_key = self.tail_head.map(|index| &self.snapshot.tail[index as usize].key.0);
+        match (least, tail_key) {
+            (Some((layer, run)), tail) if tail.is_none_or(|tail| run.head_key < *tail) => match run.head {
+                Head::At(id) => {
+                    run.head = Head::Unknown;
+                    located(layer, id)
+                }
+                Head::Unknown | Head::End => Advance::End,
+            },
+            _ => match self.tail_head.take() {
+                Some(index) => Advance::Entry(Location::Tail { index }),
+                None => Advance::End,
+            },
+        }
+    }
+
+    fn next_in_tail(&mut self, work: &mut Work) -> Found {
+        while let Some(entry) = self.snapshot.tail.get(self.tail) {
+            if work.left == 0 {
+                return Found::Paused;
+            }
+            work.left -= 1;
+            let index = self.tail as u32;
+            self.tail += 1;
+            if !self.scope.covers(&entry.key.0, entry.depth) {
+                continue;
+            }
+            if !self.examiner.count() {
+                return Found::Limited;
+            }
+            let record = Record::new(&entry.record, &self.snapshot.tail_types);
+            let candidate = Candidate {
+                record,
+                key: &entry.key.0,
+            };
+            let Examiner { evaluator, schema, .. } = &mut self.examiner;
+            if evaluator.truth(&self.plan.wanted, candidate, schema) == Truth::True {
+                return Found::Id(index);
+            }
+        }
+        Found::End
+    }
+}
+
+fn located(layer: usize, id: u32) -> Advance {
+    Advance::Entry(Location::Layer {
+        layer: layer as u32,
+        id: EntryId(id),
+    })
+}
+
+impl LayerRun {
+    fn new(plan: &LayerPlan) -> LayerRun {
+        LayerRun {
+            stream: if plan.ids.is_empty() {
+                Stream::End
+            } else {
+                Stream::new(&plan.branch)
+            },
+            seen: RoaringBitmap::new(),
+            gathered_from: None,
+            head: Head::Unknown,
+            head_key: Vec::new(),
+        }
+    }
+
+    /// The next match, each once.
+    fn next(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+        let repeats = plan.branch.may_repeat();
+        loop {
+            if work.left == 0 {
+                return Found::Paused;
+            }
+            let id = match self.stream.next(&layer.segment, &plan.ids, work) {
+                Step::Id(id) => id,
+                Step::Paused => return Found::Paused,
+                Step::End => return Found::End,
+            };
+            work.left = work.left.saturating_sub(1);
+            if !layer.hidden.is_empty() && layer.hidden.contains(EntryId(id)) {
+                continue;
+            }
+            if plan
+                .ids
+                .depth
+                .is_some_and(|depth| layer.segment.depth(EntryId(id)) != depth)
+            {
+                continue;
+            }
+            if !examiner.count() {
+                return Found::Limited;
+            }
+            if !admits(&plan.branch.probes, &layer.segment, id) {
+                continue;
+            }
+            if plan.residual != Predicate::True && !examiner.fulfils(&plan.residual, layer, id) {
+                continue;
+            }
+            if !repeats || self.seen.insert(id) {
+                return Found::Id(id);
+            }
+        }
+    }
+
+    /// The next match by ascending id.
+    fn next_by_name(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+        if !plan.gather {
+            return self.next(layer, plan, examiner, work);
+        }
+        while self.gathered_from.is_none() {
+            match self.next(layer, plan, examiner, work) {
+                Found::Id(_) => {}
+                Found::End => self.gathered_from = Some(0),
+                other => return other,
+            }
+        }
+        let from = self.gathered_from.unwrap_or(0);
+        match self.seen.range(from..).next() {
+            Some(id) => {
+                self.gathered_from = Some(id + 1);
+                Found::Id(id)
+            }
+            None => Found::End,
+        }
+    }
+}
+
+impl Examiner {
+    /// Counts one more candidate; false where the limit allows none.
+    #[inline]
+    fn count(&mut self) -> bool {
+        if self.limit != 0 && self.candidates >= self.limit {
+            return false;
+        }
+        self.candidates += 1;
+        true
+    }
+
+    fn fulfils(&mut self, residual: &Predicate, layer: &Layer, id: u32) -> bool {
+        if self.needs_key {
+            layer.segment.names().value(Ordinal(id), &mut self.key);
+        }
+        let candidate = Candidate {
+            record: layer.segment.record(EntryId(id)),
+            key: &self.key,
+        };
+        self.evaluator.truth(residual, candidate, &self.schema) == Truth::True
     }
 }

@@ -10,15 +10,19 @@ pub mod compile;
 pub mod cursor;
 pub mod evaluate;
 pub mod plan;
-pub mod sort;
+pub mod predicate;
+mod scope;
+mod stream;
 
 use crate::model::SearchScope;
 use crate::schema::NormalizedDn;
 use crate::store::Location;
 
-pub use compile::{Predicate, compile};
+pub use compile::compile;
 pub use cursor::Cursor;
+pub use evaluate::{Candidate, Evaluator, evaluate};
 pub use plan::Plan;
+pub use predicate::Predicate;
 
 /// Three-valued truth (RFC 4511 section 4.5.1.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

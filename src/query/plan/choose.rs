@@ -1,0 +1,414 @@
+//! Choosing the access path of one layer.
+//!
+//! Rules that keep a plan sound (docs/query.md has the argument): a branch gives a superset of what it stands for; it says
+//! `exact` only when it gives nothing else; only exact sets are complemented; a disjunction with a term that has no
+//! access path has none.
+
+use super::{Access, Branch, ListAt, Ordinals, Probe, Values};
+use crate::index::Ordinal;
+use crate::index::dictionary::Dictionary;
+use crate::query::predicate::{Item, Predicate, Test};
+use crate::schema::{AttributeId, MatchingRule, Schema};
+use crate::store::{AttributeIndex, Segment};
+use smallvec::{SmallVec, smallvec};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// With so few candidates the other terms of a conjunction are cheaper to evaluate than to plan.
+const FEW_CANDIDATES: u64 = 8;
+/// Lists that a probe looks into; values that are taken as lists rather than searched as they come.
+const PROBED_LISTS: usize = 4;
+
+pub(super) struct Chooser<'a> {
+    segment: &'a Segment,
+    schema: &'a Schema,
+    /// Entries in scope.
+    entries: u64,
+}
+
+impl<'a> Chooser<'a> {
+    pub fn new(segment: &'a Segment, schema: &'a Schema, entries: u64) -> Chooser<'a> {
+        Chooser {
+            segment,
+            schema,
+            entries,
+        }
+    }
+
+    /// The branch for a settled predicate, and what its candidates must be evaluated for.
+    pub fn choose(&self, wanted: &Predicate) -> (Branch, Predicate) {
+        let Predicate::And(terms) = wanted else {
+            let branch = self.branch(wanted);
+            let residual = if branch.exact { Predicate::True } else { wanted.clone() };
+            return (branch, residual);
+        };
+        let (branch, left) = self.conjunction(terms);
+        let residual = Predicate::and(left.into_iter().map(|at| terms[at].clone()).collect());
+        (branch, residual)
+    }
+
+    fn branch(&self, predicate: &Predicate) -> Branch {
+        match predicate {
+            Predicate::True => Branch::entries(self.entries),
+            Predicate::False | Predicate::Undefined => Branch::nothing(),
+            Predicate::And(terms) => self.conjunction(terms).0,
+            Predicate::Or(terms) => self.disjunction(terms),
+            Predicate::Item(item) => self.item(item),
+            Predicate::Not(inner) => self.negation(inner),
+            // Settled predicates have none.
+            Predicate::Guarded { .. } => self.unserved(),
+        }
+    }
+
+    fn unserved(&self) -> Branch {
+        Branch {
+            exact: false,
+            ..Branch::entries(self.entries)
+        }
+    }
+
+    /// The complement of an exact set of few lists: every id in scope that is in none of them.
+    fn negation(&self, inner: &Predicate) -> Branch {
+        let branch = self.branch(inner);
+        match branch.access {
+            Access::Nothing => Branch::entries(self.entries),
+            Access::Lists(lists) if branch.exact && branch.probes.is_empty() && lists.len() <= PROBED_LISTS => Branch {
+                probes: smallvec![Probe { lists, negated: true }],
+                estimate: self.entries.saturating_sub(branch.estimate),
+                ..Branch::entries(self.entries)
+            },
+            _ => self.unserved(),
+        }
+    }
+
+    /// The cheapest term gives the candidates, exact lists among the others are probed, and the rest is left: the second
+    /// value has the places of the terms that candidates must be evaluated for.
+    fn conjunction(&self, terms: &[Predicate]) -> (Branch, SmallVec<[usize; 4]>) {
+        let mut order: SmallVec<[usize; 8]> = (0..terms.len()).collect();
+        order.sort_by_key(|at| dearness(&terms[*at]));
+        let mut planned: SmallVec<[(usize, Branch); 2]> = SmallVec::new();
+        let mut left: SmallVec<[usize; 4]> = SmallVec::new();
+        let mut cheapest = u64::MAX;
+        for at in order {
+            if cheapest <= FEW_CANDIDATES {
+                left.push(at);
+                continue;
+            }
+            let branch = self.branch(&terms[at]);
+            if matches!(branch.access, Access::Nothing) {
+                return (Branch::nothing(), SmallVec::new());
+            }
+            cheapest = cheapest.min(branch.cost);
+            planned.push((at, branch));
+        }
+        let driver = (0..planned.len()).min_by_key(|at| planned[*at].1.cost);
+        let Some(driver) = driver else {
+            return (Branch::entries(self.entries), left);
+        };
+        let (at, mut chosen) = planned.swap_remove(driver);
+        if !chosen.exact {
+            left.push(at);
+        }
+        for (at, branch) in planned {
+            match as_probes(branch) {
+                Some(probes) => chosen.probes.extend(probes),
+                None => left.push(at),
+            }
+        }
+        left.sort_unstable();
+        chosen.exact = left.is_empty();
+        (chosen, left)
+    }
+
+    fn disjunction(&self, terms: &[Predicate]) -> Branch {
+        let mut lists: SmallVec<[ListAt; 1]> = SmallVec::new();
+        let mut others = Vec::new();
+        let mut whole = Branch::nothing();
+        for term in terms {
+            let branch = self.branch(term);
+            match branch.access {
+                Access::Nothing => continue,
+                Access::Entries => return self.unserved(),
+                _ => {}
+            }
+            whole.exact &= branch.exact;
+            whole.coarse |= branch.coarse;
+            whole.estimate = whole.estimate.saturating_add(branch.estimate);
+            whole.cost = whole.cost.saturating_add(branch.cost);
+            match branch.access {
+                Access::Lists(more) if branch.probes.is_empty() => lists.extend(more),
+                _ => others.push(branch),
+            }
+        }
+        whole.estimate = whole.estimate.min(self.entries);
+        if others.len() == 1 && lists.is_empty() {
+            return others.remove(0);
+        }
+        if others.is_empty() {
+            if !lists.is_empty() {
+                whole.access = Access::Lists(lists);
+            }
+            return whole;
+        }
+        if !lists.is_empty() {
+            let exact = whole.exact;
+            others.insert(
+                0,
+                Branch {
+                    exact,
+                    ..self.lists(lists)
+                },
+            );
+        }
+        whole.access = Access::Union(others);
+        whole
+    }
+
+    fn item(&self, item: &Arc<Item>) -> Branch {
+        if let Test::Name(key) = &item.test {
+            return match self.segment.find(key) {
+                Some(id) => Branch {
+                    access: Access::One(id),
+                    estimate: 1,
+                    cost: 1,
+                    ..Branch::nothing()
+                },
+                None => Branch::nothing(),
+            };
+        }
+        if item.dn_attributes || (item.derived && !self.is_indexed_derived(item)) {
+            return self.unserved();
+        }
+        let mut branch = match item.types.as_slice() {
+            [only] => self.item_of(item, *only),
+            types => {
+                let terms: SmallVec<[Branch; 4]> = types.iter().map(|id| self.item_of(item, *id)).collect();
+                self.union(terms)
+            }
+        };
+        // The index knows nothing of options.
+        branch.exact &= item.options.is_empty();
+        branch
+    }
+
+    fn is_indexed_derived(&self, item: &Item) -> bool {
+        let known = self.schema.well_known();
+        let indexed = [known.entry_uuid, known.create_timestamp, known.modify_timestamp];
+        item.types.iter().all(|id| indexed.contains(id))
+    }
+
+    fn union(&self, branches: SmallVec<[Branch; 4]>) -> Branch {
+        let mut lists: SmallVec<[ListAt; 1]> = SmallVec::new();
+        let mut whole = Branch::nothing();
+        let mut others = Vec::new();
+        for branch in branches {
+            match branch.access {
+                Access::Nothing => continue,
+                Access::Entries => return self.unserved(),
+                _ => {}
+            }
+            whole.exact &= branch.exact;
+            whole.coarse |= branch.coarse;
+            whole.estimate = (whole.estimate + branch.estimate).min(self.entries);
+            whole.cost = whole.cost.saturating_add(branch.cost);
+            match branch.access {
+                Access::Lists(more) => lists.extend(more),
+                _ => others.push(branch),
+            }
+        }
+        match (lists.is_empty(), others.is_empty()) {
+            (true, true) => return Branch::nothing(),
+            (false, true) => whole.access = Access::Lists(lists),
+            (no_lists, false) => {
+                if !no_lists {
+                    others.push(self.lists(lists));
+                }
+                whole.access = Access::Union(others);
+            }
+        }
+        whole
+    }
+
+    fn lists(&self, lists: SmallVec<[ListAt; 1]>) -> Branch {
+        let ids: u64 = lists.iter().map(|list| u64::from(list.list.len)).sum();
+        let estimate = ids.min(self.entries);
+        Branch {
+            estimate,
+            cost: estimate + lists.len() as u64 - 1,
+            access: if ids == 0 {
+                Access::Nothing
+            } else {
+                Access::Lists(lists)
+            },
+            ..Branch::nothing()
+        }
+    }
+
+    /// The candidates of one attribute type, options aside.
+    fn item_of(&self, item: &Arc<Item>, attribute: AttributeId) -> Branch {
+        let Some(index) = self.segment.index(attribute) else {
+            return self.unserved();
+        };
+        let presence = |index: &AttributeIndex<'_>| ListAt {
+            attribute,
+            presence: true,
+            list: index.presence.list(Ordinal(0)),
+        };
+        let own = self.schema.attribute(attribute).equality;
+        let shares = |rule: MatchingRule| own.is_some_and(|own| own.shares_form(rule));
+        let dictionary = index.dictionary;
+        let range = match &item.test {
+            Test::Present => return self.lists(smallvec![presence(&index)]),
+            test if !test.rule().is_some_and(shares) => {
+                return Branch {
+                    exact: false,
+                    coarse: true,
+                    ..self.lists(smallvec![presence(&index)])
+                };
+            }
+            Test::Equality { value, .. } => match dictionary.find(value) {
+                Some(ordinal) => ordinal.0..ordinal.0 + 1,
+                None => return Branch::nothing(),
+            },
+            Test::AtLeast { value, .. } => dictionary.lower_bound(value).0..dictionary.len(),
+            Test::AtMost { value, .. } => 0..upper_bound(&dictionary, value),
+            Test::Before { value, .. } => 0..dictionary.lower_bound(value).0,
+            Test::Substrings { initial, any, last, .. } => {
+                if let (Some(initial), true, None) = (initial, any.is_empty(), last) {
+                    dictionary.prefix_range(initial)
+                } else {
+                    return self.substrings(item, attribute, &index);
+                }
+            }
+            _ => return self.values(item, attribute, &index, Ordinals::Range(0..dictionary.len()), true),
+        };
+        self.ordinals(item, attribute, &index, range)
+    }
+
+    /// All values of a range of ordinals.
+    fn ordinals(
+        &self,
+        item: &Arc<Item>,
+        attribute: AttributeId,
+        index: &AttributeIndex<'_>,
+        range: Range<u32>,
+    ) -> Branch {
+        if range.len() > PROBED_LISTS {
+            return self.values(item, attribute, index, Ordinals::Range(range), false);
+        }
+        let list = |ordinal| ListAt {
+            attribute,
+            presence: false,
+            list: index.postings.list(Ordinal(ordinal)),
+        };
+        if range.is_empty() {
+            return Branch::nothing();
+        }
+        self.lists(range.map(list).collect())
+    }
+
+    /// The dictionary's prefix range or the rarest piece's n-grams, whichever leaves fewer values to look at.
+    fn substrings(&self, item: &Arc<Item>, attribute: AttributeId, index: &AttributeIndex<'_>) -> Branch {
+        let Test::Substrings { initial, any, last, .. } = &item.test else {
+            return self.unserved();
+        };
+        let range = match initial {
+            Some(initial) => index.dictionary.prefix_range(initial),
+            None => 0..index.dictionary.len(),
+        };
+        if range.is_empty() {
+            return Branch::nothing();
+        }
+        let mut ordinals = Ordinals::Range(range.clone());
+        if let Some(substrings) = index.substrings.filter(|_| range.len() > PROBED_LISTS) {
+            let pieces = any.iter().chain(last);
+            let rarest = pieces
+                .map(|piece| (substrings.estimate(piece), piece))
+                .min_by_key(|(estimate, _)| *estimate);
+            if let Some((estimate, piece)) = rarest
+                && estimate < range.len() as u64
+            {
+                ordinals = Ordinals::Grams {
+                    cursor: substrings.cursor(piece),
+                    piece: piece.clone(),
+                    estimate,
+                };
+            }
+        }
+        let verify = match &ordinals {
+            Ordinals::Grams { cursor, .. } => !(cursor.exact && initial.is_none() && last.is_none() && any.len() == 1),
+            // A substring assertion without any piece left is fulfilled by every value.
+            Ordinals::Range(_) => !(any.is_empty() && last.is_none()),
+        };
+        self.values(item, attribute, index, ordinals, verify)
+    }
+
+    fn values(
+        &self,
+        item: &Arc<Item>,
+        attribute: AttributeId,
+        index: &AttributeIndex<'_>,
+        ordinals: Ordinals,
+        verify: bool,
+    ) -> Branch {
+        let (looked_at, ids) = match &ordinals {
+            Ordinals::Range(range) if range.is_empty() => return Branch::nothing(),
+            Ordinals::Range(range) => (range.len() as u64, index.postings.estimate(range.clone())),
+            Ordinals::Grams { estimate, .. } => {
+                let values = u64::from(index.dictionary.len()).max(1);
+                let ids = index.postings.estimate(0..index.dictionary.len());
+                (
+                    *estimate,
+                    (u128::from(ids) * u128::from(*estimate) / u128::from(values)) as u64,
+                )
+            }
+        };
+        let estimate = ids.min(self.entries);
+        Branch {
+            access: Access::Values(Box::new(Values {
+                attribute,
+                item: Arc::clone(item),
+                ordinals,
+                verify,
+            })),
+            estimate,
+            cost: estimate + looked_at,
+            ..Branch::nothing()
+        }
+    }
+}
+
+/// The first ordinal whose value is greater than `value`.
+fn upper_bound(dictionary: &Dictionary<'_>, value: &[u8]) -> u32 {
+    dictionary.lower_bound(value).0 + u32::from(dictionary.find(value).is_some())
+}
+
+/// What an exact branch of few lists asks of an id; `None` when it is not that.
+fn as_probes(branch: Branch) -> Option<SmallVec<[Probe; 2]>> {
+    if !branch.exact {
+        return None;
+    }
+    match branch.access {
+        Access::Entries => Some(branch.probes),
+        Access::Lists(lists) if branch.probes.is_empty() && lists.len() <= PROBED_LISTS => {
+            Some(smallvec![Probe { lists, negated: false }])
+        }
+        _ => None,
+    }
+}
+
+/// In which order the terms of a conjunction are planned: what is likely to be rare and is cheap to look up comes first.
+fn dearness(predicate: &Predicate) -> u8 {
+    match predicate {
+        Predicate::Item(item) => match &item.test {
+            Test::Name(_) => 0,
+            Test::Equality { .. } => 1,
+            Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 3,
+            Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 2,
+            Test::Substrings { .. } => 4,
+            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } => 5,
+        },
+        Predicate::Or(_) | Predicate::And(_) => 6,
+        _ => 7,
+    }
+}

@@ -1,0 +1,226 @@
+//! A plan as text: one line a node, indented by two spaces a level.
+
+use super::{Access, Branch, LayerPlan, ListAt, Ordinals, Plan, Probe, Values};
+use crate::query::Order;
+use crate::query::predicate::{Octets, Predicate, Test};
+use crate::schema::Schema;
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.wanted == Predicate::False {
+            return writeln!(f, "nothing: the filter is true of no entry");
+        }
+        let several = self.layers.len() > 1;
+        for (at, layer) in self.layers.iter().enumerate() {
+            if several {
+                writeln!(f, "segment {at}, {} entries in scope", Count(layer.ids.len()))?;
+            }
+            LayerText { plan: self, layer }.write(f, usize::from(several))?;
+        }
+        if self.tail_entries > 0 {
+            writeln!(
+                f,
+                "newest changes: {} entries, evaluated",
+                Count(u64::from(self.tail_entries))
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+struct LayerText<'a> {
+    plan: &'a Plan,
+    layer: &'a LayerPlan,
+}
+
+impl LayerText<'_> {
+    fn write(&self, f: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
+        let (layer, schema) = (self.layer, &*self.plan.schema);
+        let nothing = layer.ids.is_empty() || matches!(layer.branch.access, Access::Nothing);
+        if nothing {
+            return line(f, indent, format_args!("nothing in scope, no candidates"));
+        }
+        if let Access::Entries = layer.branch.access {
+            let why = match (&layer.residual, layer.by_choice, layer.is_scan()) {
+                (Predicate::True, ..) => "",
+                (_, true, _) => " (cheaper than the index)",
+                (_, _, true) => " (no index serves the filter)",
+                _ => " (no index serves the filter, the scope is small)",
+            };
+            let verb = if why.is_empty() {
+                "every entry in scope:"
+            } else {
+                "scan"
+            };
+            line(
+                f,
+                indent,
+                format_args!("{verb} {} entries{why}", Count(layer.ids.len())),
+            )?;
+        } else {
+            write_access(f, indent, &layer.branch, schema)?;
+        }
+        write_probes(f, indent + 1, &layer.branch.probes, schema)?;
+        match &layer.residual {
+            Predicate::True => {}
+            Predicate::And(terms) => {
+                for term in terms {
+                    line(f, indent + 1, format_args!("residual {}", term.display(schema)))?;
+                }
+            }
+            residual => line(f, indent + 1, format_args!("residual {}", residual.display(schema)))?,
+        }
+        if layer.gather {
+            line(f, indent + 1, format_args!("gathered, then given by name"))?;
+        }
+        debug_assert!(!layer.gather || self.plan.order == Order::Name);
+        Ok(())
+    }
+}
+
+fn write_access(f: &mut fmt::Formatter<'_>, indent: usize, branch: &Branch, schema: &Schema) -> fmt::Result {
+    match &branch.access {
+        Access::Nothing => line(f, indent, format_args!("nothing, no candidates")),
+        Access::Entries => line(
+            f,
+            indent,
+            format_args!("every entry in scope: {} entries", Count(branch.estimate)),
+        ),
+        Access::One(_) => line(f, indent, format_args!("entry by name, 1 candidate")),
+        Access::Lists(lists) => line(f, indent, format_args!("{}", ListsText { lists, branch, schema })),
+        Access::Values(values) => line(f, indent, format_args!("{}", ValuesText { values, branch, schema })),
+        Access::Union(branches) => {
+            line(f, indent, format_args!("union, ~{} candidates", Count(branch.estimate)))?;
+            for branch in branches {
+                write_access(f, indent + 1, branch, schema)?;
+                write_probes(f, indent + 2, &branch.probes, schema)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn write_probes(f: &mut fmt::Formatter<'_>, indent: usize, probes: &[Probe], schema: &Schema) -> fmt::Result {
+    for probe in probes {
+        let sign = if probe.negated { "not in" } else { "in" };
+        line(
+            f,
+            indent,
+            format_args!(
+                "probe {sign} {}",
+                Names {
+                    lists: &probe.lists,
+                    schema
+                }
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+struct ListsText<'a> {
+    lists: &'a [ListAt],
+    branch: &'a Branch,
+    schema: &'a Schema,
+}
+
+impl fmt::Display for ListsText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Names {
+            lists: self.lists,
+            schema: self.schema,
+        };
+        write!(f, "{names}, ~{} candidates", Count(self.branch.estimate))
+    }
+}
+
+/// Lists by what they are of, lists of one attribute together.
+struct Names<'a> {
+    lists: &'a [ListAt],
+    schema: &'a Schema,
+}
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alike =
+            |left: &ListAt, right: &ListAt| (left.attribute, left.presence) == (right.attribute, right.presence);
+        for (at, lists) in self.lists.chunk_by(alike).enumerate() {
+            let joint = if at == 0 { "" } else { " and " };
+            let name = self.schema.attribute(lists[0].attribute).name();
+            match (lists[0].presence, lists.len()) {
+                (true, _) => write!(f, "{joint}presence list of {name}")?,
+                (false, 1) => write!(f, "{joint}posting list of {name}")?,
+                (false, count) => write!(f, "{joint}{} posting lists of {name}", Count(count as u64))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct ValuesText<'a> {
+    values: &'a Values,
+    branch: &'a Branch,
+    schema: &'a Schema,
+}
+
+impl fmt::Display for ValuesText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Values {
+            attribute,
+            item,
+            ordinals,
+            verify,
+        } = self.values;
+        let name = self.schema.attribute(*attribute).name();
+        let kind = match &item.test {
+            Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => "prefix",
+            Test::Substrings { .. } => "substrings",
+            Test::Approximate { .. } => "approximate",
+            Test::Word { .. } => "word",
+            _ => "ordering",
+        };
+        write!(f, "{kind} {}: ", item.display(self.schema))?;
+        match ordinals {
+            Ordinals::Range(range) => write!(f, "{} values of {name} in a range", Count(range.len() as u64))?,
+            Ordinals::Grams { piece, estimate, .. } => {
+                write!(
+                    f,
+                    "at most {} values of {name} by n-grams of \"{}\"",
+                    Count(*estimate),
+                    Octets(piece)
+                )?;
+            }
+        }
+        if *verify {
+            f.write_str(", each verified")?;
+        }
+        write!(f, ", ~{} candidates", Count(self.branch.estimate))
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, indent: usize, text: fmt::Arguments<'_>) -> fmt::Result {
+    writeln!(f, "{:1$}{text}", "", indent * 2)
+}
+
+/// A number with its thousands apart.
+struct Count(u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (at, digit) in digits.char_indices() {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,337 @@
+//! What a filter becomes: typed, normalised, three-valued; and the two-valued form that plans work on.
+
+use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
+use smallvec::SmallVec;
+use std::collections::HashSet;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// A compiled filter. Normalised values inside; attribute types resolved with their subtypes; what the view may not search,
+/// what the schema does not define and what does not parse is `Undefined`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Predicate {
+    True,
+    False,
+    Undefined,
+    And(Vec<Predicate>),
+    Or(Vec<Predicate>),
+    Not(Box<Predicate>),
+    /// True or False of every entry, never Undefined.
+    Item(Arc<Item>),
+    /// Undefined where the entry meets one of the conditions, else what `item` is.
+    Guarded {
+        item: Arc<Item>,
+        conditions: Vec<Arc<Item>>,
+    },
+}
+
+/// One assertion: some value of one of these attribute types passes the test.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Item {
+    /// The asserted type and its subtypes, ascending, as far as the view may search them.
+    pub types: SmallVec<[AttributeId; 2]>,
+    /// Options that an attribute must carry, lower case.
+    pub options: Vec<String>,
+    pub test: Test,
+    /// The values are not stored but derived from the record ([`crate::store::record::derived_values`]).
+    pub derived: bool,
+    /// `:dn:`: the attribute values of the entry's name count as well.
+    pub dn_attributes: bool,
+}
+
+/// What is asked of a value. Octets are normalised by the rule; a stored value that does not normalise passes no test.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// The attribute is there.
+    Present,
+    Equality {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    /// Pieces in this order, without overlap; none of them is empty.
+    Substrings {
+        rule: MatchingRule,
+        initial: Option<Vec<u8>>,
+        any: Vec<Vec<u8>>,
+        last: Option<Vec<u8>>,
+    },
+    AtLeast {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    AtMost {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    /// An ordering rule in an extensible match (RFC 4517 section 4.2): the value comes before this one.
+    Before {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    /// One of the value's words is this one; words are separated by what is neither letter nor digit.
+    Word {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    /// The value sounds like this one, which is normalised by the rule (RFC 4511 section 4.5.1.7.6).
+    Approximate {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    /// Integer bit rules: all, or any, of these bits are set.
+    Bits {
+        mask: i64,
+        all: bool,
+    },
+    /// entryDN (RFC 5020): the entry's own name.
+    Name(NormalizedDn),
+}
+
+impl Predicate {
+    /// Simplified conjunction: flat, without repetition, True left out.
+    pub fn and(terms: Vec<Predicate>) -> Predicate {
+        let Some(mut terms) = flatten(terms, &Predicate::False, &Predicate::True, |term| match term {
+            Predicate::And(inner) => Ok(inner),
+            other => Err(other),
+        }) else {
+            return Predicate::False;
+        };
+        match terms.len() {
+            0 => Predicate::True,
+            1 => terms.remove(0),
+            _ => Predicate::And(terms),
+        }
+    }
+
+    /// Simplified disjunction: flat, without repetition, False left out.
+    pub fn or(terms: Vec<Predicate>) -> Predicate {
+        let Some(mut terms) = flatten(terms, &Predicate::True, &Predicate::False, |term| match term {
+            Predicate::Or(inner) => Ok(inner),
+            other => Err(other),
+        }) else {
+            return Predicate::True;
+        };
+        match terms.len() {
+            0 => Predicate::False,
+            1 => terms.remove(0),
+            _ => Predicate::Or(terms),
+        }
+    }
+
+    /// Three-valued negation: the negation of Undefined is Undefined.
+    pub fn negate(self) -> Predicate {
+        match self {
+            Predicate::True => Predicate::False,
+            Predicate::False => Predicate::True,
+            Predicate::Undefined => Predicate::Undefined,
+            Predicate::Not(inner) => *inner,
+            other => Predicate::Not(Box::new(other)),
+        }
+    }
+
+    /// The two-valued predicate that holds exactly where this one is True. It has no Undefined and no Guarded in it, and Not
+    /// stands only before an item: negations move inwards (De Morgan holds in three values), and with none left above
+    /// an item, And and Or only grow with their terms, so Undefined may count as False.
+    pub fn settle(self) -> Predicate {
+        settle(self, true)
+    }
+
+    /// Whether evaluating needs the entry's key.
+    pub fn needs_key(&self) -> bool {
+        match self {
+            Predicate::True | Predicate::False | Predicate::Undefined => false,
+            Predicate::And(terms) | Predicate::Or(terms) => terms.iter().any(Predicate::needs_key),
+            Predicate::Not(inner) => inner.needs_key(),
+            Predicate::Item(item) => item.needs_key(),
+            Predicate::Guarded { item, conditions } => {
+                item.needs_key() || conditions.iter().any(|condition| condition.needs_key())
+            }
+        }
+    }
+
+    /// The predicate as text in the manner of RFC 4515, with normalised values; for plans and logs.
+    pub fn display<'a>(&'a self, schema: &'a Schema) -> impl fmt::Display + 'a {
+        PredicateText {
+            predicate: self,
+            schema,
+        }
+    }
+}
+
+fn flatten(
+    terms: Vec<Predicate>,
+    absorbing: &Predicate,
+    neutral: &Predicate,
+    open: impl Fn(Predicate) -> Result<Vec<Predicate>, Predicate>,
+) -> Option<Vec<Predicate>> {
+    let mut flat = Vec::with_capacity(terms.len());
+    for term in terms {
+        // Built from the inside out, so a nested term is flat already.
+        match open(term) {
+            Ok(inner) => flat.extend(inner),
+            Err(term) if term == *absorbing => return None,
+            Err(term) if term == *neutral => {}
+            Err(term) => flat.push(term),
+        }
+    }
+    Some(without_repetition(flat))
+}
+
+fn without_repetition(terms: Vec<Predicate>) -> Vec<Predicate> {
+    if terms.len() < 2 {
+        return terms;
+    }
+    let kept: Vec<bool> = if terms.len() <= 8 {
+        (0..terms.len()).map(|at| !terms[..at].contains(&terms[at])).collect()
+    } else {
+        let mut seen = HashSet::with_capacity(terms.len());
+        terms.iter().map(|term| seen.insert(term)).collect()
+    };
+    if kept.iter().all(|kept| *kept) {
+        return terms;
+    }
+    terms
+        .into_iter()
+        .zip(kept)
+        .filter(|(_, kept)| *kept)
+        .map(|(term, _)| term)
+        .collect()
+}
+
+fn settle(predicate: Predicate, wanted: bool) -> Predicate {
+    match predicate {
+        Predicate::True if wanted => Predicate::True,
+        Predicate::False if !wanted => Predicate::True,
+        Predicate::True | Predicate::False | Predicate::Undefined => Predicate::False,
+        Predicate::And(terms) => settle_all(terms, wanted, wanted),
+        Predicate::Or(terms) => settle_all(terms, wanted, !wanted),
+        Predicate::Not(inner) => settle(*inner, !wanted),
+        Predicate::Item(_) if wanted => predicate,
+        Predicate::Item(_) => Predicate::Not(Box::new(predicate)),
+        Predicate::Guarded { item, conditions } => {
+            let item = settle(Predicate::Item(item), wanted);
+            let unmet = conditions
+                .into_iter()
+                .map(|condition| Predicate::Item(condition).negate());
+            Predicate::and(std::iter::once(item).chain(unmet).collect())
+        }
+    }
+}
+
+fn settle_all(terms: Vec<Predicate>, wanted: bool, conjunction: bool) -> Predicate {
+    let settled = terms.into_iter().map(|term| settle(term, wanted)).collect();
+    if conjunction {
+        Predicate::and(settled)
+    } else {
+        Predicate::or(settled)
+    }
+}
+
+impl Item {
+    fn needs_key(&self) -> bool {
+        self.dn_attributes || matches!(self.test, Test::Name(_))
+    }
+
+    /// One line for plans: the kind of test, the attribute, the normalised value.
+    pub fn display<'a>(&'a self, schema: &'a Schema) -> impl fmt::Display + 'a {
+        ItemText { item: self, schema }
+    }
+}
+
+struct PredicateText<'a> {
+    predicate: &'a Predicate,
+    schema: &'a Schema,
+}
+
+impl fmt::Display for PredicateText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = |f: &mut fmt::Formatter<'_>, sign: char, terms: &[Predicate]| {
+            write!(f, "({sign}")?;
+            for term in terms {
+                write!(f, "{}", term.display(self.schema))?;
+            }
+            f.write_char(')')
+        };
+        match self.predicate {
+            Predicate::True => f.write_str("(&)"),
+            Predicate::False => f.write_str("(|)"),
+            Predicate::Undefined => f.write_str("(undefined)"),
+            Predicate::And(terms) => each(f, '&', terms),
+            Predicate::Or(terms) => each(f, '|', terms),
+            Predicate::Not(inner) => write!(f, "(!{})", inner.display(self.schema)),
+            Predicate::Item(item) => write!(f, "({})", item.display(self.schema)),
+            Predicate::Guarded { item, .. } => write!(f, "({} unless hidden)", item.display(self.schema)),
+        }
+    }
+}
+
+struct ItemText<'a> {
+    item: &'a Item,
+    schema: &'a Schema,
+}
+
+impl fmt::Display for ItemText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.item.types.as_slice() {
+            [] => f.write_str("entry name")?,
+            [first, rest @ ..] => {
+                f.write_str(self.schema.attribute(*first).name())?;
+                if !rest.is_empty() {
+                    write!(f, "+{}", rest.len())?;
+                }
+            }
+        }
+        for option in &self.item.options {
+            write!(f, ";{option}")?;
+        }
+        if self.item.dn_attributes {
+            f.write_str(":dn")?;
+        }
+        match &self.item.test {
+            Test::Present => f.write_str("=*"),
+            Test::Equality { value, .. } => write!(f, "={}", Octets(value)),
+            Test::Substrings { initial, any, last, .. } => write_pieces(f, initial.as_deref(), any, last.as_deref()),
+            Test::AtLeast { value, .. } => write!(f, ">={}", Octets(value)),
+            Test::AtMost { value, .. } => write!(f, "<={}", Octets(value)),
+            Test::Before { value, .. } => write!(f, "<{}", Octets(value)),
+            Test::Word { value, .. } => write!(f, " has the word {}", Octets(value)),
+            Test::Approximate { value, .. } => write!(f, "~={}", Octets(value)),
+            Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
+            Test::Name(key) => write!(f, "={}", Octets(&key.0)),
+        }
+    }
+}
+
+fn write_pieces(
+    f: &mut fmt::Formatter<'_>,
+    initial: Option<&[u8]>,
+    any: &[Vec<u8>],
+    last: Option<&[u8]>,
+) -> fmt::Result {
+    write!(f, "={}*", Octets(initial.unwrap_or_default()))?;
+    for piece in any {
+        write!(f, "{}*", Octets(piece))?;
+    }
+    write!(f, "{}", Octets(last.unwrap_or_default()))
+}
+
+/// Octets as text: what is no printable UTF-8, and what would mislead in a filter, as `\hh`.
+pub(super) struct Octets<'a>(pub &'a [u8]);
+
+impl fmt::Display for Octets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() || matches!(c, '*' | '(' | ')' | '\\') {
+                    write!(f, "\\{:02x}", u32::from(c))?;
+                } else {
+                    f.write_char(c)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! Where a search looks: base, scope and the view's subtrees, as ranges of ids in one segment.
+
+use super::Query;
+use crate::model::SearchScope;
+use crate::schema::NormalizedDn;
+use crate::store::Segment;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// The keys a search may give, before hidden entries.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    base: NormalizedDn,
+    scope: SearchScope,
+    depth: usize,
+    /// Not even the base can be given.
+    nothing: bool,
+    /// Subtrees below the base that entries must lie in; empty where the base itself lies in one.
+    within: Vec<NormalizedDn>,
+    /// Subtrees below the base that are left out.
+    without: Vec<NormalizedDn>,
+    /// Only keys after this one.
+    after: Option<NormalizedDn>,
+}
+
+/// The ids in scope within one segment: disjoint ascending ranges, never a list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ids {
+    ranges: SmallVec<[Range<u32>; 2]>,
+    /// Entries must have exactly this depth.
+    pub depth: Option<u8>,
+}
+
+impl Scope {
+    pub fn new(query: &Query) -> Scope {
+        let base = query.base.clone();
+        let inside = query.within.iter().any(|subtree| base.is_within(subtree));
+        let below = |subtrees: &[NormalizedDn]| -> Vec<NormalizedDn> {
+            subtrees
+                .iter()
+                .filter(|subtree| subtree.is_within(&base))
+                .cloned()
+                .collect()
+        };
+        let within = if inside { Vec::new() } else { below(&query.within) };
+        Scope {
+            nothing: (!inside && within.is_empty()) || query.without.iter().any(|subtree| base.is_within(subtree)),
+            within,
+            without: below(&query.without),
+            depth: base.depth(),
+            scope: query.scope,
+            after: query.after.clone(),
+            base,
+        }
+    }
+
+    /// Whether an entry's key is in scope.
+    pub fn covers(&self, key: &[u8], depth: u8) -> bool {
+        let in_scope = match self.scope {
+            SearchScope::BaseObject => key == self.base.0,
+            SearchScope::SingleLevel => usize::from(depth) == self.depth + 1 && key.starts_with(&self.base.0),
+            SearchScope::WholeSubtree => key.starts_with(&self.base.0),
+        };
+        in_scope
+            && !self.nothing
+            && (self.within.is_empty() || self.within.iter().any(|subtree| key.starts_with(&subtree.0)))
+            && !self.without.iter().any(|subtree| key.starts_with(&subtree.0))
+            && self.after.as_ref().is_none_or(|after| key > after.0.as_slice())
+    }
+
+    /// The ids in scope in a segment.
+    pub fn ids(&self, segment: &Segment) -> Ids {
+        let mut ids = Ids::default();
+        if self.nothing || segment.is_empty() {
+            return ids;
+        }
+        let start = match &self.after {
+            Some(after) => first_after(segment, after),
+            None => 0,
+        };
+        if self.scope == SearchScope::BaseObject {
+            if let Some(id) = segment.find(&self.base)
+                && id.0 >= start
+                && self.within.iter().all(|subtree| self.base.is_within(subtree))
+            {
+                ids.ranges.push(id.0..id.0 + 1);
+            }
+            return ids;
+        }
+        if self.scope == SearchScope::SingleLevel {
+            // A name deeper than its stored depth can say has nothing directly below it.
+            let Ok(depth) = u8::try_from(self.depth + 1) else {
+                return ids;
+            };
+            ids.depth = Some(depth);
+        }
+        if self.within.is_empty() {
+            ids.push(segment.subtree(&self.base), start);
+        } else {
+            let mut ranges: Vec<_> = self.within.iter().map(|subtree| segment.subtree(subtree)).collect();
+            ranges.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
+            let mut end = start;
+            for range in ranges {
+                ids.push(range.clone(), end);
+                end = end.max(range.end);
+            }
+        }
+        for subtree in &self.without {
+            ids.cut(segment.subtree(subtree));
+        }
+        ids
+    }
+}
+
+fn first_after(segment: &Segment, after: &NormalizedDn) -> u32 {
+    let at = segment.names().lower_bound(&after.0).0;
+    at + u32::from(segment.find(after).is_some())
+}
+
+impl Ids {
+    fn push(&mut self, range: Range<u32>, at_least: u32) {
+        let start = range.start.max(at_least);
+        if start < range.end {
+            self.ranges.push(start..range.end);
+        }
+    }
+
+    fn cut(&mut self, hole: Range<u32>) {
+        if hole.is_empty() {
+            return;
+        }
+        let mut kept = SmallVec::new();
+        for range in self.ranges.drain(..) {
+            let before = range.start..range.end.min(hole.start);
+            let behind = range.start.max(hole.end)..range.end;
+            kept.extend([before, behind].into_iter().filter(|part| part.start < part.end));
+        }
+        self.ranges = kept;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// How many ids the ranges hold, whatever their depth.
+    pub fn len(&self) -> u64 {
+        self.ranges.iter().map(|range| u64::from(range.end - range.start)).sum()
+    }
+
+    /// The least id of the ranges that is not less than `at_least`.
+    #[inline]
+    pub fn next(&self, at_least: u32) -> Option<u32> {
+        let range = self.ranges.iter().find(|range| at_least < range.end)?;
+        Some(at_least.max(range.start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ranges: &[Range<u32>]) -> Ids {
+        Ids {
+            ranges: ranges.iter().cloned().collect(),
+            depth: None,
+        }
+    }
+
+    #[test]
+    fn cutting_leaves_what_lies_on_both_sides() {
+        let cases: &[(Range<u32>, &[Range<u32>])] = &[
+            (0..2, &[2..10, 20..30]),
+            (4..6, &[0..4, 6..10, 20..30]),
+            (5..25, &[0..5, 25..30]),
+            (10..20, &[0..10, 20..30]),
+            (0..30, &[]),
+            (7..7, &[0..10, 20..30]),
+        ];
+        for (hole, expected) in cases {
+            let mut left = ids(&[0..10, 20..30]);
+            left.cut(hole.clone());
+            assert_eq!(left.ranges.as_slice(), *expected, "{hole:?}");
+        }
+    }
+
+    #[test]
+    fn next_skips_gaps() {
+        let ids = ids(&[2..4, 8..9]);
+        let found: Vec<_> = (0..10).map(|at| ids.next(at)).collect();
+        let expected = [
+            Some(2),
+            Some(2),
+            Some(2),
+            Some(3),
+            Some(8),
+            Some(8),
+            Some(8),
+            Some(8),
+            Some(8),
+            None,
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(ids.len(), 3);
+    }
+}

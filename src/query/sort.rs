@@ -1,1 +1,0 @@
-//! Server-side ordering of results (RFC 2891).

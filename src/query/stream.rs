@@ -1,0 +1,286 @@
+//! Candidate ids of one layer as a resumable stream. Holds positions only; it is given the segment at every step.
+
+use super::Work;
+use super::plan::{Access, Branch, ListAt, Ordinals, Probe, Values};
+use super::scope::Ids;
+use crate::index::postings::{PostingCursor, PostingList, Postings};
+use crate::index::{EntryId, Ordinal};
+use crate::store::{AttributeIndex, Segment};
+use smallvec::SmallVec;
+
+/// Entries below a level in a row after which a search of one level leaps over the rest of the subtree.
+const LEAP_AFTER: u32 = 32;
+/// Dictionary values verified at once.
+const VERIFIED_AT_ONCE: u32 = 64;
+
+/// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    Id(u32),
+    /// The work is used up.
+    Paused,
+    End,
+}
+
+/// Candidates in scope. Ids ascend for Entries, One and a single list; others come as they are found and may repeat.
+pub(super) enum Stream {
+    End,
+    Entries {
+        next: u32,
+        deeper: u32,
+    },
+    One(u32),
+    Lists {
+        lists: SmallVec<[ListAt; 1]>,
+        at: usize,
+        position: Position,
+    },
+    Values(Box<ValueStream>),
+    Union {
+        branches: Vec<(Stream, Probes)>,
+        at: usize,
+    },
+}
+
+pub(super) type Probes = SmallVec<[Probe; 2]>;
+
+/// A place in a list and the least id that may come next.
+pub(super) struct Position {
+    cursor: PostingCursor,
+    at_least: u32,
+}
+
+pub(super) struct ValueStream {
+    values: Values,
+    /// Verified ordinals whose lists are still to come, the next one last.
+    ready: SmallVec<[u32; VERIFIED_AT_ONCE as usize]>,
+    current: Option<Position>,
+    value: Vec<u8>,
+}
+
+impl Stream {
+    pub fn new(branch: &Branch) -> Stream {
+        match &branch.access {
+            Access::Nothing => Stream::End,
+            Access::Entries => Stream::Entries { next: 0, deeper: 0 },
+            Access::One(id) => Stream::One(id.0),
+            Access::Lists(lists) => match lists.first() {
+                Some(first) => Stream::Lists {
+                    position: Position::new(first.list),
+                    lists: lists.clone(),
+                    at: 0,
+                },
+                None => Stream::End,
+            },
+            Access::Values(values) => Stream::Values(Box::new(ValueStream {
+                values: Values::clone(values),
+                ready: SmallVec::new(),
+                current: None,
+                value: Vec::new(),
+            })),
+            Access::Union(branches) => {
+                let stream = |branch: &Branch| (Stream::new(branch), branch.probes.clone());
+                Stream::Union {
+                    branches: branches.iter().map(stream).collect(),
+                    at: 0,
+                }
+            }
+        }
+    }
+
+    /// The next candidate in scope, of any depth. Takes from `work` for what is looked at in vain, not for the candidate itself.
+    pub fn next(&mut self, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
+        match self {
+            Stream::End => Step::End,
+            Stream::Entries { next, deeper } => next_entry(next, deeper, segment, ids, work),
+            Stream::One(id) => {
+                let id = *id;
+                *self = Stream::End;
+                if ids.next(id) == Some(id) {
+                    Step::Id(id)
+                } else {
+                    Step::End
+                }
+            }
+            Stream::Lists { lists, at, position } => loop {
+                let Some(list) = lists.get(*at) else {
+                    return Step::End;
+                };
+                let id = list.postings(segment).and_then(|postings| position.next(postings, ids));
+                if let Some(id) = id {
+                    return Step::Id(id);
+                }
+                *at += 1;
+                if let Some(next) = lists.get(*at) {
+                    *position = Position::new(next.list);
+                    if !take(work) {
+                        return Step::Paused;
+                    }
+                }
+            },
+            Stream::Values(values) => values.next(segment, ids, work),
+            Stream::Union { branches, at } => loop {
+                let Some((stream, probes)) = branches.get_mut(*at) else {
+                    return Step::End;
+                };
+                match stream.next(segment, ids, work) {
+                    Step::Id(id) if admits(probes, segment, id) => return Step::Id(id),
+                    Step::Id(_) if take(work) => {}
+                    Step::Id(_) | Step::Paused => return Step::Paused,
+                    Step::End => *at += 1,
+                }
+            },
+        }
+    }
+}
+
+/// Takes one unit of work; false when that was the last, so that the caller pauses.
+fn take(work: &mut Work) -> bool {
+    work.left = work.left.saturating_sub(1);
+    work.left > 0
+}
+
+/// Whether an id passes every probe.
+#[inline]
+pub(super) fn admits(probes: &[Probe], segment: &Segment, id: u32) -> bool {
+    probes.iter().all(|probe| {
+        let mut lists = probe.lists.iter();
+        let found = lists.any(|list| {
+            let postings = list.postings(segment);
+            postings.is_some_and(|postings| postings.contains(list.list, EntryId(id)))
+        });
+        found != probe.negated
+    })
+}
+
+impl ListAt {
+    #[inline]
+    fn postings<'a>(&self, segment: &'a Segment) -> Option<Postings<'a>> {
+        let index = segment.index(self.attribute)?;
+        Some(if self.presence { index.presence } else { index.postings })
+    }
+}
+
+impl Position {
+    fn new(list: PostingList) -> Position {
+        Position {
+            cursor: PostingCursor::new(list),
+            at_least: 0,
+        }
+    }
+
+    #[inline]
+    fn next(&mut self, postings: Postings<'_>, ids: &Ids) -> Option<u32> {
+        loop {
+            let in_scope = ids.next(self.at_least)?;
+            let id = self.cursor.seek(postings, EntryId(in_scope))?.0;
+            if ids.next(id) == Some(id) {
+                self.at_least = id + 1;
+                return Some(id);
+            }
+            self.at_least = id;
+        }
+    }
+}
+
+fn next_entry(next: &mut u32, deeper: &mut u32, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
+    loop {
+        let Some(id) = ids.next(*next) else {
+            return Step::End;
+        };
+        *next = id + 1;
+        let Some(wanted) = ids.depth else {
+            return Step::Id(id);
+        };
+        let depth = segment.depth(EntryId(id));
+        if depth == wanted {
+            *deeper = 0;
+            return Step::Id(id);
+        }
+        *deeper += 1;
+        if depth > wanted && *deeper >= LEAP_AFTER {
+            *next = end_of_child(segment, id, wanted).max(*next);
+            *deeper = 0;
+            if !take(work) {
+                return Step::Paused;
+            }
+        }
+    }
+}
+
+/// The first id behind the subtree of an entry's ancestor at `depth`.
+fn end_of_child(segment: &Segment, id: u32, depth: u8) -> u32 {
+    let mut key = Vec::new();
+    segment.names().value(Ordinal(id), &mut key);
+    let mut ends = key.iter().enumerate().filter(|(_, byte)| **byte == 0);
+    let end = ends
+        .nth(usize::from(depth).saturating_sub(1))
+        .map_or(key.len(), |(at, _)| at + 1);
+    segment.names().prefix_range(&key[..end]).end
+}
+
+impl ValueStream {
+    fn next(&mut self, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
+        let Some(index) = segment.index(self.values.attribute) else {
+            return Step::End;
+        };
+        loop {
+            if let Some(position) = &mut self.current {
+                if let Some(id) = position.next(index.postings, ids) {
+                    return Step::Id(id);
+                }
+                self.current = None;
+            }
+            if let Some(ordinal) = self.ready.pop() {
+                self.current = Some(Position::new(index.postings.list(Ordinal(ordinal))));
+                continue;
+            }
+            if work.left == 0 {
+                return Step::Paused;
+            }
+            if !self.refill(&index, work) {
+                return Step::End;
+            }
+        }
+    }
+
+    /// Looks at the next value or values; false when there are no more.
+    fn refill(&mut self, index: &AttributeIndex<'_>, work: &mut Work) -> bool {
+        let test = &self.values.item.test;
+        match &mut self.values.ordinals {
+            Ordinals::Range(range) if range.start >= range.end => return false,
+            Ordinals::Range(range) if self.values.verify => {
+                let count = VERIFIED_AT_ONCE.min(work.left).min(range.end - range.start);
+                let now = range.start..range.start + count;
+                let ready = &mut self.ready;
+                index.dictionary.scan_into(now, &mut self.value, |ordinal, value| {
+                    if test.admits(value) {
+                        ready.push(ordinal.0);
+                    }
+                    true
+                });
+                ready.reverse();
+                range.start += count;
+                work.left -= count;
+            }
+            Ordinals::Range(range) => {
+                self.ready.push(range.start);
+                range.start += 1;
+                work.left -= 1;
+            }
+            Ordinals::Grams { cursor, .. } => {
+                let Some(ordinal) = index.substrings.and_then(|substrings| cursor.next(substrings)) else {
+                    return false;
+                };
+                work.left -= 1;
+                if self.values.verify {
+                    index.dictionary.value(ordinal, &mut self.value);
+                }
+                if !self.values.verify || test.admits(&self.value) {
+                    self.ready.push(ordinal.0);
+                }
+            }
+        }
+        true
+    }
+}
