@@ -9,7 +9,7 @@ use super::filter;
 use super::frame::{Frame, MessageId};
 use super::limits::WireLimits;
 use crate::directory::{Modification, ModificationKind};
-use crate::model::{Attribute, AttributeDescription, Filter, Outcome, ResultCode, SearchScope};
+use crate::model::{Attribute, AttributeDescription, DescriptionError, Filter, Outcome, ResultCode, SearchScope};
 use smallvec::SmallVec;
 
 /// A request: message id, operation, controls.
@@ -113,6 +113,8 @@ pub enum DecodeError {
     },
     #[error("expected at most {limit} {what} in one request")]
     Limit { what: &'static str, limit: usize },
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
     #[error("expected a request, found operation tag 0x{tag:02x}")]
     UnknownOperation { tag: u8 },
 }
@@ -198,6 +200,7 @@ impl DecodeError {
     pub fn outcome(&self) -> Outcome {
         let code = match self {
             DecodeError::Limit { .. } => ResultCode::AdminLimitExceeded,
+            DecodeError::Description(_) => ResultCode::UndefinedAttributeType,
             DecodeError::Ber(_) | DecodeError::Field { .. } | DecodeError::UnknownOperation { .. } => {
                 ResultCode::ProtocolError
             }
@@ -330,7 +333,7 @@ fn modify(mut body: Reader<'_>) -> Result<ModifyRequest<'_>, DecodeError> {
 
 fn partial_attribute(list: &mut Reader<'_>) -> Result<Attribute, DecodeError> {
     let mut attribute = list.enter(ber::SEQUENCE)?;
-    let description = description(text("attribute", attribute.octets()?)?)?;
+    let description = AttributeDescription::parse(text("attribute", attribute.octets()?)?)?;
     let mut set = attribute.enter(ber::SET)?;
     attribute.finish()?;
     let mut values = Vec::new();
@@ -338,24 +341,6 @@ fn partial_attribute(list: &mut Reader<'_>) -> Result<Attribute, DecodeError> {
         values.push(set.octets()?.to_vec());
     }
     Ok(Attribute { description, values })
-}
-
-/// An attribute description: a type and its options (RFC 4512 section 2.5). Whether the type is defined is for the schema.
-fn description(text: &str) -> Result<AttributeDescription, DecodeError> {
-    let mut parts = text.split(';').map(str::to_owned);
-    let attribute_type = parts.next().unwrap_or_default();
-    let options: Vec<String> = parts.collect();
-    if attribute_type.is_empty() || options.iter().any(String::is_empty) {
-        return Err(DecodeError::field(
-            "attribute",
-            "a type and its options",
-            format_args!("{text:?}"),
-        ));
-    }
-    Ok(AttributeDescription {
-        attribute_type,
-        options,
-    })
 }
 
 fn modify_dn(mut body: Reader<'_>) -> Result<ModifyDnRequest<'_>, DecodeError> {
@@ -391,3 +376,6 @@ fn extended(mut body: Reader<'_>) -> Result<ExtendedRequest<'_>, DecodeError> {
     body.finish()?;
     Ok(ExtendedRequest { name, value })
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,8 @@ pub struct Conversation {
 pub(super) struct RunningSearch {
     pub(super) id: MessageId,
     pub(super) search: Search,
+    /// The paged results control was asked for: its answer is always there.
+    pub(super) paged: bool,
 }
 
 /// An operation that waits for the core.

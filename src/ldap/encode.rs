@@ -125,3 +125,101 @@ pub fn notice_of_disconnection(out: &mut Vec<u8>, code: ResultCode, message: &st
         extra,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ber::{BerError, Reader};
+    use super::super::specimen;
+    use super::*;
+
+    /// Name and attribute list of an encoded entry, its lengths checked to be minimal.
+    fn read(octets: &[u8]) -> Result<(i64, Vec<u8>, Vec<u8>), BerError> {
+        ber::check(octets, 8, 1_000_000)?;
+        let mut message = Reader::new(octets).enter(ber::SEQUENCE)?;
+        let id = message.integer(ber::INTEGER)?;
+        let mut entry = message.enter(tag::SEARCH_RESULT_ENTRY)?;
+        let name = entry.octets()?.to_vec();
+        let list = entry.expect(ber::SEQUENCE)?.to_vec();
+        assert!(entry.is_empty() && message.is_empty());
+        let mut minimal = Vec::new();
+        ber::put_nested(&mut minimal, ber::SEQUENCE, |out| {
+            ber::put_integer(out, ber::INTEGER, u32::try_from(id).unwrap());
+            ber::put_nested(out, tag::SEARCH_RESULT_ENTRY, |out| {
+                ber::put_octets(out, ber::OCTET_STRING, &name);
+                ber::put_octets(out, ber::SEQUENCE, &list);
+            });
+        });
+        assert_eq!(octets, minimal);
+        Ok((id, name, list))
+    }
+
+    #[test]
+    fn entries_of_every_size_are_whole_and_minimal() {
+        let sizes = [
+            0usize, 1, 60, 100, 120, 130, 200, 240, 250, 256, 300, 600, 65_400, 65_520, 65_536, 70_000, 17_000_000,
+        ];
+        for size in sizes {
+            for (id, dn) in [
+                (1, ""),
+                (0x7fff_ffff, "uid=1,ou=People,o=nhs"),
+                (200, "x".repeat(300).as_str()),
+            ] {
+                let mut list = Vec::new();
+                if size > 0 {
+                    specimen::partial_attribute(&mut list, "cn", &[&vec![b'v'; size]]);
+                }
+                let mut out = b"before".to_vec();
+                entry_with(&mut out, MessageId(id), dn, |out| out.extend_from_slice(&list));
+                let octets = out.strip_prefix(b"before").unwrap();
+                assert_eq!(read(octets).unwrap(), (i64::from(id), dn.as_bytes().to_vec(), list));
+            }
+        }
+    }
+
+    #[test]
+    fn results_are_what_the_rfc_has() {
+        let mut out = Vec::new();
+        result(
+            &mut out,
+            MessageId(7),
+            tag::SEARCH_RESULT_DONE,
+            &Outcome::success(),
+            Extra::default(),
+        );
+        assert_eq!(out, [0x30, 12, 2, 1, 7, 0x65, 7, 10, 1, 0, 4, 0, 4, 0]);
+        out.clear();
+        let page = Extra {
+            page: Some((b"c", 9)),
+            ..Extra::default()
+        };
+        result(
+            &mut out,
+            MessageId(7),
+            tag::SEARCH_RESULT_DONE,
+            &Outcome::success(),
+            page,
+        );
+        let mut message = Reader::new(&out).enter(ber::SEQUENCE).unwrap();
+        message.integer(ber::INTEGER).unwrap();
+        message.expect(tag::SEARCH_RESULT_DONE).unwrap();
+        let mut controls = message.enter(0xa0).unwrap().enter(ber::SEQUENCE).unwrap();
+        assert_eq!(
+            controls.octets().unwrap(),
+            super::super::controls::PAGED_RESULTS.as_bytes()
+        );
+        assert_eq!(controls.octets().unwrap(), [0x30, 6, 2, 1, 9, 4, 1, b'c']);
+    }
+
+    #[test]
+    fn a_notice_has_message_id_zero_and_its_name() {
+        let mut out = Vec::new();
+        notice_of_disconnection(&mut out, ResultCode::Unavailable, "the server is stopping");
+        let mut message = Reader::new(&out).enter(ber::SEQUENCE).unwrap();
+        assert_eq!(message.integer(ber::INTEGER), Ok(0));
+        let mut response = message.enter(tag::EXTENDED_RESPONSE).unwrap();
+        assert_eq!(response.integer(ber::ENUMERATED), Ok(52));
+        response.octets().unwrap();
+        assert_eq!(response.octets().unwrap(), b"the server is stopping");
+        assert_eq!(response.expect(0x8a).unwrap(), NOTICE_OF_DISCONNECTION.as_bytes());
+    }
+}

@@ -124,3 +124,132 @@ pub fn next<'a>(input: &'a [u8], limits: &FrameLimits) -> Result<Option<Frame<'a
 
 /// The tag of a message's controls.
 pub const CONTROLS: u8 = 0xa0;
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec;
+    use super::super::specimen::{self, Random};
+    use super::*;
+
+    fn limits() -> FrameLimits {
+        FrameLimits::new(&WireLimits::default(), true)
+    }
+
+    #[test]
+    fn a_message_is_taken_when_it_is_whole_and_not_before() {
+        for message in specimen::every_request() {
+            for cut in 0..message.len() {
+                assert!(next(&message[..cut], &limits()).unwrap().is_none());
+            }
+            let mut input = message.clone();
+            input.extend_from_slice(&message);
+            assert_eq!(next(&input, &limits()).unwrap().unwrap().length, message.len());
+        }
+    }
+
+    #[test]
+    fn broken_messages_are_refused() {
+        let small = FrameLimits {
+            octets: 100,
+            nesting: 8,
+            elements: 10,
+        };
+        let cases: &[(&[u8], FrameError)] = &[
+            (&[0x16, 3, 1], FrameError::NoMessage { found: 0x16 }),
+            (&[0x30, 0x80], FrameError::Ber(BerError::Length { found: 0x80 })),
+            (&[0x30, 0x89], FrameError::Ber(BerError::Length { found: 0x89 })),
+            (
+                &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+                FrameError::TooLong {
+                    length: 0xffff_ffff + 6,
+                    limit: 100,
+                },
+            ),
+            (
+                &[0x30, 0x63],
+                FrameError::TooLong {
+                    length: 101,
+                    limit: 100,
+                },
+            ),
+            (&[0x30, 0], FrameError::Ber(BerError::Truncated)),
+            (&[0x30, 5, 2, 1, 0, 0x42, 0], FrameError::MessageId { found: 0 }),
+            (&[0x30, 5, 2, 1, 0xff, 0x42, 0], FrameError::MessageId { found: -1 }),
+            (
+                &[0x30, 9, 2, 5, 0, 0x80, 0, 0, 0, 0x42, 0],
+                FrameError::MessageId { found: 0x8000_0000 },
+            ),
+            (&[0x30, 3, 2, 1, 1], FrameError::Ber(BerError::Truncated)),
+            (
+                &[0x30, 7, 2, 1, 1, 0x42, 0, 4, 0],
+                FrameError::Ber(BerError::Trailing { found: 4 }),
+            ),
+            (
+                &[0x30, 9, 2, 1, 1, 0x42, 0, 0xa0, 0, 0xa0, 0],
+                FrameError::Ber(BerError::Trailing { found: 0xa0 }),
+            ),
+            (&[0x30, 6, 2, 1, 1, 0x42, 0, 4], FrameError::Ber(BerError::Truncated)),
+        ];
+        for (octets, expected) in cases {
+            assert_eq!(next(octets, &small).unwrap_err(), *expected, "{octets:02x?}");
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused_on_any_stack() {
+        for depth in [49, 500, 2_000] {
+            let mut octets = vec![0x05, 0x00];
+            for _ in 0..depth {
+                let mut outer = Vec::new();
+                ber::put_octets(&mut outer, 0xa2, &octets);
+                octets = outer;
+            }
+            let message = specimen::search(1, "", 0, &[], |out| out.extend_from_slice(&octets));
+            let error = next(&message, &limits()).unwrap_err();
+            assert_eq!(error, FrameError::Ber(BerError::Nesting { limit: 48 }));
+        }
+    }
+
+    /// T1, T29: broken requests end in an answer or in an error, and never in a panic; what is accepted stays within the limits.
+    #[test]
+    fn mutated_messages_do_no_harm() {
+        let mut random = Random::seeded();
+        let requests = specimen::every_request();
+        let wire = WireLimits::default();
+        let mut decoded = 0;
+        for _ in 0..20_000 {
+            let mut message = requests[random.below(requests.len())].clone();
+            for _ in 0..=random.below(4) {
+                mutate(&mut message, &mut random);
+            }
+            if let Ok(Some(frame)) = next(&message, &limits()) {
+                assert!(frame.length <= message.len());
+                decoded += usize::from(codec::decode(&frame, &wire).is_ok());
+            }
+        }
+        assert!(
+            decoded > 500,
+            "only {decoded} mutated messages were decoded: the test tests nothing"
+        );
+    }
+
+    fn mutate(message: &mut Vec<u8>, random: &mut Random) {
+        if message.is_empty() {
+            return;
+        }
+        let at = random.below(message.len());
+        match random.below(6) {
+            0 => message[at] = random.octet(),
+            1 => message[at] ^= 1 << random.below(8),
+            2 => message.truncate(at),
+            3 => message.insert(at, random.octet()),
+            4 => {
+                let to = (at + random.below(8)).min(message.len());
+                let part: Vec<u8> = message[at..to].to_vec();
+                message.splice(at..at, part);
+            }
+            // Lengths are where decoders break.
+            _ => message[at] = [0x80, 0x81, 0x84, 0x88, 0xff, 0x7f, 0][random.below(7)],
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub mod input;
 pub mod limits;
 pub mod search;
 pub mod session;
+#[cfg(test)]
+mod specimen;
 pub mod update;
 
 pub use connection::serve;

@@ -46,7 +46,11 @@ impl Conversation {
         };
         match self.directory.search(session, request, &self.service.facts) {
             Ok(search) => {
-                let mut running = RunningSearch { id, search };
+                let mut running = RunningSearch {
+                    id,
+                    search,
+                    paged: page.is_some(),
+                };
                 if self.work == 0 || !self.step(&mut running) {
                     self.metrics().searches_running.increment();
                     self.searches.push(running);
@@ -131,7 +135,10 @@ impl Conversation {
             return false;
         };
         let extra = Extra {
-            page: page.as_ref().map(|(cookie, estimate)| (cookie.as_slice(), *estimate)),
+            page: match &page {
+                Some((cookie, estimate)) => Some((cookie.as_slice(), *estimate)),
+                None => running.paged.then_some((&[], 0)),
+            },
             ..Extra::default()
         };
         self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);

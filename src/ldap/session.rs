@@ -141,3 +141,6 @@ impl SessionState {
 fn refused(code: ResultCode, message: &str) -> Admission<'static> {
     Admission::Refused(Outcome::new(code, message))
 }
+
+#[cfg(test)]
+mod tests;
