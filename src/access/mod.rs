@@ -118,10 +118,13 @@ impl Default for Quotas {
 }
 
 impl View {
-    /// The view in which the server's own entries (root DSE, subschema) leave: exactly these attributes, of any entry.
-    pub fn for_protocol(attributes: impl IntoIterator<Item = AttributeId>) -> View {
+    /// The view in which the server's own entries (root DSE, subschema) leave: every attribute but those that never do.
+    pub fn for_protocol(schema: &Schema) -> View {
         let mut releasable = AttributeSet::default();
-        attributes.into_iter().for_each(|id| releasable.insert(id));
+        schema.attributes().iter().for_each(|attribute| releasable.insert(attribute.id));
+        for id in NEVER_RELEASED.iter().filter_map(|name| schema.find_attribute(name)) {
+            releasable.remove(id);
+        }
         View {
             profile: "protocol".to_owned(),
             searchable: releasable.clone(),

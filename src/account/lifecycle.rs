@@ -1,11 +1,15 @@
 //! What an operator may know of an account.
 
+pub use super::lockout::Evidence;
+
 /// Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct AccountStatus {
     pub has_secret: bool,
     /// `argon2id`, `ssha` and so on, of the newest secret.
     pub scheme: String,
+    /// The newest secret was taken over or has old parameters: the next success hashes it anew.
+    pub to_be_rehashed: bool,
     pub secret_set: Option<u64>,
     /// An older secret that is still valid, and until when.
     pub old_secret_until: Option<u64>,
@@ -14,4 +18,6 @@ pub struct AccountStatus {
     /// Sources that are throttled now.
     pub throttled_sources: Vec<String>,
     pub failures: u64,
+    /// Sources that failed, the latest first: which device, since when, with what.
+    pub evidence: Vec<Evidence>,
 }

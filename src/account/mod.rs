@@ -9,16 +9,25 @@
 //! Invariants: unknown name, wrong secret, disabled, expired and locked cost the same and read the same on the wire;
 //! a secret is in memory only as [`Secret`], which wipes itself; argon2 runs only on this room's bounded pool.
 
+mod accounts;
+mod ledger;
 pub mod lifecycle;
 pub mod lockout;
+mod pool;
+mod remembered;
 pub mod secret;
+mod stored;
 
-use crate::model::{Outcome, Source};
+#[cfg(test)]
+mod tests;
+
+use crate::model::Outcome;
 use crate::schema::NormalizedDn;
-use crate::store::KeyedWrite;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use accounts::Accounts;
+pub use lifecycle::AccountStatus;
 pub use secret::Secret;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -51,8 +60,28 @@ pub struct AccountFacts {
 #[derive(Debug)]
 pub struct Account {
     pub facts: AccountFacts,
-    /// Set when the account was changed, disabled, deleted or got a new secret: connections bound with it must bind again.
+    /// Set when the account was changed, disabled, deleted or its secret ended: connections bound with it must bind again.
     pub revoked: AtomicBool,
+    ledger: Arc<ledger::Ledger>,
+}
+
+impl Account {
+    /// An account with no secret.
+    pub fn new(facts: AccountFacts) -> Account {
+        Account::with_ledger(facts, Arc::default())
+    }
+
+    fn with_ledger(facts: AccountFacts, ledger: Arc<ledger::Ledger>) -> Account {
+        Account {
+            facts,
+            revoked: AtomicBool::new(false),
+            ledger,
+        }
+    }
+
+    fn is_expired(&self, now: u64) -> bool {
+        self.facts.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// Who is bound on a connection.
@@ -64,7 +93,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The administrator of this machine: root or the server's own user on ldapi. In no store, without a secret.
+    /// The administrator who is the system's own: root or the server's user on the UNIX socket, and the command line with
+    /// no server running. It is in no store, and nothing revokes it.
     pub fn local_administrator() -> Identity {
         let facts = AccountFacts {
             key: NormalizedDn::default(),
@@ -78,12 +108,14 @@ impl Identity {
             certificates: Vec::new(),
         };
         Identity {
-            account: Arc::new(Account {
-                facts,
-                revoked: AtomicBool::new(false),
-            }),
-            bound_as: String::new(),
+            account: Arc::new(Account::new(facts)),
+            bound_as: "local administrator".to_owned(),
         }
+    }
+
+    /// Whether it still holds: its account was not changed, disabled, deleted and has not expired. `now` is seconds since 1970.
+    pub fn holds(&self, now: u64) -> bool {
+        !self.account.revoked.load(Ordering::Acquire) && !self.account.is_expired(now)
     }
 }
 
@@ -119,138 +151,16 @@ impl Default for AccountOptions {
     }
 }
 
-/// Every account and its secret state, in memory.
-pub struct Accounts {}
-
 /// What a password modify or an import of an account gives the store to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PreparedSecret {
     /// PHC string or an RFC 2307 style `{SCHEME}` value taken over from elsewhere.
     pub stored: String,
 }
 
-impl Accounts {
-    pub fn new(options: AccountOptions) -> Accounts {
-        let _ = options;
-        todo!()
-    }
-
-    /// Takes in one value of the keyed area (key with the `a/` prefix) at start-up. Call before [`Accounts::put`].
-    pub fn restore(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let _ = (key, value);
-        todo!()
-    }
-
-    /// Adds or replaces an account from its entry.
-    pub fn put(&self, facts: AccountFacts) {
-        let _ = facts;
-        todo!()
-    }
-
-    /// Forgets an account; the write deletes its secret state.
-    pub fn remove(&self, key: &NormalizedDn) -> Vec<KeyedWrite> {
-        let _ = key;
-        todo!()
-    }
-
-    /// The entry was renamed: the secret state follows.
-    pub fn rename(&self, from: &NormalizedDn, facts: AccountFacts) -> Vec<KeyedWrite> {
-        let _ = (from, facts);
-        todo!()
-    }
-
-    pub fn list(&self) -> Vec<Arc<Account>> {
-        todo!()
-    }
-
-    pub fn find(&self, key: &NormalizedDn) -> Option<Arc<Account>> {
-        let _ = key;
-        todo!()
-    }
-
-    /// Simple bind by DN (already normalised, `key`), by account name or by mail-like name (`name`). Answers from memory where it
-    /// can, else on the pool. `now` is seconds since 1970. The error is what the wire says: always the same
-    /// invalidCredentials, or busy when the pool's queue is full. What really happened goes to `detail` for audit and log.
-    pub async fn authenticate(
-        &self,
-        name: &str,
-        key: Option<&NormalizedDn>,
-        secret: Secret,
-        source: &Source,
-        now: u64,
-    ) -> Result<Identity, Refusal> {
-        let _ = (name, key, secret, source, now);
-        todo!()
-    }
-
-    /// The same, only where it can be answered from memory at once; `None` means ask [`Accounts::authenticate`].
-    pub fn authenticate_remembered(
-        &self,
-        name: &str,
-        key: Option<&NormalizedDn>,
-        secret: &[u8],
-        source: &Source,
-        now: u64,
-    ) -> Option<Identity> {
-        let _ = (name, key, secret, source, now);
-        todo!()
-    }
-
-    /// SASL EXTERNAL with a client certificate.
-    pub fn authenticate_certificate(
-        &self,
-        fingerprint: &[u8; 32],
-        source: &Source,
-        now: u64,
-    ) -> Result<Identity, Refusal> {
-        let _ = (fingerprint, source, now);
-        todo!()
-    }
-
-    /// Checks and hashes a chosen secret on the pool. The error says what a chosen secret must be.
-    pub async fn prepare_chosen(&self, secret: Secret) -> Result<PreparedSecret, Outcome> {
-        let _ = secret;
-        todo!()
-    }
-
-    /// Makes a secret (160+ bits, printable, prefix and checksum) and hashes it.
-    pub async fn prepare_generated(&self) -> Result<(Secret, PreparedSecret), Outcome> {
-        todo!()
-    }
-
-    /// Takes over a `userPassword` value of an import: `{SSHA}`, `{SSHA256}`, `{SSHA512}`, `{ARGON2}`, `{CRYPT}`; clear text is refused.
-    pub fn take_over(stored: &[u8]) -> Result<PreparedSecret, String> {
-        let _ = stored;
-        todo!()
-    }
-
-    /// Puts a secret in force and gives what the store must keep. `keep_old_until` lets the one before stay valid (rotation).
-    /// Works for a key that has no account yet (import, add).
-    pub fn set_secret(
-        &self,
-        key: &NormalizedDn,
-        secret: PreparedSecret,
-        keep_old_until: Option<u64>,
-        now: u64,
-    ) -> Vec<KeyedWrite> {
-        let _ = (key, secret, keep_old_until, now);
-        todo!()
-    }
-
-    pub fn unlock(&self, key: &NormalizedDn) -> Vec<KeyedWrite> {
-        let _ = key;
-        todo!()
-    }
-
-    /// Bookkeeping since the last call (last used, upgraded hashes, failures); the directory writes it every few seconds and at the end.
-    pub fn drain_writes(&self) -> Vec<KeyedWrite> {
-        todo!()
-    }
-
-    /// What is known of an account's secrets and failures, never a secret.
-    pub fn status(&self, key: &NormalizedDn) -> Option<lifecycle::AccountStatus> {
-        let _ = key;
-        todo!()
+impl std::fmt::Debug for PreparedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PreparedSecret(..)")
     }
 }
 
@@ -259,7 +169,8 @@ impl Accounts {
 pub struct Refusal {
     /// What the wire says.
     pub outcome: Outcome,
-    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `throttled`, `busy`, `superseded secret`.
+    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `throttled`, `busy`, `superseded secret`,
+    /// `no secret`, `account changed`, `unknown certificate`.
     pub detail: &'static str,
     /// The account's name where one was found.
     pub account: Option<String>,

@@ -1,20 +1,179 @@
-//! Secrets: made, checked, hashed, wiped.
+//! Secrets: made, checked, wiped.
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// What a generated secret begins with, so that people and secret scanners know it when they see it.
+pub const GENERATED_PREFIX: &str = "nhsdir_";
+
+/// Digits and lower-case letters without those that are taken for another (i l o u).
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// 20 octets: 160 bits in 32 characters of 5 bits.
+const RANDOM_OCTETS: usize = 20;
+const CHECKSUM_CHARACTERS: usize = 4;
+
+/// The fewest characters of a chosen secret.
+pub const CHOSEN_CHARACTERS_MIN: usize = 20;
+/// The longest secret that is looked at; longer ones are wrong, at the usual cost.
+pub const SECRET_OCTETS_MAX: usize = 1024;
+/// The fewest different characters of a chosen secret.
+const CHOSEN_DISTINCT_MIN: usize = 8;
+
+/// What no chosen secret may hold, in lower case. A long secret around one of these is mostly that one.
+const DENIED: [&str; 14] = [
+    "password", "passw0rd", "changeme", "letmein", "qwerty", "asdfgh", "welcome1", "12345678", "abcdefgh", "87654321",
+    "secret123", "administrator", "nhsmail", "iloveyou",
+];
 
 /// A secret in memory; wiped when dropped, never printed.
-pub struct Secret(zeroize::Zeroizing<Vec<u8>>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     pub fn new(octets: Vec<u8>) -> Secret {
-        Secret(zeroize::Zeroizing::new(octets))
+        Secret(Zeroizing::new(octets))
     }
 
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A new secret: the prefix, 160 random bits, and a checksum, in characters that a double click selects whole.
+    ///
+    /// # Errors
+    /// The system's random source failed.
+    pub fn generate() -> Result<Secret, getrandom::Error> {
+        let mut random = Zeroizing::new([0u8; RANDOM_OCTETS]);
+        getrandom::fill(random.as_mut_slice())?;
+        let mut text = Vec::with_capacity(GENERATED_PREFIX.len() + RANDOM_OCTETS * 8 / 5 + CHECKSUM_CHARACTERS);
+        text.extend_from_slice(GENERATED_PREFIX.as_bytes());
+        append_base32(random.as_slice(), &mut text);
+        let checksum = checksum(&text);
+        text.extend_from_slice(&checksum);
+        Ok(Secret::new(text))
+    }
+
+    /// Whether a text that has the prefix of generated secrets also has their length, characters and checksum: `false`
+    /// means somebody mistyped or cut it. `None` where it is no generated secret at all.
+    pub fn is_intact(&self) -> Option<bool> {
+        let body = self.0.strip_prefix(GENERATED_PREFIX.as_bytes())?;
+        let expected = RANDOM_OCTETS * 8 / 5 + CHECKSUM_CHARACTERS;
+        let (head, tail) = self.0.split_at(self.0.len().saturating_sub(CHECKSUM_CHARACTERS));
+        Some(body.len() == expected && checksum(head).as_slice() == tail)
+    }
+
+    /// Whether a chosen secret is good enough for an account of that name.
+    ///
+    /// # Errors
+    /// What a chosen secret must be, never with a part of it.
+    pub fn check_chosen(&self, account: Option<&str>) -> Result<(), String> {
+        let octets = self.expose();
+        if octets.len() > SECRET_OCTETS_MAX {
+            return Err(format!("a secret has at most {SECRET_OCTETS_MAX} octets, found {}", octets.len()));
+        }
+        if octets.contains(&0) {
+            return Err("a secret holds no NUL octet".to_owned());
+        }
+        let text = Zeroizing::new(String::from_utf8_lossy(octets).to_lowercase());
+        let characters = text.chars().count();
+        if characters < CHOSEN_CHARACTERS_MIN {
+            return Err(format!(
+                "a chosen secret has at least {CHOSEN_CHARACTERS_MIN} characters, found {characters}; or ask for a generated one"
+            ));
+        }
+        let mut distinct: Vec<char> = text.chars().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if distinct.len() < CHOSEN_DISTINCT_MIN || is_repetition(text.as_bytes()) {
+            return Err(format!(
+                "a chosen secret has at least {CHOSEN_DISTINCT_MIN} different characters and repeats no pattern; or ask for a generated one"
+            ));
+        }
+        if DENIED.iter().any(|denied| text.contains(denied)) {
+            return Err("the chosen secret holds a word or run that everybody tries first; ask for a generated one".to_owned());
+        }
+        let name = account.map(str::to_lowercase).filter(|name| name.len() >= 4);
+        if name.is_some_and(|name| text.contains(&name)) {
+            return Err("the chosen secret holds the account's name; ask for a generated one".to_owned());
+        }
+        Ok(())
     }
 }
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// Whether a text is one piece, at most a third of it, over and over.
+fn is_repetition(text: &[u8]) -> bool {
+    (1..=text.len() / 3).any(|period| text.iter().zip(text.iter().skip(period)).all(|(a, b)| a == b))
+}
+
+fn append_base32(octets: &[u8], out: &mut Vec<u8>) {
+    for five in octets.chunks(5) {
+        let mut bits = 0u64;
+        for at in 0..5 {
+            bits = bits << 8 | u64::from(five.get(at).copied().unwrap_or(0));
+        }
+        for shift in (0..8).rev() {
+            out.push(base32_character(bits >> (5 * shift)));
+        }
+    }
+}
+
+/// The lowest five bits as a character.
+fn base32_character(bits: u64) -> u8 {
+    ALPHABET.get((bits & 31) as usize).copied().unwrap_or(b'0')
+}
+
+fn checksum(text: &[u8]) -> [u8; CHECKSUM_CHARACTERS] {
+    let digest = Sha256::digest(text);
+    let bits = digest.iter().take(4).fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
+    [15, 10, 5, 0].map(|shift| base32_character(bits >> shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_secrets_are_long_distinct_and_checked() {
+        let a = Secret::generate().unwrap();
+        let b = Secret::generate().unwrap();
+        assert_ne!(a.expose(), b.expose());
+        assert_eq!(a.expose().len(), 7 + 32 + 4);
+        assert!(a.expose().iter().all(|c| c.is_ascii_alphanumeric() || *c == b'_'));
+        assert_eq!(a.is_intact(), Some(true));
+        a.check_chosen(Some("gp-app")).unwrap();
+        for at in 7..a.expose().len() {
+            let mut mistyped = a.expose().to_vec();
+            mistyped[at] = if mistyped[at] == b'x' { b'y' } else { b'x' };
+            assert_eq!(Secret::new(mistyped).is_intact(), Some(false), "character {at}");
+        }
+        assert_eq!(Secret::new(a.expose()[..30].to_vec()).is_intact(), Some(false));
+        assert_eq!(Secret::new(b"correct horse battery".to_vec()).is_intact(), None);
+    }
+
+    #[test]
+    fn chosen_secrets_are_checked() {
+        for (secret, good) in [
+            ("correct horse battery staple", true),
+            ("Xq7-pelican-tr4mway-0rbit", true),
+            ("short-Xq7-pelican", false),
+            ("aaaaaaaaaaaaaaaaaaaaaaaa", false),
+            ("abcdefghiabcdefghiabcdefghi", false),
+            ("xyzwvuts1xyzwvuts1xyzwvuts1", false),
+            ("my-Password-is-so-very-long", false),
+            ("gp-app-2024-tr4mway-0rbit", false),
+            ("nul\0nul-pelican-tr4mway-0rbit", false),
+        ] {
+            let result = Secret::new(secret.as_bytes().to_vec()).check_chosen(Some("GP-App"));
+            assert_eq!(result.is_ok(), good, "{secret}: {result:?}");
+            assert!(result.err().is_none_or(|message| !message.contains(secret)));
+        }
+        assert!(Secret::new(vec![b'x'; 2000]).check_chosen(None).is_err());
+        assert!(!format!("{:?}", Secret::new(b"canary".to_vec())).contains("canary"));
     }
 }

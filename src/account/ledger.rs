@@ -1,0 +1,320 @@
+//! The secret state of one account: its hashes, when it was used, and who failed.
+//!
+//! Kept in the store's keyed area under `a/<key>` as one JSON object with a version. Never a clear secret.
+
+use super::AccountOptions;
+use super::lifecycle::AccountStatus;
+use super::lockout::{Attempt, Lockout, ThrottleLimits, source_name};
+use super::remembered::Fingerprint;
+use super::stored::Stored;
+use crate::model::Source;
+use crate::schema::NormalizedDn;
+use crate::store::KeyedWrite;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const VERSION: u32 = 1;
+/// Hashes of secrets that were valid before, kept to recognise them.
+const SUPERSEDED_MAX: usize = 3;
+/// Fingerprints of secrets known to be good or superseded.
+const KNOWN_MAX: usize = 8;
+
+/// The secret state of one account, shared by the versions of its [`super::Account`].
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Seconds since 1970; 0 is never.
+    last_used: AtomicU64,
+    /// When the last throttled source is free again; so a bind need not ask the lock.
+    throttled_until: AtomicU64,
+    /// It is to be written.
+    dirty: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+struct State {
+    version: u32,
+    current: Option<Kept>,
+    /// The secret before, while it is still valid.
+    old: Option<Kept>,
+    superseded: Vec<Kept>,
+    last_used: Option<u64>,
+    last_source: Option<String>,
+    failures: u64,
+    lockout: Lockout,
+    #[serde(skip)]
+    good: Vec<(Fingerprint, String)>,
+    #[serde(skip)]
+    known_superseded: Vec<Fingerprint>,
+    /// Wrong secrets that were compared with the superseded ones.
+    #[serde(skip)]
+    compared: Vec<Fingerprint>,
+}
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Kept {
+    stored: String,
+    set: u64,
+    /// The end of an old secret.
+    until: Option<u64>,
+}
+
+/// A stored secret that may be the one brought.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub stored: String,
+    /// Seconds since 1970 when it ends.
+    pub until: u64,
+}
+
+/// What a failure came to.
+pub(super) struct Failure {
+    pub superseded: bool,
+    /// Hashes to compare with when there is time: the secret might be an old one.
+    pub compare: Vec<String>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ledger(..)")
+    }
+}
+
+/// The key of an account's state in the keyed area.
+pub(super) fn area_key(key: &NormalizedDn) -> Vec<u8> {
+    [b"a/", key.0.as_slice()].concat()
+}
+
+impl Ledger {
+    /// Reads what [`Ledger::write`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong with the value.
+    pub(super) fn restore(value: &[u8]) -> Result<Ledger, String> {
+        let state: State = serde_json::from_slice(value).map_err(|error| format!("expected an account's secret state: {error}"))?;
+        if state.version != VERSION {
+            return Err(format!("expected version {VERSION} of an account's secret state, found {}", state.version));
+        }
+        Ok(Ledger {
+            last_used: AtomicU64::new(state.last_used.unwrap_or(0)),
+            throttled_until: AtomicU64::new(state.lockout.throttled_until()),
+            dirty: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The write that keeps it, which also marks it as kept.
+    pub(super) fn write(&self, key: &NormalizedDn) -> KeyedWrite {
+        self.dirty.store(false, Ordering::Release);
+        let mut kept = {
+            let state = self.state();
+            let lockout = state.lockout.kept();
+            State { lockout, ..state.clone() }
+        };
+        kept.version = VERSION;
+        kept.last_used = match self.last_used.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(at),
+        };
+        let value = serde_json::to_vec(&kept).expect("a state of strings and numbers is JSON");
+        KeyedWrite {
+            key: area_key(key),
+            value: Some(value),
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Secrets in force, the newest first.
+    pub(super) fn candidates(&self, now: u64) -> Vec<Candidate> {
+        let state = self.state();
+        let current = state.current.iter().map(|kept| Candidate {
+            stored: kept.stored.clone(),
+            until: u64::MAX,
+        });
+        let old = state.old.iter().filter_map(|kept| {
+            let until = kept.until.unwrap_or(0);
+            (now < until).then(|| Candidate {
+                stored: kept.stored.clone(),
+                until,
+            })
+        });
+        current.chain(old).collect()
+    }
+
+    /// Puts a secret in force. Gives whether every session bound before may go on: the secret they used is still valid.
+    pub(super) fn set_secret(&self, stored: String, keep_old_until: Option<u64>, now: u64) -> bool {
+        let mut state = self.state();
+        let state = &mut *state;
+        let mut gone = Vec::new();
+        let keep = keep_old_until.filter(|until| now < *until);
+        let before = state.old.take();
+        let ended_nothing = before.as_ref().is_none_or(|old| old.until.unwrap_or(0) <= now);
+        gone.extend(before);
+        match (state.current.take(), keep) {
+            (Some(mut current), Some(until)) => {
+                current.until = Some(until);
+                state.old = Some(current);
+            }
+            (Some(current), None) => gone.push(current),
+            (None, _) => {}
+        }
+        for kept in gone {
+            let good = std::mem::take(&mut state.good);
+            for (fingerprint, of) in good {
+                if of == kept.stored {
+                    push_bounded(&mut state.known_superseded, fingerprint, KNOWN_MAX);
+                } else {
+                    state.good.push((fingerprint, of));
+                }
+            }
+            push_bounded(&mut state.superseded, kept, SUPERSEDED_MAX);
+            state.compared.clear();
+        }
+        state.current = Some(Kept {
+            stored,
+            set: now,
+            until: None,
+        });
+        keep.is_some() && ended_nothing
+    }
+
+    /// A secret verified: bookkeeping, and the hash that takes the place of the one it was compared with.
+    pub(super) fn note_success(&self, matched: &str, upgraded: Option<String>, fingerprint: Fingerprint, source: &Source, now: u64) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let mut stored = matched.to_owned();
+        if let Some(upgraded) = upgraded {
+            for kept in [&mut state.current, &mut state.old].into_iter().flatten() {
+                if kept.stored == matched {
+                    kept.stored.clone_from(&upgraded);
+                    stored.clone_from(&upgraded);
+                }
+            }
+        }
+        state.known_superseded.retain(|known| *known != fingerprint);
+        if !state.good.iter().any(|(known, _)| *known == fingerprint) {
+            push_bounded(&mut state.good, (fingerprint, stored.clone()), KNOWN_MAX);
+        }
+        for (known, of) in &mut state.good {
+            if *known == fingerprint {
+                of.clone_from(&stored);
+            }
+        }
+        self.note_use_locked(state, source, now);
+    }
+
+    /// A bind that needed no verification. Costs a store, and once a second a lock where nobody holds it.
+    pub(super) fn note_use(&self, source: &Source, now: u64) {
+        if self.last_used.load(Ordering::Relaxed) == now {
+            return;
+        }
+        if let Ok(mut state) = self.state.try_lock() {
+            self.note_use_locked(&mut state, source, now);
+        }
+    }
+
+    fn note_use_locked(&self, state: &mut State, source: &Source, now: u64) {
+        self.last_used.store(now, Ordering::Relaxed);
+        state.last_source = Some(source_name(source));
+        state.lockout.note_success(source, now);
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Whether any source may be throttled: then the remembered path must not answer.
+    pub(super) fn may_be_throttled(&self, now: u64) -> bool {
+        now < self.throttled_until.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_throttled(&self, source: &Source, now: u64) -> bool {
+        self.may_be_throttled(now) && self.state().lockout.is_throttled(&source_name(source), now)
+    }
+
+    /// A secret did not verify. `fingerprint` `None` where it was not looked at (disabled, expired, throttled).
+    pub(super) fn note_failure(&self, attempt: &Attempt<'_>, fingerprint: Option<Fingerprint>, limits: ThrottleLimits) -> Failure {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        self.dirty.store(true, Ordering::Release);
+        if fingerprint.is_some_and(|fingerprint| state.known_superseded.contains(&fingerprint)) {
+            state.lockout.note_superseded(attempt);
+            return Failure {
+                superseded: true,
+                compare: Vec::new(),
+            };
+        }
+        state.lockout.note_failure(attempt, fingerprint, limits);
+        self.throttled_until.store(state.lockout.throttled_until(), Ordering::Relaxed);
+        let compare = if fingerprint.is_some_and(|fingerprint| !state.compared.contains(&fingerprint)) {
+            state.superseded.iter().map(|kept| kept.stored.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        Failure {
+            superseded: false,
+            compare,
+        }
+    }
+
+    /// A wrong secret was compared with the superseded ones; `valid_before` is what came out.
+    pub(super) fn note_compared(&self, fingerprint: Fingerprint, valid_before: bool, source: &str, now: u64) {
+        let mut state = self.state();
+        push_bounded(&mut state.compared, fingerprint, KNOWN_MAX);
+        if !valid_before {
+            return;
+        }
+        push_bounded(&mut state.known_superseded, fingerprint, KNOWN_MAX);
+        state.lockout.mark_superseded(source, now);
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    pub(super) fn unlock(&self) {
+        self.state().lockout.unlock();
+        self.throttled_until.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn status(&self, now: u64, options: &AccountOptions) -> AccountStatus {
+        let state = self.state();
+        let evidence = state.lockout.evidence();
+        let throttled = evidence.iter().filter(|evidence| evidence.throttled_until.is_some_and(|until| now < until));
+        let parsed = state.current.as_ref().map(|kept| Stored::parse(&kept.stored));
+        let scheme = match &parsed {
+            None => "",
+            Some(Ok(stored)) => stored.scheme(),
+            Some(Err(_)) => "unreadable",
+        };
+        AccountStatus {
+            has_secret: state.current.is_some(),
+            scheme: scheme.to_owned(),
+            to_be_rehashed: matches!(&parsed, Some(Ok(stored)) if !stored.is_current(options)),
+            secret_set: state.current.as_ref().map(|kept| kept.set),
+            old_secret_until: state.old.as_ref().and_then(|kept| kept.until).filter(|until| now < *until),
+            last_used: match self.last_used.load(Ordering::Relaxed) {
+                0 => None,
+                at => Some(at),
+            },
+            last_source: state.last_source.clone(),
+            throttled_sources: throttled.map(|evidence| evidence.source.clone()).collect(),
+            failures: state.failures,
+            evidence,
+        }
+    }
+
+    /// When its old secret ends; 0 where there is none.
+    pub(super) fn old_until(&self) -> u64 {
+        self.state().old.as_ref().and_then(|kept| kept.until).unwrap_or(0)
+    }
+}
+
+/// Adds at the end; the first makes room.
+fn push_bounded<T>(list: &mut Vec<T>, item: T, most: usize) {
+    if list.len() >= most {
+        list.remove(0);
+    }
+    list.push(item);
+}
