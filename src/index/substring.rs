@@ -220,6 +220,16 @@ impl<'a> Substrings<'a> {
         lists.min().unwrap_or(every)
     }
 
+    /// Whether every gram of a value lists its ordinal: what a check of the index asks.
+    pub fn holds(&self, ordinal: Ordinal, value: &[u8]) -> bool {
+        let postings = self.postings();
+        let listed = |gram: u32| {
+            let list = self.list_of(gram);
+            postings.contains(list, EntryId(ordinal.0))
+        };
+        grams(value).all(listed)
+    }
+
     /// `piece` is normalised. An empty piece is in every value.
     pub fn cursor(&self, piece: &[u8]) -> SubstringCursor {
         // A gram that ends in zero may come from the padding.
@@ -320,7 +330,10 @@ impl<'a> Substrings<'a> {
     }
 
     fn gram_list(&self, gram: &[u8]) -> PostingList {
-        let gram = gram.iter().fold(0, |number, octet| number << 8 | u32::from(*octet));
+        self.list_of(gram.iter().fold(0, |number, octet| number << 8 | u32::from(*octet)))
+    }
+
+    fn list_of(&self, gram: u32) -> PostingList {
         let place = self.lower_bound(gram);
         if place < self.grams() && self.gram(place) == gram {
             self.postings().list(Ordinal(place))

@@ -31,6 +31,9 @@ const OCTET_STRING: u8 = 0x04;
 /// The name of the subschema subentry (RFC 4512 section 4.2).
 pub const SUBSCHEMA_DN: &str = "cn=Subschema";
 
+/// In a type table: a number that no record of the layer has.
+pub(super) const NO_TYPE: AttributeId = AttributeId(u16::MAX);
+
 /// Reads a stored entry in place.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
@@ -120,7 +123,7 @@ impl<'a> Record<'a> {
             let (encoded, rest) = block.split_at_checked(len as usize)?;
             block = rest;
             Some(RecordAttribute {
-                id: *types.get(usize::from(number))?,
+                id: *types.get(usize::from(number)).filter(|id| **id != NO_TYPE)?,
                 has_options,
                 operational: place >= user,
                 encoded,

@@ -1,0 +1,129 @@
+//! Segments from entries that come in order: in memory, and into a file.
+
+use super::file::{FileWriter, Section};
+use super::gather::{Gathered, build_all};
+use super::{EntryTable, IndexLayout, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types};
+use crate::index::dictionary::DictionaryBuilder;
+use crate::schema::{NormalizedDn, Schema};
+use crate::store::StoreError;
+use crate::store::kv::corrupt;
+use crate::store::record::Record;
+use std::ops::Range;
+use std::path::Path;
+
+/// The parts of a segment that hold one item an entry.
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) table: EntryTable,
+    pub(super) names: DictionaryBuilder,
+    pub(super) depths: Vec<u8>,
+}
+
+impl Entries {
+    /// Notes the next entry; keys ascend.
+    pub(super) fn push(&mut self, key: &[u8], record_len: usize) {
+        self.table.push(record_len);
+        self.names.push(key);
+        self.depths.push(depth_of(key));
+    }
+}
+
+pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> Segment {
+    let types = identity_types(schema);
+    let mut parts = Entries::default();
+    let mut gathered = Gathered::new(schema, &[]);
+    let mut octets = Vec::with_capacity(entries.iter().map(|entry| entry.1.len() * 2).sum());
+    for ((key, record), number) in entries.iter().zip(0..) {
+        parts.push(&key.0, record.len());
+        gathered.add(number, Record::new(record, &types), schema);
+        octets.extend_from_slice(record);
+    }
+    let records = 0..octets.len();
+    let mut append = |part: &[u8]| -> Range<usize> {
+        octets.extend_from_slice(part);
+        octets.len() - part.len()..octets.len()
+    };
+    let mut layout = Layout {
+        entries: entries.len() as u32,
+        entry_table: append(&parts.table.finish()),
+        records,
+        names: append(&parts.names.finish()),
+        depths: append(&parts.depths),
+        types,
+        indexes: Vec::new(),
+        slots: empty_slots(schema),
+    };
+    build_all(gathered.into_attributes(), None, 1, &mut |built| {
+        layout.slots[usize::from(built.id.0)] = Slot::At(layout.indexes.len() as u16);
+        layout.indexes.push(IndexLayout {
+            dictionary: append(&built.dictionary),
+            postings: append(&built.postings),
+            presence: append(&built.presence),
+            substrings: built.substrings.as_deref().map(&mut append),
+        });
+    });
+    octets.shrink_to_fit();
+    Segment {
+        octets: Octets::Memory(octets),
+        layout,
+    }
+}
+
+/// Threads that build indexes.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+}
+
+/// [`Segment::write`].
+pub(super) fn write(
+    path: &Path,
+    schema: &Schema,
+    unindexed: &[String],
+    entries: &mut dyn FnMut(
+        &mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let types = identity_types(schema);
+    let mut parts = Entries::default();
+    let mut gathered = Gathered::new(schema, unindexed);
+    let mut file = FileWriter::create(path)?;
+    let mut octets = Vec::new();
+    let mut number = 0;
+    file.begin(Section::Records, 0)?;
+    entries(&mut |key, record| {
+        octets.clear();
+        record
+            .renumber(&mut octets, |id| id.0)
+            .map_err(|fault| corrupt(path, &format!("entry {}: {fault}", record.dn())))?;
+        parts.push(&key.0, octets.len());
+        gathered.add(number, Record::new(&octets, &types), schema);
+        number += 1;
+        file.extend(&octets)
+    })?;
+    file.end()?;
+    finish_file(file, parts, gathered, None, schema)
+}
+
+/// Writes what follows the records, and makes the file durable.
+pub(super) fn finish_file(
+    mut file: FileWriter,
+    parts: Entries,
+    gathered: Gathered,
+    ids: Option<&[u32]>,
+    schema: &Schema,
+) -> Result<(), StoreError> {
+    let entries = parts.depths.len() as u32;
+    file.section(Section::EntryTable, 0, &parts.table.finish())?;
+    file.section(Section::Names, 0, &parts.names.finish())?;
+    file.section(Section::Depths, 0, &parts.depths)?;
+    let attributes = gathered.into_attributes();
+    file.types(&attributes, schema)?;
+    let mut outcome = Ok(());
+    build_all(attributes, ids, threads(), &mut |built| {
+        if outcome.is_ok() {
+            outcome = file.index(&built);
+        }
+    });
+    outcome?;
+    file.finish(entries)
+}

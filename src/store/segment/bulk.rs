@@ -1,0 +1,358 @@
+//! Bulk load: many entries in any order into the next segment.
+//!
+//! Records are spilled to a file as they come and copied into their order at the end; keys and index terms stay in
+//! memory (about 700 octets an entry of 15 attributes). Encoding and normalising is [`PreparedEntry::new`]'s, which
+//! can run on as many threads as there are.
+
+use super::build::{Entries, finish_file};
+use super::file::{FileWriter, Section};
+use super::gather::{Gathered, LEFT_OUT, ascending};
+use super::mapped::Mapped;
+use super::{Segment, identity_types, verify};
+use crate::index::octets::{push_varint, varint};
+use crate::model::Entry;
+use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::kv::{corrupt, io_error};
+use crate::store::record::{self, Operational, Record, encode};
+use crate::store::{KeyedWrite, NextGeneration, Store, StoreError};
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Entries between two calls of the progress function.
+const PROGRESS_ENTRIES: usize = 10_000;
+/// After writing, one entry in this many is checked against the index.
+const VERIFIED_STEP: u32 = 61;
+
+/// One entry, encoded, with its index terms.
+pub struct PreparedEntry {
+    key: NormalizedDn,
+    record: Vec<u8>,
+    /// For each term: attribute type (u16), length (varint), octets.
+    terms: Vec<u8>,
+}
+
+/// A bulk load in progress. Entries may come in any order; nothing is visible before [`BulkLoad::finish`].
+pub struct BulkLoad<'a> {
+    store: &'a Store,
+    replace: bool,
+    types: Box<[AttributeId]>,
+    gathered: Gathered,
+    keys: Keys,
+    spill: Spill,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BulkOutcome {
+    /// Entries loaded; what was there already is not counted.
+    pub entries: u64,
+    pub published: bool,
+    pub faults: Vec<BulkFault>,
+}
+
+#[derive(Clone, Debug)]
+pub struct BulkFault {
+    pub key: NormalizedDn,
+    pub dn: String,
+    pub reason: &'static str,
+}
+
+/// Keys in order of arrival.
+#[derive(Default)]
+struct Keys {
+    octets: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl PreparedEntry {
+    /// Encodes an entry that was checked against the schema, and normalises its values.
+    pub fn new(schema: &Schema, key: NormalizedDn, entry: &Entry, operational: &Operational<'_>) -> PreparedEntry {
+        let record = encode(entry, operational, schema);
+        let types = identity_types(schema);
+        PreparedEntry::of_record(schema, key, record, &types)
+    }
+
+    fn of_record(schema: &Schema, key: NormalizedDn, record: Vec<u8>, types: &[AttributeId]) -> PreparedEntry {
+        let mut terms = Vec::with_capacity(256);
+        record::index_terms(Record::new(&record, types), schema, &mut |id, term| {
+            terms.extend_from_slice(&id.0.to_le_bytes());
+            push_varint(&mut terms, term.len() as u32);
+            terms.extend_from_slice(term);
+        });
+        PreparedEntry { key, record, terms }
+    }
+}
+
+impl<'a> BulkLoad<'a> {
+    pub(in crate::store) fn new(store: &'a Store, replace: bool) -> Result<BulkLoad<'a>, StoreError> {
+        let schema = store.schema();
+        Ok(BulkLoad {
+            store,
+            replace,
+            types: identity_types(schema),
+            gathered: Gathered::new(schema, &store.options().unindexed),
+            keys: Keys::default(),
+            spill: Spill::create(store.segments_directory())?,
+        })
+    }
+
+    /// Adds one entry. The caller has checked it against the schema. Spills to disk as needed.
+    pub fn add(&mut self, key: NormalizedDn, entry: &Entry, operational: &Operational<'_>) -> Result<(), StoreError> {
+        let schema = self.store.schema();
+        let record = encode(entry, operational, schema);
+        self.add_prepared(PreparedEntry::of_record(schema, key, record, &self.types))
+    }
+
+    /// As [`BulkLoad::add`], with the work that other threads can do done already.
+    pub fn add_prepared(&mut self, prepared: PreparedEntry) -> Result<(), StoreError> {
+        let schema = self.store.schema();
+        let number = self.keys.push(&prepared.key.0);
+        self.gathered
+            .add_present(number, Record::new(&prepared.record, &self.types), schema);
+        let (terms, mut at) = (&prepared.terms, 0);
+        while let Some(id) = terms.get(at..at + 2) {
+            let id = AttributeId(u16::from_le_bytes([id[0], id[1]]));
+            at += 2;
+            let len = varint(terms, &mut at).expect("a prepared term has a length") as usize;
+            self.gathered.add_term(number, id, &terms[at..at + len], schema);
+            at += len;
+        }
+        self.spill.push(&prepared.record)
+    }
+
+    /// Sorts, writes, verifies and publishes the segment; `keyed` becomes durable with it. Faults are entries whose key came
+    /// twice or whose parent is missing (unless the key is a naming context in `suffixes`): with any fault nothing is published and the faults
+    /// are given back as (key, reason), unless `skip_bad`, which leaves those entries out.
+    ///
+    /// `progress` is called with entries written and entries in all.
+    ///
+    /// # Errors
+    /// `Io` (a full disk leaves everything as it was), `Corrupt`, `ReadOnly`.
+    pub fn finish(
+        mut self,
+        suffixes: &[NormalizedDn],
+        keyed: Vec<KeyedWrite>,
+        skip_bad: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<BulkOutcome, StoreError> {
+        let store = self.store;
+        let next = store.next_generation()?;
+        let loaded = self.keys.ends.len();
+        if !self.replace {
+            self.keep_existing(&next)?;
+        }
+        let schema = store.schema();
+        let (order, faults) = self.order(loaded, suffixes)?;
+        let mut outcome = BulkOutcome {
+            entries: (loaded - faults.len()) as u64,
+            published: false,
+            faults,
+        };
+        if !outcome.faults.is_empty() && !skip_bad {
+            outcome.entries = 0;
+            return Ok(outcome);
+        }
+        let mut written = Unpublished(Some(next.path().to_owned()));
+        self.write(next.path(), &order, progress)?;
+        let segment = Segment::open(next.path(), schema)?;
+        let mut first = None;
+        verify::verify(&segment, schema, VERIFIED_STEP, &mut |fault| {
+            first.get_or_insert(fault);
+        });
+        if let Some(fault) = first {
+            let detail = format!("the new segment is not what was written: {fault}");
+            return Err(corrupt(next.path(), &detail));
+        }
+        // From here the manifest may name the file, whatever publishing says.
+        written.0 = None;
+        next.publish(segment, keyed)?;
+        outcome.published = true;
+        Ok(outcome)
+    }
+
+    /// Adds every entry that the directory holds already.
+    fn keep_existing(&mut self, next: &NextGeneration<'_>) -> Result<(), StoreError> {
+        let schema = self.store.schema();
+        let snapshot = next.snapshot();
+        for key in snapshot.subtree(&NormalizedDn::default(), usize::MAX) {
+            let Some(at) = snapshot.find(&key) else { continue };
+            let mut record = Vec::new();
+            snapshot
+                .record(at)
+                .renumber(&mut record, |id| id.0)
+                .map_err(|fault| corrupt(next.path(), &format!("{}: {fault}", snapshot.record(at).dn())))?;
+            self.add_prepared(PreparedEntry::of_record(schema, key, record, &self.types))?;
+        }
+        Ok(())
+    }
+
+    /// Entry numbers ascending by key, without the faulty ones. Numbers from `loaded` on were there before.
+    fn order(&mut self, loaded: usize, suffixes: &[NormalizedDn]) -> Result<(Vec<u32>, Vec<BulkFault>), StoreError> {
+        let suffixes: HashSet<&[u8]> = suffixes.iter().map(|suffix| suffix.0.as_slice()).collect();
+        let keys: Vec<&[u8]> = (0..self.keys.ends.len() as u32)
+            .map(|number| self.keys.key(number))
+            .collect();
+        let mut order = ascending(&keys);
+        // Of equal keys the one that was there before comes first, then the one that came first.
+        for equal in order.chunk_by_mut(|left, right| keys[*left as usize] == keys[*right as usize]) {
+            equal.sort_unstable_by_key(|number| ((*number as usize) < loaded, *number));
+        }
+        let mut faulty = Vec::new();
+        let mut above: Vec<&[u8]> = Vec::new();
+        order.retain(|number| {
+            let key = keys[*number as usize];
+            while above.last().is_some_and(|last| !key.starts_with(last)) {
+                above.pop();
+            }
+            let parent = parent_of(key);
+            let reason = if above.last() == Some(&key) {
+                "an entry of this name came before"
+            } else if above.last() != Some(&parent) && !suffixes.contains(key) && (*number as usize) < loaded {
+                "its parent is missing"
+            } else {
+                above.push(key);
+                return true;
+            };
+            faulty.push((*number, reason));
+            false
+        });
+        let faults = self.describe(&faulty)?;
+        Ok((order, faults))
+    }
+
+    fn describe(&mut self, faulty: &[(u32, &'static str)]) -> Result<Vec<BulkFault>, StoreError> {
+        if faulty.is_empty() {
+            return Ok(Vec::new());
+        }
+        let records = self.spill.read()?;
+        let fault = |(number, reason): &(u32, &'static str)| BulkFault {
+            key: NormalizedDn(self.keys.key(*number).to_vec()),
+            dn: Record::new(records.record(*number), &self.types).dn().to_owned(),
+            reason,
+        };
+        Ok(faulty.iter().map(fault).collect())
+    }
+
+    fn write(mut self, path: &Path, order: &[u32], progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        let records = self.spill.read()?;
+        let mut ids = vec![LEFT_OUT; self.keys.ends.len()];
+        let mut parts = Entries::default();
+        let mut file = FileWriter::create(path)?;
+        file.begin(Section::Records, 0)?;
+        for (id, number) in order.iter().enumerate() {
+            ids[*number as usize] = id as u32;
+            let record = records.record(*number);
+            parts.push(self.keys.key(*number), record.len());
+            file.extend(record)?;
+            if id.is_multiple_of(PROGRESS_ENTRIES) {
+                progress(id as u64, order.len() as u64);
+            }
+        }
+        file.end()?;
+        drop(records);
+        drop(self.spill);
+        self.keys = Keys::default();
+        progress(order.len() as u64, order.len() as u64);
+        finish_file(file, parts, self.gathered, Some(&ids), self.store.schema())
+    }
+}
+
+/// A segment file that no manifest names yet: dropping this removes it.
+struct Unpublished(Option<PathBuf>);
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // What cannot be removed now is removed at the next open.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The key without its last RDN.
+fn parent_of(key: &[u8]) -> &[u8] {
+    let inner = &key[..key.len().saturating_sub(1)];
+    let end = inner.iter().rposition(|octet| *octet == 0).map_or(0, |at| at + 1);
+    &inner[..end]
+}
+
+impl Keys {
+    fn push(&mut self, key: &[u8]) -> u32 {
+        self.octets.extend_from_slice(key);
+        self.ends.push(self.octets.len());
+        self.ends.len() as u32 - 1
+    }
+
+    fn key(&self, number: u32) -> &[u8] {
+        let number = number as usize;
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.octets[start..self.ends[number]]
+    }
+}
+
+/// Records in order of arrival, in a file that is removed when this is dropped.
+struct Spill {
+    path: PathBuf,
+    file: BufWriter<File>,
+    ends: Vec<u64>,
+}
+
+/// A spill file, mapped.
+struct Spilled<'s> {
+    mapped: Option<Mapped>,
+    ends: &'s [u64],
+}
+
+impl Spill {
+    fn create(directory: &Path) -> Result<Spill, StoreError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("load-{}-{number}.spill", std::process::id()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        Ok(Spill {
+            file: BufWriter::with_capacity(1 << 20, file.map_err(|e| io_error(&path, e))?),
+            path,
+            ends: Vec::new(),
+        })
+    }
+
+    fn push(&mut self, record: &[u8]) -> Result<(), StoreError> {
+        self.ends
+            .push(self.ends.last().copied().unwrap_or(0) + record.len() as u64);
+        self.file.write_all(record).map_err(|e| io_error(&self.path, e))
+    }
+
+    fn read(&mut self) -> Result<Spilled<'_>, StoreError> {
+        let mapped = if self.ends.is_empty() {
+            None
+        } else {
+            let mapped = self.file.flush().and_then(|()| Mapped::map(self.file.get_ref()));
+            Some(mapped.map_err(|e| io_error(&self.path, e))?)
+        };
+        Ok(Spilled {
+            mapped,
+            ends: &self.ends,
+        })
+    }
+}
+
+impl Drop for Spill {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next open.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Spilled<'_> {
+    fn record(&self, number: u32) -> &[u8] {
+        let number = number as usize;
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let range = start as usize..self.ends[number] as usize;
+        self.mapped
+            .as_ref()
+            .and_then(|mapped| mapped.octets().get(range))
+            .unwrap_or(&[])
+    }
+}

@@ -1,0 +1,287 @@
+//! Index terms of many entries into dictionaries, postings and substrings: the part that a segment in memory, a
+//! compaction and a bulk load share.
+
+use crate::index::Ordinal;
+use crate::index::dictionary::DictionaryBuilder;
+use crate::index::octets::{common_prefix, push_varint, varint};
+use crate::index::postings::PostingsBuilder;
+use crate::index::substring::SubstringBuilder;
+use crate::schema::{AttributeId, Schema};
+use crate::store::record::{self, Record};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// In a table of entry ids by order of arrival: the entry was left out.
+pub(super) const LEFT_OUT: u32 = u32::MAX;
+
+/// Terms of entries in the order they came, by attribute type.
+pub(super) struct Gathered {
+    /// By [`AttributeId`]; `None` for types that no entry has.
+    attributes: Vec<Option<Box<AttributeTerms>>>,
+    /// Types that get no index by configuration.
+    unindexed: Vec<AttributeId>,
+}
+
+/// What is known of one attribute type.
+pub(super) struct AttributeTerms {
+    pub(super) id: AttributeId,
+    /// Whether there will be a dictionary.
+    pub(super) indexed: bool,
+    /// Whether the dictionary serves the type's substrings rule.
+    substrings: bool,
+    /// The entries that have the attribute.
+    present: Vec<u32>,
+    /// For each term the entry that has it, and in `octets` its length (a varint) and itself.
+    entries: Vec<u32>,
+    octets: Vec<u8>,
+}
+
+/// The finished index of one attribute type.
+pub(super) struct BuiltIndex {
+    pub(super) id: AttributeId,
+    pub(super) dictionary: Vec<u8>,
+    pub(super) postings: Vec<u8>,
+    pub(super) presence: Vec<u8>,
+    pub(super) substrings: Option<Vec<u8>>,
+}
+
+impl Gathered {
+    /// `unindexed` are names of attribute types; unknown ones mean nothing here.
+    pub(super) fn new(schema: &Schema, unindexed: &[String]) -> Gathered {
+        Gathered {
+            attributes: schema.attributes().iter().map(|_| None).collect(),
+            unindexed: unindexed
+                .iter()
+                .filter_map(|name| schema.find_attribute(name))
+                .collect(),
+        }
+    }
+
+    /// Notes the attributes and the terms of the entry with this number. Numbers ascend.
+    pub(super) fn add(&mut self, number: u32, record: Record<'_>, schema: &Schema) {
+        self.add_present(number, record, schema);
+        record::index_terms(record, schema, &mut |id, term| self.add_term(number, id, term, schema));
+    }
+
+    /// Notes which attributes an entry has.
+    pub(super) fn add_present(&mut self, number: u32, record: Record<'_>, schema: &Schema) {
+        for attribute in record.attributes() {
+            if let Some(terms) = self.attribute(attribute.id, schema) {
+                terms.note_present(number);
+            }
+        }
+    }
+
+    pub(super) fn add_term(&mut self, number: u32, id: AttributeId, term: &[u8], schema: &Schema) {
+        if let Some(terms) = self.attribute(id, schema) {
+            terms.note_present(number);
+            if terms.indexed {
+                terms.entries.push(number);
+                push_varint(&mut terms.octets, term.len() as u32);
+                terms.octets.extend_from_slice(term);
+            }
+        }
+    }
+
+    fn attribute(&mut self, id: AttributeId, schema: &Schema) -> Option<&mut AttributeTerms> {
+        let place = self.attributes.get_mut(usize::from(id.0))?;
+        if place.is_none() {
+            *place = Some(Box::new(AttributeTerms {
+                id,
+                indexed: record::is_indexed(schema, id) && !self.unindexed.contains(&id),
+                substrings: serves_substrings(schema, id),
+                present: Vec::new(),
+                entries: Vec::new(),
+                octets: Vec::new(),
+            }));
+        }
+        place.as_deref_mut()
+    }
+
+    /// The types that an entry has, ascending, the indexed ones with their terms.
+    pub(super) fn into_attributes(self) -> Vec<AttributeTerms> {
+        self.attributes.into_iter().flatten().map(|terms| *terms).collect()
+    }
+}
+
+/// Whether the dictionary of an attribute type serves its substrings rule too.
+pub(super) fn serves_substrings(schema: &Schema, id: AttributeId) -> bool {
+    let attribute = schema.attribute(id);
+    match (attribute.equality, attribute.substrings) {
+        (Some(equality), Some(substrings)) => equality.shares_form(substrings),
+        _ => false,
+    }
+}
+
+impl AttributeTerms {
+    fn note_present(&mut self, number: u32) {
+        if self.present.last() != Some(&number) {
+            self.present.push(number);
+        }
+    }
+
+    /// Sorts the terms into an index. `ids` says which id each entry got, by its number; without it, its number is its id.
+    pub(super) fn build(self, ids: Option<&[u32]>) -> BuiltIndex {
+        let id_of = |number: u32| match ids {
+            Some(ids) => ids.get(number as usize).copied().unwrap_or(LEFT_OUT),
+            None => number,
+        };
+        let (distinct, ranks, mut counts) = self.rank();
+        // Where each term's ids begin, then the ids in their places.
+        let mut start = 0;
+        for count in &mut counts {
+            start += std::mem::replace(count, start);
+        }
+        let mut starts = counts;
+        let mut sorted = vec![0; self.entries.len()];
+        for (number, rank) in self.entries.iter().zip(&ranks) {
+            let at = &mut starts[*rank as usize];
+            sorted[*at as usize] = id_of(*number);
+            *at += 1;
+        }
+        let mut index = IndexBuilder::new(self.substrings);
+        let mut begin = 0;
+        for (term, end) in distinct.iter().zip(&starts) {
+            index.push(term, &mut sorted[begin as usize..*end as usize]);
+            begin = *end;
+        }
+        let mut present: Vec<u32> = self.present.iter().map(|number| id_of(*number)).collect();
+        index.finish(self.id, &mut present)
+    }
+
+    /// The distinct terms ascending, the rank of each posting's term among them, and how many postings each has.
+    fn rank(&self) -> (Vec<&[u8]>, Vec<u32>, Vec<u32>) {
+        let mut numbers: HashMap<&[u8], u32> = HashMap::new();
+        let (mut distinct, mut ranks) = (Vec::new(), Vec::with_capacity(self.entries.len()));
+        let mut at = 0;
+        while let Some(len) = varint(&self.octets, &mut at) {
+            let term = &self.octets[at..at + len as usize];
+            at += len as usize;
+            ranks.push(*numbers.entry(term).or_insert_with(|| {
+                distinct.push(term);
+                distinct.len() as u32 - 1
+            }));
+        }
+        drop(numbers);
+        let order = ascending(&distinct);
+        let mut rank_of = vec![0u32; distinct.len()];
+        for (rank, number) in order.iter().enumerate() {
+            rank_of[*number as usize] = rank as u32;
+        }
+        let mut counts = vec![0u32; distinct.len()];
+        for number in &mut ranks {
+            *number = rank_of[*number as usize];
+            counts[*number as usize] += 1;
+        }
+        let distinct = order.iter().map(|number| distinct[*number as usize]).collect();
+        (distinct, ranks, counts)
+    }
+}
+
+/// The places of `values` in ascending order of what is there.
+pub(super) fn ascending(values: &[&[u8]]) -> Vec<u32> {
+    let Some(first) = values.first() else {
+        return Vec::new();
+    };
+    // Eight octets behind what all have in common decide most comparisons without a cache miss.
+    let shared = values
+        .iter()
+        .fold(first.len(), |shared, value| common_prefix(&first[..shared], value));
+    let key = |value: &[u8]| {
+        let mut eight = [0; 8];
+        let rest = &value[shared..];
+        let len = rest.len().min(8);
+        eight[..len].copy_from_slice(&rest[..len]);
+        u64::from_be_bytes(eight)
+    };
+    let mut order: Vec<(u64, u32)> = values.iter().zip(0..).map(|(value, at)| (key(value), at)).collect();
+    let full = |at: u32| values[at as usize];
+    // The stable sort is the one that knows input that is in order already.
+    order.sort_by(|left, right| left.0.cmp(&right.0).then_with(|| full(left.1).cmp(full(right.1))));
+    order.into_iter().map(|(_, at)| at).collect()
+}
+
+struct IndexBuilder {
+    dictionary: DictionaryBuilder,
+    postings: PostingsBuilder,
+    substrings: Option<SubstringBuilder>,
+}
+
+impl IndexBuilder {
+    fn new(substrings: bool) -> IndexBuilder {
+        IndexBuilder {
+            dictionary: DictionaryBuilder::default(),
+            postings: PostingsBuilder::default(),
+            substrings: substrings.then(SubstringBuilder::default),
+        }
+    }
+
+    /// Adds a term with its entries, which may come in any order, more than once, and left out.
+    fn push(&mut self, term: &[u8], ids: &mut [u32]) {
+        let ids = settled(ids);
+        if ids.is_empty() {
+            return;
+        }
+        let ordinal: Ordinal = self.dictionary.push(term);
+        self.postings.push(ids);
+        if let Some(substrings) = &mut self.substrings {
+            substrings.push(ordinal, term);
+        }
+    }
+
+    fn finish(self, id: AttributeId, present: &mut [u32]) -> BuiltIndex {
+        let mut presence = PostingsBuilder::default();
+        let present = settled(present);
+        if !present.is_empty() {
+            presence.push(present);
+        }
+        BuiltIndex {
+            id,
+            dictionary: self.dictionary.finish(),
+            postings: self.postings.finish(),
+            presence: presence.finish(),
+            substrings: self.substrings.map(SubstringBuilder::finish),
+        }
+    }
+}
+
+/// Sorts ids, and gives those at the front that are there and distinct.
+fn settled(ids: &mut [u32]) -> &[u32] {
+    if !ids.is_sorted() {
+        ids.sort_unstable();
+    }
+    let mut kept = 0;
+    for at in 0..ids.len() {
+        if ids[at] != LEFT_OUT && (kept == 0 || ids[kept - 1] != ids[at]) {
+            ids[kept] = ids[at];
+            kept += 1;
+        }
+    }
+    &ids[..kept]
+}
+
+/// Builds every index, the largest first, on `threads` threads; calls `done` with each from one thread at a time.
+pub(super) fn build_all(
+    mut attributes: Vec<AttributeTerms>,
+    ids: Option<&[u32]>,
+    threads: usize,
+    done: &mut (dyn FnMut(BuiltIndex) + Send),
+) {
+    attributes.retain(|terms| terms.indexed);
+    attributes.sort_by_key(|terms| terms.octets.len());
+    let (queue, done) = (Mutex::new(attributes), Mutex::new(done));
+    let work = || {
+        while let Some(terms) = queue.lock().ok().and_then(|mut queue| queue.pop()) {
+            let built = terms.build(ids);
+            if let Ok(mut done) = done.lock() {
+                done(built);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+}

@@ -1,0 +1,264 @@
+//! A segment: entries in DIT pre-order with their dictionaries and postings, written once, read in place.
+//! `docs/store-format.md` gives the bytes.
+//!
+//! Useful for: id to record, key to id, and the index of each attribute type, from a mapped file or from memory alike.
+//! Not for: which entries of it a newer layer hides.
+//!
+//! Invariants: the ordinal of an entry's key is its id; a subtree is one range of ids; opening costs the same whatever the
+//! size; nothing read from a damaged file panics, it reads as empty; an index whose attribute type has another equality
+//! rule now than when it was written is not used.
+
+mod build;
+mod bulk;
+mod file;
+mod gather;
+mod mapped;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use super::StoreError;
+use super::record::Record;
+use crate::index::EntryId;
+use crate::index::dictionary::Dictionary;
+use crate::index::octets::u64_at;
+use crate::index::postings::Postings;
+use crate::index::substring::Substrings;
+use crate::schema::{AttributeId, NormalizedDn, Schema};
+use std::ops::Range;
+
+pub use bulk::{BulkFault, BulkLoad, BulkOutcome, PreparedEntry};
+
+/// Octets of one offset in the entry table.
+const OFFSET: usize = 5;
+/// Octets after the last offset, so that each can be read as eight.
+const OFFSET_PADDING: usize = 3;
+
+/// A segment in a mapped file or in memory.
+pub struct Segment {
+    octets: Octets,
+    layout: Layout,
+}
+
+enum Octets {
+    Mapped(mapped::Mapped),
+    Memory(Vec<u8>),
+}
+
+/// Where the parts of a segment lie in its octets.
+struct Layout {
+    entries: u32,
+    /// For each entry and the end the offset of its record in the records, five octets little-endian.
+    entry_table: Range<usize>,
+    records: Range<usize>,
+    names: Range<usize>,
+    depths: Range<usize>,
+    /// Type numbers of the records to attribute types.
+    types: Box<[AttributeId]>,
+    indexes: Vec<IndexLayout>,
+    /// By attribute type.
+    slots: Vec<Slot>,
+}
+
+/// What there is of an attribute type's index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Slot {
+    Unindexed,
+    /// Indexed, but no entry has it.
+    Empty,
+    /// In `indexes`.
+    At(u16),
+}
+
+#[derive(Clone, Default, Debug)]
+struct IndexLayout {
+    dictionary: Range<usize>,
+    postings: Range<usize>,
+    presence: Range<usize>,
+    substrings: Option<Range<usize>>,
+}
+
+/// The index of one attribute type within a segment.
+#[derive(Clone, Copy)]
+pub struct AttributeIndex<'a> {
+    /// Distinct values normalised by the type's equality rule, ascending.
+    pub dictionary: Dictionary<'a>,
+    /// By ordinal of the dictionary.
+    pub postings: Postings<'a>,
+    /// `postings.list(Ordinal(0))` of this are all entries that have the attribute (with any options).
+    pub presence: Postings<'a>,
+    /// There when the type has a substrings rule that shares the form of its equality rule.
+    pub substrings: Option<Substrings<'a>>,
+    /// What the whole index takes.
+    pub bytes: u64,
+}
+
+impl Segment {
+    /// The number of entries; ids are `0..len`.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.layout.entries
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The stored entry; one that reads as empty when there is no such id, or where the file is damaged.
+    #[inline]
+    pub fn record(&self, id: EntryId) -> Record<'_> {
+        let table = self.part(&self.layout.entry_table);
+        let offset = |number: usize| (u64_at(table, number * OFFSET) & 0xff_ffff_ffff) as usize;
+        let (start, end) = (offset(id.0 as usize), offset(id.0 as usize + 1));
+        let octets = self.part(&self.layout.records).get(start..end).unwrap_or(&[]);
+        Record::new(octets, &self.layout.types)
+    }
+
+    /// The keys of all entries: ordinal and entry id are the same number.
+    #[inline]
+    pub fn names(&self) -> Dictionary<'_> {
+        Dictionary::open(self.part(&self.layout.names))
+    }
+
+    /// How many RDNs an entry's name has; 255 stands for more too.
+    #[inline]
+    pub fn depth(&self, id: EntryId) -> u8 {
+        self.part(&self.layout.depths).get(id.0 as usize).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    pub fn find(&self, key: &NormalizedDn) -> Option<EntryId> {
+        self.names().find(&key.0).map(|ordinal| EntryId(ordinal.0))
+    }
+
+    /// The ids of an entry and everything below it, whether or not the entry itself is in this segment.
+    pub fn subtree(&self, key: &NormalizedDn) -> Range<u32> {
+        self.names().prefix_range(&key.0)
+    }
+
+    /// `None` when the attribute type is not indexed. A type that no entry has gives an empty index.
+    #[inline]
+    pub fn index(&self, attribute: AttributeId) -> Option<AttributeIndex<'_>> {
+        match *self.layout.slots.get(usize::from(attribute.0))? {
+            Slot::Unindexed => None,
+            Slot::Empty => Some(AttributeIndex {
+                dictionary: Dictionary::open(&[]),
+                postings: Postings::open(&[]),
+                presence: Postings::open(&[]),
+                substrings: Some(Substrings::open(&[])),
+                bytes: 0,
+            }),
+            Slot::At(place) => {
+                let index = self.layout.indexes.get(usize::from(place))?;
+                Some(AttributeIndex {
+                    dictionary: Dictionary::open(self.part(&index.dictionary)),
+                    postings: Postings::open(self.part(&index.postings)),
+                    presence: Postings::open(self.part(&index.presence)),
+                    substrings: index
+                        .substrings
+                        .as_ref()
+                        .map(|range| Substrings::open(self.part(range))),
+                    bytes: index.bytes(),
+                })
+            }
+        }
+    }
+
+    /// Bytes of the file or of memory.
+    pub fn bytes(&self) -> u64 {
+        self.octets.all().len() as u64
+    }
+
+    /// Maps a segment file. Cheap whatever its size: header and section table are checked, the rest by [`Segment::verify`].
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`, and `SchemaLost` where an entry has an attribute type that the schema does not define.
+    pub fn open(path: &std::path::Path, schema: &Schema) -> Result<Segment, StoreError> {
+        file::open(path, schema)
+    }
+
+    /// Reads everything: checksums, order of keys, index against entries. Calls `fault` for each fault found.
+    pub fn verify(&self, schema: &Schema, fault: &mut dyn FnMut(String)) {
+        verify::verify(self, schema, 1, fault);
+    }
+
+    /// Writes the entries of `entries`, which ascend by key, to a new file and fsyncs it and its directory. `entries` is called
+    /// once and gives every entry to its argument; a record may come from any layer, its type table is its own.
+    pub fn write(
+        path: &std::path::Path,
+        schema: &Schema,
+        unindexed: &[String],
+        entries: &mut dyn FnMut(
+            &mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        build::write(path, schema, unindexed, entries)
+    }
+
+    /// Builds a segment in memory from `(key, record)` pairs that ascend by key; record type numbers are the schema's.
+    pub fn build(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> Segment {
+        build::in_memory(entries, schema)
+    }
+
+    #[inline]
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        self.octets.all().get(range.clone()).unwrap_or(&[])
+    }
+}
+
+impl Octets {
+    #[inline]
+    fn all(&self) -> &[u8] {
+        match self {
+            Octets::Mapped(mapped) => mapped.octets(),
+            Octets::Memory(octets) => octets,
+        }
+    }
+}
+
+impl IndexLayout {
+    fn bytes(&self) -> u64 {
+        let substrings = self.substrings.as_ref().map_or(0, Range::len);
+        (self.dictionary.len() + self.postings.len() + self.presence.len() + substrings) as u64
+    }
+}
+
+/// Type numbers that are the schema's own.
+fn identity_types(schema: &Schema) -> Box<[AttributeId]> {
+    schema.attributes().iter().map(|attribute| attribute.id).collect()
+}
+
+/// What an index of each attribute type is when no entry has it.
+fn empty_slots(schema: &Schema) -> Vec<Slot> {
+    let slot = |id| match super::record::is_indexed(schema, id) {
+        true => Slot::Empty,
+        false => Slot::Unindexed,
+    };
+    schema.attributes().iter().map(|attribute| slot(attribute.id)).collect()
+}
+
+/// Offsets of records as the entry table holds them.
+#[derive(Default)]
+struct EntryTable {
+    octets: Vec<u8>,
+    at: u64,
+}
+
+impl EntryTable {
+    /// Notes the length of the next record.
+    fn push(&mut self, len: usize) {
+        self.octets.extend_from_slice(&self.at.to_le_bytes()[..OFFSET]);
+        self.at += len as u64;
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.push(0);
+        self.octets.extend_from_slice(&[0; OFFSET_PADDING]);
+        self.octets
+    }
+}
+
+/// The depth octet of a key.
+fn depth_of(key: &[u8]) -> u8 {
+    u8::try_from(key.iter().filter(|octet| **octet == 0).count()).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,215 @@
+//! Reads a segment and says what is wrong with it: checksums, order, and the index against the entries.
+
+use super::file::section_rows;
+use super::{AttributeIndex, Octets, Segment, depth_of};
+use crate::index::postings::PostingCursor;
+use crate::index::{EntryId, Ordinal};
+use crate::schema::{AttributeId, Schema};
+use crate::store::record::index_terms;
+
+/// Of the values that are looked at, one in this many has its substrings checked.
+const SUBSTRINGS_OF: u32 = 8;
+
+/// Checksums and order are checked throughout; what must be normalised again only of every `step`th entry and value.
+pub(super) fn verify(segment: &Segment, schema: &Schema, step: u32, fault: &mut dyn FnMut(String)) {
+    if let Octets::Mapped(mapped) = &segment.octets {
+        checksums(mapped.octets(), fault);
+    }
+    names_and_records(segment, schema, step, fault);
+    let mut counts = vec![(0u64, 0u64); schema.attributes().len()];
+    for id in (0..segment.len()).step_by(step as usize) {
+        entry_is_indexed(segment, schema, EntryId(id), &mut counts, fault);
+    }
+    for attribute in schema.attributes() {
+        let Some(index) = segment.index(attribute.id) else {
+            continue;
+        };
+        let counts = counts[usize::from(attribute.id.0)];
+        let expected = (step == 1).then_some(counts);
+        index_stands(segment, attribute.name(), index, expected, step, fault);
+    }
+}
+
+fn checksums(octets: &[u8], fault: &mut dyn FnMut(String)) {
+    let rows = match section_rows(octets) {
+        Ok(rows) => rows,
+        Err(reason) => return fault(reason.to_owned()),
+    };
+    for row in rows {
+        let found = octets.get(row.range.clone()).map(crc32fast::hash);
+        if found != Some(row.crc) {
+            let (kind, number, range) = (row.kind, row.number, row.range);
+            fault(format!(
+                "section {kind} of type number {number} at {}..{}: the checksum does not match",
+                range.start, range.end
+            ));
+        }
+    }
+}
+
+/// Keys ascend, depths are theirs, records lie one behind the other and carry the name that the key says.
+fn names_and_records(segment: &Segment, schema: &Schema, step: u32, fault: &mut dyn FnMut(String)) {
+    let mut before: Option<Vec<u8>> = None;
+    let mut seen = 0;
+    segment.names().scan(0..segment.len(), |ordinal, key| {
+        seen += 1;
+        let id = EntryId(ordinal.0);
+        if before.as_deref().is_some_and(|before| before >= key) {
+            fault(format!("entry {}: its key does not come after the one before", id.0));
+        }
+        if segment.depth(id) != depth_of(key) {
+            fault(format!("entry {}: the depth kept is not that of its name", id.0));
+        }
+        if ordinal.0.is_multiple_of(step) {
+            let entry = segment.record(id).to_entry();
+            match schema.normalize_dn(&entry.dn) {
+                Ok(found) if found.0 == key => {}
+                _ => fault(format!(
+                    "entry {}: the record's name {:?} is not that of its key",
+                    id.0,
+                    segment.record(id).dn()
+                )),
+            }
+        }
+        before.get_or_insert_default().clear();
+        before.get_or_insert_default().extend_from_slice(key);
+        true
+    });
+    if seen != segment.len() {
+        fault(format!("the names end after {seen} of {} entries", segment.len()));
+    }
+}
+
+/// Every attribute and term of one entry is found through the index. Counts attributes and terms by type.
+fn entry_is_indexed(
+    segment: &Segment,
+    schema: &Schema,
+    id: EntryId,
+    counts: &mut [(u64, u64)],
+    fault: &mut dyn FnMut(String),
+) {
+    let record = segment.record(id);
+    let mut present: Vec<AttributeId> = record.attributes().map(|attribute| attribute.id).collect();
+    let mut terms: Vec<(AttributeId, Vec<u8>)> = Vec::new();
+    index_terms(record, schema, &mut |attribute, term| {
+        present.push(attribute);
+        terms.push((attribute, term.to_vec()));
+    });
+    present.sort_unstable();
+    present.dedup();
+    terms.sort_unstable();
+    terms.dedup();
+    let name = |attribute: AttributeId| schema.attribute(attribute).name();
+    for attribute in present {
+        let Some(index) = segment.index(attribute) else {
+            continue;
+        };
+        counts[usize::from(attribute.0)].0 += 1;
+        if !index.presence.contains(index.presence.list(Ordinal(0)), id) {
+            fault(format!(
+                "entry {}: {} is missing in the presence index",
+                id.0,
+                name(attribute)
+            ));
+        }
+    }
+    for (attribute, term) in terms {
+        let Some(index) = segment.index(attribute) else {
+            continue;
+        };
+        counts[usize::from(attribute.0)].1 += 1;
+        let found = index.dictionary.find(&term);
+        if !found.is_some_and(|ordinal| index.postings.contains(index.postings.list(ordinal), id)) {
+            fault(format!(
+                "entry {}: a value of {} is missing in its index",
+                id.0,
+                name(attribute)
+            ));
+        }
+    }
+}
+
+/// Values ascend, lists ascend and hold nothing but entries, and no more than the entries have.
+fn index_stands(
+    segment: &Segment,
+    name: &str,
+    index: AttributeIndex<'_>,
+    expected: Option<(u64, u64)>,
+    step: u32,
+    fault: &mut dyn FnMut(String),
+) {
+    if index.dictionary.len() != index.postings.lists() {
+        fault(format!("index of {name}: there is not one posting list for each value"));
+    }
+    let (mut before, mut seen): (Option<Vec<u8>>, u32) = (None, 0);
+    index.dictionary.scan(0..index.dictionary.len(), |ordinal, value| {
+        seen += 1;
+        if before.as_deref().is_some_and(|before| before >= value) {
+            fault(format!(
+                "index of {name}: value {} does not come after the one before",
+                ordinal.0
+            ));
+        }
+        let looked_at = ordinal.0.is_multiple_of(step.saturating_mul(SUBSTRINGS_OF));
+        if looked_at
+            && index
+                .substrings
+                .is_some_and(|substrings| !substrings.holds(ordinal, value))
+        {
+            fault(format!(
+                "index of {name}: value {} is missing in the substrings",
+                ordinal.0
+            ));
+        }
+        before.get_or_insert_default().clear();
+        before.get_or_insert_default().extend_from_slice(value);
+        true
+    });
+    if seen != index.dictionary.len() {
+        fault(format!(
+            "index of {name}: the values end after {seen} of {}",
+            index.dictionary.len()
+        ));
+    }
+    if index.substrings.is_some_and(|substrings| substrings.values() != seen) {
+        fault(format!(
+            "index of {name}: the substrings are not of as many values as there are"
+        ));
+    }
+    let mut listed = 0;
+    for ordinal in 0..index.postings.lists() {
+        listed += ids_of(segment, name, index.postings, ordinal, fault);
+    }
+    let present = ids_of(segment, name, index.presence, 0, fault);
+    if expected.is_some_and(|expected| expected != (present, listed)) {
+        fault(format!("index of {name}: it lists entries that do not have the value"));
+    }
+}
+
+/// How many ids a list gives.
+fn ids_of(
+    segment: &Segment,
+    name: &str,
+    postings: crate::index::postings::Postings<'_>,
+    ordinal: u32,
+    fault: &mut dyn FnMut(String),
+) -> u64 {
+    let list = postings.list(Ordinal(ordinal));
+    let (mut cursor, mut last, mut count) = (PostingCursor::new(list), None, 0);
+    while let Some(id) = cursor.next(postings) {
+        if last >= Some(id) || id.0 >= segment.len() {
+            fault(format!(
+                "index of {name}: posting list {ordinal} holds an entry out of order or out of range"
+            ));
+            break;
+        }
+        last = Some(id);
+        count += 1;
+    }
+    if count != u64::from(list.len) {
+        fault(format!(
+            "index of {name}: posting list {ordinal} is not as long as it says"
+        ));
+    }
+    count
+}
