@@ -5,6 +5,7 @@
 
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
+use crate::directory::DirectoryLimits;
 use crate::store::StoreOptions;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -56,8 +57,6 @@ pub struct TlsSettings {
     pub key: String,
     /// PEM file of the authorities that client certificates must come from. Empty means clients are not asked for one.
     pub client_authorities: String,
-    /// `1.2` or `1.3`.
-    pub minimum_version: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +75,9 @@ pub struct LimitSettings {
     pub message_controls: usize,
     pub requested_attributes: usize,
     pub outstanding_operations: usize,
+    pub waiting_updates: usize,
+    pub group_updates: usize,
+    pub rename_entries: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,13 +207,6 @@ impl Config {
         if let Some((key, value, least)) = at_least.into_iter().find(|(_, value, least)| value < least) {
             return Some((key, format!("expected at least {least}, found {value}")));
         }
-        if !matches!(self.tls.minimum_version.as_str(), "1.2" | "1.3") {
-            let found = &self.tls.minimum_version;
-            return Some((
-                "tls.minimum_version",
-                format!("expected \"1.2\" or \"1.3\", found \"{found}\""),
-            ));
-        }
         match self.metrics_address() {
             Err(message) => Some(("listen.metrics", message)),
             Ok(_) => None,
@@ -258,13 +253,13 @@ impl Default for TlsSettings {
             certificate: String::new(),
             key: String::new(),
             client_authorities: String::new(),
-            minimum_version: "1.2".to_owned(),
         }
     }
 }
 
 impl Default for LimitSettings {
     fn default() -> Self {
+        let directory = DirectoryLimits::default();
         Self {
             worker_threads: 0,
             connections: 10_000,
@@ -279,6 +274,20 @@ impl Default for LimitSettings {
             message_controls: 16,
             requested_attributes: 1_000,
             outstanding_operations: 64,
+            waiting_updates: directory.waiting_updates,
+            group_updates: directory.group_updates,
+            rename_entries: directory.rename_entries,
+        }
+    }
+}
+
+impl LimitSettings {
+    pub fn directory(&self) -> DirectoryLimits {
+        DirectoryLimits {
+            waiting_updates: self.waiting_updates,
+            group_updates: self.group_updates,
+            rename_entries: self.rename_entries,
+            ..DirectoryLimits::default()
         }
     }
 }
@@ -455,10 +464,6 @@ mod tests {
             (
                 "[listen]\nmetrics = \"0.0.0.0:9\"\n",
                 "c.toml:2: listen.metrics: expected a loopback address",
-            ),
-            (
-                "[tls]\nminimum_version = \"1.1\"\n",
-                "c.toml:2: tls.minimum_version: expected \"1.2\" or \"1.3\", found \"1.1\"",
             ),
             ("[limits\n", "c.toml:1: "),
         ];

@@ -1,7 +1,7 @@
 //! The development certificate that `init` makes, so that TLS works before a real one is there.
 
 use anyhow::Context;
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,8 +24,6 @@ pub fn write_development_certificate(certificate: &Path, key: &Path) -> anyhow::
     parameters
         .distinguished_name
         .push(DnType::CommonName, "nhsdir development certificate");
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("no key could be generated")?;
     let signed = parameters
         .self_signed(&pair)

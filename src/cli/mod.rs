@@ -7,14 +7,22 @@
 //! says what to do; results go to standard output, progress and logs to standard error; whatever prints a table prints
 //! JSON with `--json`; account commands are LDAP, with a running server and without one.
 
+use crate::directory::{Directory, Session};
+use crate::model::{Address, Source};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 mod account;
 mod certificate;
+mod check;
 mod client;
+mod explain;
+mod init;
 mod setting;
+mod status;
 mod table;
 
 pub use setting::{Place, Setting};
@@ -29,8 +37,18 @@ struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Create an empty directory and its development certificate
+    Init(init::Arguments),
     /// Manage application accounts
     Account(account::Arguments),
+    /// Show how a search runs: plan, estimates, candidates; with --stats what each index costs
+    Explain(explain::Arguments),
+    /// Verify every checksum, index against entries, and the journal
+    Check(check::Arguments),
+    /// Say whether a server runs on the data directory, and how it is
+    Status(status::Arguments),
+    /// Merge what changed into the next segment now
+    Compact(check::CompactArguments),
 }
 
 /// What a command that could do its work came to.
@@ -58,7 +76,12 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self) -> anyhow::Result<Answer> {
         match self {
+            Command::Init(arguments) => init::run(arguments),
             Command::Account(arguments) => account::run(arguments),
+            Command::Explain(arguments) => explain::run(arguments),
+            Command::Check(arguments) => check::run(arguments),
+            Command::Status(arguments) => status::run(arguments),
+            Command::Compact(arguments) => check::compact(arguments),
         }
     }
 }
@@ -71,4 +94,15 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .build()
         .context("no runtime could be started; the system is out of threads or files")?;
     runtime.block_on(work)
+}
+
+/// The local administrator's session: this process opened the directory, so it may.
+fn operator(directory: &Directory) -> anyhow::Result<Session> {
+    let user = std::fs::metadata("/proc/self").context("the process cannot see its own user in /proc")?;
+    let process = i32::try_from(std::process::id()).ok();
+    let address = Address::Local { uid: user.uid(), gid: user.gid(), pid: process };
+    let source = Arc::new(Source { address, tls: None, connection: 0 });
+    directory
+        .bind_external(&source)
+        .map_err(|outcome| anyhow::anyhow!("this user is no administrator: {:?} {}", outcome.code, outcome.message))
 }

@@ -1,10 +1,8 @@
 //! What flags, environment and configuration come to.
 
-use crate::account::AccountOptions;
-use crate::audit::AuditOptions;
 use crate::config::Config;
+use crate::directory::DirectoryOptions;
 use crate::schema::Schema;
-use crate::store::StoreOptions;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -46,33 +44,37 @@ impl Place {
 }
 
 impl Setting {
-    /// The built-in schema extended by the configured files. Every fault is in the error.
-    pub fn schema(&self) -> anyhow::Result<Schema> {
-        let mut extensions = Vec::new();
-        for path in &self.config.schema.files {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("{}: schema file of the configuration cannot be read", path.display()))?;
-            extensions.push((path.display().to_string(), text));
-        }
-        Schema::load(&extensions).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!(
-                "{}; mend the schema file or take it out of schema.files",
-                lines.join("; ")
-            )
+    /// What opening the directory takes; reads the schema and policy files of the configuration.
+    pub fn directory_options(&self) -> anyhow::Result<DirectoryOptions> {
+        Ok(DirectoryOptions {
+            data: self.data.clone(),
+            schema: self.schema_files()?,
+            policy: self.policy_file()?,
+            store: self.config.store.options(),
+            accounts: self.config.accounts.options(),
+            audit: self.config.audit.options(),
+            limits: self.config.limits.directory(),
         })
     }
 
-    pub fn account_options(&self) -> AccountOptions {
-        self.config.accounts.options()
+    /// The built-in schema extended by the configured files. Every fault is in the error.
+    pub fn schema(&self) -> anyhow::Result<Schema> {
+        Schema::load(&self.schema_files()?).map_err(|faults| {
+            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}; mend the schema file or take it out of schema.files", lines.join("; "))
+        })
     }
 
-    pub fn audit_options(&self) -> AuditOptions {
-        self.config.audit.options()
+    /// `(file name, text)` of the policy file, if the configuration names one.
+    pub fn policy_file(&self) -> anyhow::Result<Option<(String, String)>> {
+        match self.config.policy.file.as_str() {
+            "" => Ok(None),
+            file => read_named(Path::new(file), "policy.file").map(Some),
+        }
     }
 
-    pub fn store_options(&self) -> StoreOptions {
-        self.config.store.options()
+    fn schema_files(&self) -> anyhow::Result<Vec<(String, String)>> {
+        self.config.schema.files.iter().map(|path| read_named(path, "schema.files")).collect()
     }
 
     /// The UNIX socket of local administrators.
@@ -93,5 +95,13 @@ impl Setting {
             "" => self.data.join(name),
             path => Path::new(path).to_path_buf(),
         }
+    }
+}
+
+fn read_named(path: &Path, key: &str) -> anyhow::Result<(String, String)> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(error).with_context(|| format!("{name}: cannot be read; mend {key} in the configuration")),
     }
 }

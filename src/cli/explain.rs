@@ -1,0 +1,178 @@
+//! `nhsdir explain`: how a search would run, and how it did.
+
+use super::{Answer, Place, operator};
+use crate::access::Selection;
+use crate::directory::{Directory, ProtocolFacts, SearchRequest, SearchStep, Session};
+use crate::model::{Filter, SearchScope};
+use crate::query::Work;
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Work of one step: as a connection would give it.
+const STEP: Work = Work { left: 4096 };
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The filter (RFC 4515)
+    filter: Option<String>,
+    #[command(flatten)]
+    place: Place,
+    /// The search base; without it the first naming context
+    #[arg(long, value_name = "DN")]
+    base: Option<String>,
+    #[arg(long, value_enum, default_value = "sub")]
+    scope: Scope,
+    /// See as this release profile does; without it as an administrator
+    #[arg(long)]
+    profile: Option<String>,
+    /// Show what each index costs
+    #[arg(long)]
+    stats: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Scope {
+    Base,
+    One,
+    Sub,
+}
+
+/// What a search came to.
+pub struct Explained {
+    /// The plan's lines; empty for the root DSE and the subschema.
+    pub plan: String,
+    pub estimate: u64,
+    pub candidates: u64,
+    pub entries: u64,
+    pub took: Duration,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
+    let directory = Directory::open(arguments.place.setting()?.directory_options()?)?;
+    if let Some(text) = &arguments.filter {
+        let mut session = operator(&directory)?;
+        if let Some(profile) = &arguments.profile {
+            let view = directory.view(profile);
+            session.view = view.with_context(|| format!("the policy has no release profile `{profile}`"))?;
+        }
+        let base = match (&arguments.base, directory.suffixes().first()) {
+            (Some(base), _) => base.clone(),
+            (None, Some((suffix, _))) => suffix.to_string(),
+            (None, None) => String::new(),
+        };
+        let explained = explain(&directory, &session, &base, arguments.scope.into(), text)?;
+        explained.print(arguments.json);
+    } else if !arguments.stats {
+        bail!("expected a filter like '(cn=smi*)', or --stats");
+    }
+    if arguments.stats {
+        print_index_costs(&directory, arguments.json);
+    }
+    Ok(Answer::Done)
+}
+
+/// Runs a search to its end, keeping the plan.
+pub fn explain(
+    directory: &Arc<Directory>,
+    session: &Session,
+    base: &str,
+    scope: SearchScope,
+    filter: &str,
+) -> anyhow::Result<Explained> {
+    let filter = Filter::parse(filter)?;
+    if let Some(name) = directory.schema().first_undefined(&filter) {
+        eprintln!("nhsdir: attribute type {name} is not defined; its term is Undefined and matches nothing");
+    }
+    let selection = Selection::compile(["1.1"].into_iter(), false, directory.schema());
+    let request = SearchRequest {
+        base,
+        scope,
+        filter: &filter,
+        selection,
+        attributes: &["1.1"],
+        size_limit: 0,
+        time_limit_seconds: 0,
+        page: None,
+    };
+    let started = Instant::now();
+    let search = directory.search(Some(session), request, &ProtocolFacts::default());
+    let mut search = search.map_err(|outcome| refusal(base, &outcome))?;
+    let (plan, estimate) = search.plan().map_or_else(Default::default, |plan| (plan.to_string(), plan.estimate()));
+    let mut entries = 0;
+    let outcome = loop {
+        let mut work = STEP;
+        let step = search.step(&mut work, &mut |_| {
+            entries += 1;
+            true
+        });
+        if let SearchStep::Done(done) = step {
+            break done.outcome;
+        }
+    };
+    if !outcome.is_success() {
+        return Err(refusal(base, &outcome));
+    }
+    Ok(Explained { plan, estimate, candidates: search.candidates(), entries, took: started.elapsed() })
+}
+
+fn refusal(base: &str, outcome: &crate::model::Outcome) -> anyhow::Error {
+    anyhow::anyhow!("the search below `{base}` was refused: {:?} {}", outcome.code, outcome.message)
+}
+
+impl Explained {
+    fn print(&self, json: bool) {
+        let took_us = self.took.as_secs_f64() * 1e6;
+        if json {
+            let value = serde_json::json!({
+                "plan": self.plan.lines().collect::<Vec<_>>(),
+                "estimate": self.estimate,
+                "candidates": self.candidates,
+                "entries": self.entries,
+                "took_us": took_us,
+            });
+            println!("{value:#}");
+            return;
+        }
+        println!("{}", self.plan.trim_end());
+        println!(
+            "estimated {} candidates, examined {}, found {} entries in {took_us:.0} us",
+            self.estimate, self.candidates, self.entries
+        );
+    }
+}
+
+fn print_index_costs(directory: &Directory, json: bool) {
+    let snapshot = directory.store().snapshot();
+    let mut table = super::table::Table::new(&["attribute", "values", "bytes"]);
+    let mut rows = Vec::new();
+    for attribute in directory.schema().attributes() {
+        let (mut values, mut bytes) = (0, 0);
+        for index in snapshot.layers.iter().filter_map(|layer| layer.segment.index(attribute.id)) {
+            values += u64::from(index.dictionary.len());
+            bytes += index.bytes;
+        }
+        if bytes > 0 {
+            rows.push((attribute.name().to_owned(), values, bytes));
+        }
+    }
+    rows.sort_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
+    for (name, values, bytes) in rows {
+        table.row(vec![name.into(), values.into(), bytes.into()]);
+    }
+    table.print(json);
+}
+
+impl From<Scope> for SearchScope {
+    fn from(scope: Scope) -> SearchScope {
+        match scope {
+            Scope::Base => SearchScope::BaseObject,
+            Scope::One => SearchScope::SingleLevel,
+            Scope::Sub => SearchScope::WholeSubtree,
+        }
+    }
+}

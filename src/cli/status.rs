@@ -1,0 +1,77 @@
+//! `nhsdir status`: is a server running on this data directory, and how is it?
+
+use super::client::Client;
+use super::{Answer, Place, Setting, block_on};
+use clap::Args;
+use ldap3::Scope;
+use serde_json::json;
+use std::collections::HashMap;
+use std::fs;
+use std::time::Instant;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer is no where no server runs.
+pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
+    let setting = arguments.place.setting()?;
+    block_on(async {
+        let started = Instant::now();
+        let Some(mut client) = Client::running(&setting).await? else {
+            print_stopped(&setting, arguments.json);
+            return Ok(Answer::No);
+        };
+        let attributes = ["namingContexts", "vendorVersion"];
+        let found = client.search("", Scope::Base, "(objectClass=*)", &attributes).await?;
+        let answered_ms = started.elapsed().as_secs_f64() * 1e3;
+        let facts = found.into_iter().next().map(|entry| entry.attrs).unwrap_or_default();
+        print_running(&setting, &facts, answered_ms, arguments.json);
+        Ok(Answer::Done)
+    })
+}
+
+fn print_stopped(setting: &Setting, json: bool) {
+    if json {
+        println!("{:#}", json!({ "running": false, "data": setting.data }));
+    } else {
+        println!("not running: no server answers for {}", setting.data.display());
+    }
+}
+
+fn print_running(setting: &Setting, facts: &HashMap<String, Vec<String>>, answered_ms: f64, json: bool) {
+    let values = |name: &str| facts.get(name).cloned().unwrap_or_default();
+    let process = fs::read_to_string(setting.data.join("nhsdir.pid")).ok().and_then(|text| text.trim().parse().ok());
+    let resident_kib = process.and_then(resident_kib);
+    if json {
+        let status = json!({
+            "running": true,
+            "data": setting.data,
+            "version": values("vendorVersion").first(),
+            "naming_contexts": values("namingContexts"),
+            "process": process,
+            "resident_kib": resident_kib,
+            "answered_ms": answered_ms,
+        });
+        println!("{status:#}");
+        return;
+    }
+    println!("running          nhsdir {}", values("vendorVersion").join(" "));
+    println!("data             {}", setting.data.display());
+    println!("naming contexts  {}", values("namingContexts").join("; "));
+    if let Some(process) = process {
+        println!("process          {process}, {} MiB resident", resident_kib.unwrap_or(0) / 1024);
+    }
+    println!("answered in      {answered_ms:.1} ms");
+}
+
+fn resident_kib(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
