@@ -6,10 +6,13 @@
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
 use crate::directory::DirectoryLimits;
+use crate::ldap::WireLimits;
+use crate::net::ListenOptions;
 use crate::store::StoreOptions;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The whole configuration. `Config::default()` is what an empty file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,13 +71,22 @@ pub struct LimitSettings {
     pub handshake_seconds: u64,
     pub unbound_idle_seconds: u64,
     pub bound_idle_seconds: u64,
+    pub write_stall_seconds: u64,
+    pub stop_seconds: u64,
     pub message_bytes: usize,
     pub message_bytes_before_bind: usize,
+    pub message_elements: usize,
+    pub message_elements_before_bind: usize,
+    pub message_nesting: usize,
+    pub message_controls: usize,
     pub filter_depth: usize,
     pub filter_terms: usize,
-    pub message_controls: usize,
     pub requested_attributes: usize,
-    pub outstanding_operations: usize,
+    pub outstanding_searches: usize,
+    pub outstanding_searches_before_bind: usize,
+    pub outstanding_updates: usize,
+    pub output_bytes: usize,
+    pub turn_candidates: u32,
     pub waiting_updates: usize,
     pub group_updates: usize,
     pub rename_entries: usize,
@@ -186,7 +198,14 @@ impl Config {
             ("limits.filter_depth", limits.filter_depth, 1),
             ("limits.filter_terms", limits.filter_terms, 1),
             ("limits.requested_attributes", limits.requested_attributes, 1),
-            ("limits.outstanding_operations", limits.outstanding_operations, 1),
+            ("limits.message_elements", limits.message_elements, 64),
+            ("limits.message_elements_before_bind", limits.message_elements_before_bind, 64),
+            ("limits.message_nesting", limits.message_nesting, 8),
+            ("limits.outstanding_searches", limits.outstanding_searches, 1),
+            ("limits.outstanding_searches_before_bind", limits.outstanding_searches_before_bind, 1),
+            ("limits.outstanding_updates", limits.outstanding_updates, 1),
+            ("limits.output_bytes", limits.output_bytes, 4096),
+            ("limits.turn_candidates", limits.turn_candidates as usize, 64),
             (
                 "accounts.argon2_memory_kib",
                 self.accounts.argon2_memory_kib as usize,
@@ -259,21 +278,30 @@ impl Default for TlsSettings {
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        let directory = DirectoryLimits::default();
+        let (directory, wire, listen) = (DirectoryLimits::default(), WireLimits::default(), ListenOptions::default());
         Self {
             worker_threads: 0,
-            connections: 10_000,
-            connections_per_source: 1_000,
+            connections: listen.connections,
+            connections_per_source: listen.connections_per_source,
             handshake_seconds: 10,
-            unbound_idle_seconds: 30,
-            bound_idle_seconds: 900,
-            message_bytes: 8 << 20,
-            message_bytes_before_bind: 64 << 10,
-            filter_depth: 100,
-            filter_terms: 10_000,
-            message_controls: 16,
-            requested_attributes: 1_000,
-            outstanding_operations: 64,
+            unbound_idle_seconds: wire.idle_unbound.as_secs(),
+            bound_idle_seconds: wire.idle.as_secs(),
+            write_stall_seconds: wire.write_stall.as_secs(),
+            stop_seconds: wire.shutdown_grace.as_secs(),
+            message_bytes: wire.message_octets,
+            message_bytes_before_bind: wire.message_octets_unbound,
+            message_elements: wire.elements,
+            message_elements_before_bind: wire.elements_unbound,
+            message_nesting: wire.nesting,
+            message_controls: wire.controls,
+            filter_depth: wire.filter_depth,
+            filter_terms: wire.filter_terms,
+            requested_attributes: wire.attributes,
+            outstanding_searches: wire.outstanding,
+            outstanding_searches_before_bind: wire.outstanding_unbound,
+            outstanding_updates: wire.updates,
+            output_bytes: wire.output_octets,
+            turn_candidates: wire.turn_work,
             waiting_updates: directory.waiting_updates,
             group_updates: directory.group_updates,
             rename_entries: directory.rename_entries,
@@ -288,6 +316,29 @@ impl LimitSettings {
             group_updates: self.group_updates,
             rename_entries: self.rename_entries,
             ..DirectoryLimits::default()
+        }
+    }
+
+    pub fn wire(&self) -> WireLimits {
+        WireLimits {
+            message_octets_unbound: self.message_bytes_before_bind,
+            message_octets: self.message_bytes,
+            elements_unbound: self.message_elements_before_bind,
+            elements: self.message_elements,
+            nesting: self.message_nesting,
+            filter_depth: self.filter_depth,
+            filter_terms: self.filter_terms,
+            controls: self.message_controls,
+            attributes: self.requested_attributes,
+            outstanding_unbound: self.outstanding_searches_before_bind,
+            outstanding: self.outstanding_searches,
+            updates: self.outstanding_updates,
+            idle_unbound: Duration::from_secs(self.unbound_idle_seconds),
+            idle: Duration::from_secs(self.bound_idle_seconds),
+            write_stall: Duration::from_secs(self.write_stall_seconds),
+            output_octets: self.output_bytes,
+            turn_work: self.turn_candidates,
+            shutdown_grace: Duration::from_secs(self.stop_seconds),
         }
     }
 }

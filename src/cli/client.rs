@@ -1,10 +1,18 @@
 //! The command line as an LDAP client: of the running server over its UNIX socket, else of a directory it opens itself.
 
 use super::Setting;
+use crate::directory::Directory;
+use crate::ldap::Service;
+use crate::ldap::connection::converse;
+use crate::ldap::session::Transport;
+use crate::metrics::Metrics;
+use crate::model::{Address, Source};
 use anyhow::{Context, anyhow, bail};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, StdStream};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A bound connection of the local administrator.
 pub struct Client {
@@ -18,7 +26,7 @@ impl Client {
     pub async fn open(setting: &Setting) -> anyhow::Result<Client> {
         match connect(setting)? {
             Some(stream) => Client::over(stream, true).await,
-            None => bail!("not yet"),
+            None => Client::over(in_process(setting)?, false).await,
         }
     }
 
@@ -89,6 +97,23 @@ pub fn described(result: &LdapResult) -> String {
         "" => code,
         text => format!("{code}, {text}"),
     }
+}
+
+/// The server's side of a connection, in this process: the directory is closed when the connection is.
+fn in_process(setting: &Setting) -> anyhow::Result<UnixStream> {
+    let directory = Directory::open(setting.directory_options()?)?;
+    let (here, there) = UnixStream::pair().context("no UNIX socket pair; the system is out of files")?;
+    there.set_nonblocking(true)?;
+    let mut there = tokio::net::UnixStream::from_std(there)?;
+    let peer = there.peer_cred()?;
+    let address = Address::Local { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
+    let source = Arc::new(Source { address, tls: None, connection: 0 });
+    let service = Service::new(directory, setting.config.limits.wire(), Arc::new(Metrics::default()));
+    tokio::spawn(async move {
+        let (_running, stop) = watch::channel(false);
+        converse(&mut there, source, Transport::Local, service, stop).await;
+    });
+    Ok(here)
 }
 
 fn connect(setting: &Setting) -> anyhow::Result<Option<UnixStream>> {

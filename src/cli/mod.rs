@@ -21,6 +21,7 @@ mod check;
 mod client;
 mod explain;
 mod init;
+mod serve;
 mod setting;
 mod status;
 mod table;
@@ -39,6 +40,8 @@ struct CommandLine {
 enum Command {
     /// Create an empty directory and its development certificate
     Init(init::Arguments),
+    /// Serve the directory until SIGTERM or SIGINT
+    Serve(serve::Arguments),
     /// Manage application accounts
     Account(account::Arguments),
     /// Show how a search runs: plan, estimates, candidates; with --stats what each index costs
@@ -77,6 +80,7 @@ impl Command {
     fn run(self) -> anyhow::Result<Answer> {
         match self {
             Command::Init(arguments) => init::run(arguments),
+            Command::Serve(arguments) => serve::run(arguments),
             Command::Account(arguments) => account::run(arguments),
             Command::Explain(arguments) => explain::run(arguments),
             Command::Check(arguments) => check::run(arguments),

@@ -1,0 +1,230 @@
+//! `nhsdir serve`: from configuration to listeners, until it is told to stop.
+
+use super::{Answer, Place, Setting};
+use crate::directory::Directory;
+use crate::ldap::{self, Service};
+use crate::metrics::Metrics;
+use crate::net::{ListenOptions, Listeners, TlsOptions};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// An address to speak LDAP over TLS on, in place of the configured ones; may be given more than once
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<SocketAddr>,
+    /// PEM file of the certificate, leaf first
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// PEM file of the certificate's key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// How to write the log to standard error; NHSDIR_LOG says how much
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
+    start_log(arguments.log_format);
+    let mut setting = arguments.place.setting()?;
+    if !arguments.listen.is_empty() {
+        setting.config.listen.ldaps = arguments.listen;
+    }
+    if let (Some(certificate), Some(key)) = (arguments.cert, arguments.key) {
+        setting.config.tls.certificate = certificate.display().to_string();
+        setting.config.tls.key = key.display().to_string();
+    }
+    runtime(&setting)?.block_on(async {
+        let server = Server::open(&setting).await?;
+        for url in &server.urls {
+            println!("ready {url}");
+        }
+        std::io::stdout().flush().context("standard output is closed")?;
+        notify_supervisor("READY=1");
+        server.run_until_signal(&setting).await
+    })?;
+    Ok(Answer::Done)
+}
+
+/// The runtime that serves connections, with the configured number of threads.
+pub fn runtime(setting: &Setting) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if setting.config.limits.worker_threads > 0 {
+        builder.worker_threads(setting.config.limits.worker_threads);
+    }
+    builder.enable_all().build().context("no runtime could be started; the system is out of threads or files")
+}
+
+/// An open directory and its listeners; peers wait until one of the `run` functions.
+pub struct Server {
+    pub directory: Arc<Directory>,
+    /// `ldaps://` and `ldap://` addresses that answer, with the ports the system chose.
+    pub urls: Vec<String>,
+    listeners: Listeners,
+    metrics: Arc<Metrics>,
+    metrics_listener: Option<TcpListener>,
+    service: Arc<Service>,
+}
+
+impl Server {
+    /// Opens everything that can fail.
+    pub async fn open(setting: &Setting) -> anyhow::Result<Server> {
+        let directory = Directory::open(setting.directory_options()?)?;
+        let metrics = Arc::new(Metrics::default());
+        let listeners = Listeners::open(listen_options(setting), metrics.clone())?;
+        let metrics_listener = match setting.config.metrics_address().map_err(anyhow::Error::msg)? {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("cannot listen on {address}; mend listen.metrics in the configuration"))?,
+            ),
+        };
+        let tls = listeners.tls_addresses().into_iter().map(|address| format!("ldaps://{address}"));
+        let plain = listeners.plain_addresses().into_iter().map(|address| format!("ldap://{address}"));
+        let urls = tls.chain(plain).collect();
+        let service = Service::new(directory.clone(), setting.config.limits.wire(), metrics.clone());
+        Ok(Server { directory, urls, listeners, metrics, metrics_listener, service })
+    }
+
+    /// Serves until SIGTERM or SIGINT; SIGHUP reads the policy again (certificates are read when their files change).
+    async fn run_until_signal(self, setting: &Setting) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut reload = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let (stop, stopping) = watch::channel(false);
+        let directory = self.directory.clone();
+        let mut serving = std::pin::pin!(self.run(stopping));
+        loop {
+            tokio::select! {
+                () = &mut serving => break,
+                _ = terminate.recv() => stop.send_replace(true),
+                _ = interrupt.recv() => stop.send_replace(true),
+                _ = reload.recv() => {
+                    reload_policy(&directory, setting);
+                    false
+                }
+            };
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Serves until `stop` turns true, then writes what is still in memory.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        tracing::info!(urls = ?self.urls, "serving");
+        if let Some(listener) = self.metrics_listener {
+            tokio::spawn(serve_metrics(listener, self.metrics));
+        }
+        let service = self.service;
+        let mut stopping = stop.clone();
+        tokio::spawn(async move {
+            if stopping.wait_for(|stop| *stop).await.is_ok() {
+                notify_supervisor("STOPPING=1");
+            }
+        });
+        self.listeners.run(stop, move |peer| ldap::serve(peer, service.clone())).await;
+        let directory = self.directory;
+        // The last writes wait for the disk: not on a thread that serves.
+        if let Err(error) = tokio::task::spawn_blocking(move || directory.flush()).await {
+            tracing::error!(%error, "the last bookkeeping was not written");
+        }
+    }
+}
+
+fn listen_options(setting: &Setting) -> ListenOptions {
+    let (listen, tls, limits) = (&setting.config.listen, &setting.config.tls, &setting.config.limits);
+    ListenOptions {
+        tls_addresses: listen.ldaps.clone(),
+        plain_addresses: listen.starttls.clone(),
+        local: Some(setting.ldapi()),
+        tls: Some(TlsOptions {
+            client_authorities: Some(&tls.client_authorities).filter(|path| !path.is_empty()).map(PathBuf::from),
+            handshake: Duration::from_secs(limits.handshake_seconds),
+            ..TlsOptions::new(setting.certificate(), setting.key())
+        }),
+        connections: limits.connections,
+        connections_per_source: limits.connections_per_source,
+        ..ListenOptions::default()
+    }
+}
+
+fn reload_policy(directory: &Directory, setting: &Setting) {
+    let reloaded = setting.policy_file().and_then(|policy| Ok(directory.reload_policy(&policy)?));
+    match reloaded {
+        Ok(()) => tracing::info!("the policy was read again"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the policy in force stays"),
+    }
+}
+
+/// Answers every request on the metrics port with Prometheus text.
+async fn serve_metrics(listener: TcpListener, metrics: Arc<Metrics>) {
+    const REQUEST_BYTES: usize = 4096;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PATIENCE).await;
+            continue;
+        };
+        let metrics = metrics.clone();
+        let answer = async move {
+            let mut request = [0; REQUEST_BYTES];
+            if stream.read(&mut request).await? == 0 {
+                return Ok(());
+            }
+            let body = metrics.render();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length:";
+            stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+            stream.shutdown().await
+        };
+        tokio::spawn(tokio::time::timeout(PATIENCE, answer));
+    }
+}
+
+/// Tells systemd how the service is (sd_notify), where it asked to be told.
+fn notify_supervisor(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told = UnixDatagram::unbound().and_then(|socket| {
+        let name = path.as_encoded_bytes();
+        let address = match name.strip_prefix(b"@") {
+            Some(name) => UnixAddress::from_abstract_name(name)?,
+            None => UnixAddress::from_pathname(&path)?,
+        };
+        socket.send_to_addr(state.as_bytes(), &address)
+    });
+    if let Err(error) = told {
+        tracing::warn!(%error, "the supervisor was not told {state}");
+    }
+}
+
+/// Logs go to standard error; `NHSDIR_LOG` filters them (`info` without it).
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("NHSDIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    debug_assert!(started.is_ok(), "the log is started once");
+}
