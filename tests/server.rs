@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 pub const BASE: &str = "o=nhs";
@@ -23,7 +23,9 @@ pub struct Place {
 impl Place {
     /// Empty but for its containers.
     pub fn empty() -> Place {
-        let place = Place { folder: tempfile::Builder::new().prefix("nhsdir").tempdir().unwrap() };
+        let place = Place {
+            folder: tempfile::Builder::new().prefix("nhsdir").tempdir().unwrap(),
+        };
         place.succeed(&["init"], "");
         // Cheap secrets: these tests are not about argon2id.
         let config = "[accounts]\nargon2_memory_kib = 64\nargon2_iterations = 1\n";
@@ -51,7 +53,12 @@ impl Place {
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = nhsdir();
         command.env("NHSDIR_DATA", self.data()).args(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         // A program that does not read its input may be gone by now.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
@@ -61,7 +68,11 @@ impl Place {
     pub fn succeed(&self, arguments: &[&str], input: &str) -> String {
         let output = self.run(arguments, input);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "nhsdir {arguments:?}: {}\n{out}{err}", output.status);
+        assert!(
+            output.status.success(),
+            "nhsdir {arguments:?}: {}\n{out}{err}",
+            output.status
+        );
         out
     }
 
@@ -84,7 +95,10 @@ impl Place {
 
 pub fn nhsdir() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nhsdir"));
-    command.env_remove("NHSDIR_DATA").env_remove("NHSDIR_CONFIG").env_remove("NHSDIR_LOG");
+    command
+        .env_remove("NHSDIR_DATA")
+        .env_remove("NHSDIR_CONFIG")
+        .env_remove("NHSDIR_LOG");
     command
 }
 
@@ -111,10 +125,15 @@ pub struct Server {
 impl Server {
     pub fn start(place: Place, arguments: &[&str]) -> Server {
         let mut command = nhsdir();
-        command.env("NHSDIR_DATA", place.data()).args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        command
+            .env("NHSDIR_DATA", place.data())
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let Some(url) = line.trim().strip_prefix("ready ") else {
             let output = child.wait_with_output().unwrap();
             panic!("expected `ready URL`, found {line:?} and {}", text(&output.stderr));
@@ -149,7 +168,9 @@ impl Server {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(self.place.data().join("tls/cert.pem")).unwrap();
         roots.add(certificate).unwrap();
-        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+        ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
     }
 
     /// SIGKILL: the process gets no chance to tidy up.
@@ -162,13 +183,21 @@ impl Server {
     /// SIGTERM; gives the exit status.
     pub fn stop(mut self) -> (Place, Option<i32>) {
         let process = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &process])
+                .status()
+                .unwrap()
+                .success()
+        );
         let status = self.child.wait().unwrap();
         (self.into_place(), status.code())
     }
 
     fn into_place(mut self) -> Place {
-        let place = Place { folder: tempfile::tempdir().unwrap() };
+        let place = Place {
+            folder: tempfile::tempdir().unwrap(),
+        };
         std::mem::replace(&mut self.place, place)
     }
 }
@@ -184,14 +213,20 @@ impl Drop for Server {
 /// Entries of a search that must succeed.
 pub async fn found(ldap: &mut Ldap, base: &str, scope: Scope, filter: &str, attributes: &[&str]) -> Vec<SearchEntry> {
     let answer = ldap.search(base, scope, filter, attributes.to_vec()).await.unwrap();
-    let (entries, _) = answer.success().unwrap_or_else(|error| panic!("{filter} below {base}: {error}"));
+    let (entries, _) = answer
+        .success()
+        .unwrap_or_else(|error| panic!("{filter} below {base}: {error}"));
     entries.into_iter().map(SearchEntry::construct).collect()
 }
 
 /// The uids of a subtree search, ascending.
 pub async fn uids(ldap: &mut Ldap, filter: &str) -> Vec<String> {
     let entries = found(ldap, BASE, Scope::Subtree, filter, &["uid"]).await;
-    let mut uids: Vec<String> = entries.into_iter().filter_map(|mut entry| entry.attrs.remove("uid")).flatten().collect();
+    let mut uids: Vec<String> = entries
+        .into_iter()
+        .filter_map(|mut entry| entry.attrs.remove("uid"))
+        .flatten()
+        .collect();
     uids.sort();
     uids
 }

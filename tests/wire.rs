@@ -39,18 +39,35 @@ async fn nobody_reads_without_an_identity() {
     let mut ldap = server.connect().await;
     let root = found(&mut ldap, "", Scope::Base, "(objectClass=*)", &["*", "+"]).await;
     let names: HashSet<&str> = root[0].attrs.keys().map(String::as_str).collect();
-    assert!(names.contains("supportedLDAPVersion") && names.contains("supportedSASLMechanisms"), "{names:?}");
-    assert!(!names.contains("namingContexts") && !names.contains("vendorVersion"), "{names:?}");
+    assert!(
+        names.contains("supportedLDAPVersion") && names.contains("supportedSASLMechanisms"),
+        "{names:?}"
+    );
+    assert!(
+        !names.contains("namingContexts") && !names.contains("vendorVersion"),
+        "{names:?}"
+    );
 
     for base in [BASE, ANN, "ou=Nowhere,o=nhs", "cn=Subschema", ""] {
         let scope = if base.is_empty() { Scope::Subtree } else { Scope::Base };
         let answer = ldap.search(base, scope, "(objectClass=*)", vec!["*"]).await.unwrap();
-        assert!(answer.0.is_empty() && answer.1.rc != 0, "{base}: {} entries, {}", answer.0.len(), answer.1);
+        assert!(
+            answer.0.is_empty() && answer.1.rc != 0,
+            "{base}: {} entries, {}",
+            answer.0.len(),
+            answer.1
+        );
         assert_eq!(answer.1.matched, "", "{base}: the matched DN tells what is there");
     }
-    assert_ne!(ldap.compare(ANN, "sn", "Jones").await.unwrap().0.rc, code::COMPARE_FALSE);
+    assert_ne!(
+        ldap.compare(ANN, "sn", "Jones").await.unwrap().0.rc,
+        code::COMPARE_FALSE
+    );
     assert_ne!(ldap.delete(ANN).await.unwrap().rc, 0);
-    assert_ne!(ldap.modify(ANN, vec![Mod::Replace("sn", one("x"))]).await.unwrap().rc, 0);
+    assert_ne!(
+        ldap.modify(ANN, vec![Mod::Replace("sn", one("x"))]).await.unwrap().rc,
+        0
+    );
     assert_ne!(ldap.extended(WhoAmI).await.unwrap().1.rc, 0);
 }
 
@@ -60,22 +77,47 @@ async fn binds_without_a_secret_or_with_a_wrong_one_are_refused() {
     let secret = server.place.account("app", "reader");
     let dn = "cn=app,ou=Applications,o=nhs";
     let mut ldap = server.connect().await;
-    assert_eq!(ldap.simple_bind("", "").await.unwrap().rc, code::INAPPROPRIATE_AUTHENTICATION);
+    assert_eq!(
+        ldap.simple_bind("", "").await.unwrap().rc,
+        code::INAPPROPRIATE_AUTHENTICATION
+    );
     assert_ne!(ldap.simple_bind(dn, "").await.unwrap().rc, 0);
     let unknown = "cn=nobody,ou=Applications,o=nhs";
-    for (name, secret) in [(dn, "wrong secret, long enough"), (unknown, secret.as_str()), (ANN, secret.as_str()), ("=", "x")] {
+    for (name, secret) in [
+        (dn, "wrong secret, long enough"),
+        (unknown, secret.as_str()),
+        (ANN, secret.as_str()),
+        ("=", "x"),
+    ] {
         let refusal = ldap.simple_bind(name, secret).await.unwrap();
-        assert_eq!((refusal.rc, refusal.text.as_str()), (code::INVALID_CREDENTIALS, ""), "{name}");
+        assert_eq!(
+            (refusal.rc, refusal.text.as_str()),
+            (code::INVALID_CREDENTIALS, ""),
+            "{name}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_account_binds_by_dn_name_and_mail() {
     let server = server();
-    let created = ["account", "create", "app", "--mail", "app@example.nhs.uk", "--secret-stdin"];
+    let created = [
+        "account",
+        "create",
+        "app",
+        "--mail",
+        "app@example.nhs.uk",
+        "--secret-stdin",
+    ];
     let secret = "a chosen secret of many characters";
     server.place.succeed(&created, secret);
-    for name in ["cn=app,ou=Applications,o=nhs", "CN = App , OU=applications,O=NHS", "app", "APP", "app@example.nhs.uk"] {
+    for name in [
+        "cn=app,ou=Applications,o=nhs",
+        "CN = App , OU=applications,O=NHS",
+        "app",
+        "APP",
+        "app@example.nhs.uk",
+    ] {
         let mut ldap = server.connect().await;
         let result = ldap.simple_bind(name, secret).await.unwrap();
         assert_eq!(result.rc, 0, "{name}: {result}");
@@ -141,9 +183,24 @@ async fn scopes_selections_and_missing_bases() {
     let server = server();
     let mut ldap = server.bound("reader").await;
     let people = "ou=People,o=nhs";
-    assert_eq!(found(&mut ldap, people, Scope::Base, "(objectClass=*)", &["1.1"]).await.len(), 1);
-    assert_eq!(found(&mut ldap, people, Scope::OneLevel, "(objectClass=*)", &["1.1"]).await.len(), 3);
-    assert_eq!(found(&mut ldap, people, Scope::Subtree, "(objectClass=*)", &["1.1"]).await.len(), 4);
+    assert_eq!(
+        found(&mut ldap, people, Scope::Base, "(objectClass=*)", &["1.1"])
+            .await
+            .len(),
+        1
+    );
+    assert_eq!(
+        found(&mut ldap, people, Scope::OneLevel, "(objectClass=*)", &["1.1"])
+            .await
+            .len(),
+        3
+    );
+    assert_eq!(
+        found(&mut ldap, people, Scope::Subtree, "(objectClass=*)", &["1.1"])
+            .await
+            .len(),
+        4
+    );
 
     let names = |entry: &SearchEntry| {
         let mut names: Vec<String> = entry.attrs.keys().cloned().collect();
@@ -162,14 +219,26 @@ async fn scopes_selections_and_missing_bases() {
         assert_eq!(names(&entries[0]), expected, "{asked:?}");
     }
     let user = names(&found(&mut ldap, ANN, Scope::Base, "(objectClass=*)", &[]).await[0]);
-    assert!(user.contains(&"objectClass".to_owned()) && !user.contains(&"entryUUID".to_owned()), "{user:?}");
+    assert!(
+        user.contains(&"objectClass".to_owned()) && !user.contains(&"entryUUID".to_owned()),
+        "{user:?}"
+    );
     let all = names(&found(&mut ldap, ANN, Scope::Base, "(objectClass=*)", &["*", "+"]).await[0]);
-    assert!(all.contains(&"entryUUID".to_owned()) && all.contains(&"sn".to_owned()), "{all:?}");
+    assert!(
+        all.contains(&"entryUUID".to_owned()) && all.contains(&"sn".to_owned()),
+        "{all:?}"
+    );
 
-    let answer = ldap.search("uid=9,ou=People,o=nhs", Scope::Base, "(objectClass=*)", vec!["*"]).await.unwrap();
+    let answer = ldap
+        .search("uid=9,ou=People,o=nhs", Scope::Base, "(objectClass=*)", vec!["*"])
+        .await
+        .unwrap();
     assert_eq!(answer.1.rc, code::NO_SUCH_OBJECT);
     assert_eq!(answer.1.matched.to_lowercase(), "ou=people,o=nhs");
-    assert_eq!(search_code(&mut ldap, "nonsense", Scope::Base, "(objectClass=*)").await, code::INVALID_DN_SYNTAX);
+    assert_eq!(
+        search_code(&mut ldap, "nonsense", Scope::Base, "(objectClass=*)").await,
+        code::INVALID_DN_SYNTAX
+    );
 }
 
 #[tokio::test]
@@ -183,9 +252,18 @@ async fn limits_are_said() {
     let answer = ldap.search(BASE, Scope::Subtree, "(uid=*)", vec!["1.1"]).await.unwrap();
     assert_eq!((answer.0.len(), answer.1.rc), (3, 0));
     ldap.with_search_options(SearchOptions::new().typesonly(true));
-    let (entries, _) = ldap.search(ANN, Scope::Base, "(sn=*)", vec!["sn"]).await.unwrap().success().unwrap();
+    let (entries, _) = ldap
+        .search(ANN, Scope::Base, "(sn=*)", vec!["sn"])
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
     let entry = SearchEntry::construct(entries.into_iter().next().unwrap());
-    assert_eq!(entry.attrs.get("sn").map(Vec::len), Some(0), "typesOnly gives the type and no value");
+    assert_eq!(
+        entry.attrs.get("sn").map(Vec::len),
+        Some(0),
+        "typesOnly gives the type and no value"
+    );
 }
 
 #[tokio::test]
@@ -195,8 +273,10 @@ async fn pages_cover_everything_once() {
     for size in [1, 2, 3, 100] {
         let adapters: Vec<Box<dyn Adapter<_, _>>> =
             vec![Box::new(EntriesOnly::new()), Box::new(PagedResults::new(size))];
-        let mut search =
-            ldap.streaming_search_with(adapters, BASE, Scope::Subtree, "(objectClass=*)", vec!["1.1"]).await.unwrap();
+        let mut search = ldap
+            .streaming_search_with(adapters, BASE, Scope::Subtree, "(objectClass=*)", vec!["1.1"])
+            .await
+            .unwrap();
         let mut names = Vec::new();
         while let Some(entry) = search.next().await.unwrap() {
             names.push(SearchEntry::construct(entry).dn);
@@ -212,18 +292,27 @@ async fn pages_cover_everything_once() {
 async fn root_dse_and_subschema_say_what_clients_ask() {
     let server = server();
     let mut ldap = server.bound("reader").await;
-    let root = found(&mut ldap, "", Scope::Base, "(objectClass=*)", &["*", "+"]).await.remove(0);
+    let root = found(&mut ldap, "", Scope::Base, "(objectClass=*)", &["*", "+"])
+        .await
+        .remove(0);
     assert_eq!(root.attrs["namingContexts"], ["o=nhs"]);
     assert_eq!(root.attrs["supportedLDAPVersion"], ["3"]);
     assert!(root.attrs["supportedControl"].contains(&"1.2.840.113556.1.4.319".to_owned()));
     let subschema = root.attrs["subschemaSubentry"][0].clone();
     let wanted = ["attributeTypes", "objectClasses", "matchingRules", "ldapSyntaxes"];
-    let schema = found(&mut ldap, &subschema, Scope::Base, "(objectClass=subschema)", &wanted).await.remove(0);
+    let schema = found(&mut ldap, &subschema, Scope::Base, "(objectClass=subschema)", &wanted)
+        .await
+        .remove(0);
     for name in wanted {
         assert!(!schema.attrs[name].is_empty(), "{name}");
     }
-    let code = schema.attrs["attributeTypes"].iter().find(|text| text.contains("'nhsIDCode'"));
-    assert!(code.is_some_and(|text| text.starts_with("( 1.2.826.0.1285.0.")), "{code:?}");
+    let code = schema.attrs["attributeTypes"]
+        .iter()
+        .find(|text| text.contains("'nhsIDCode'"));
+    assert!(
+        code.is_some_and(|text| text.starts_with("( 1.2.826.0.1285.0.")),
+        "{code:?}"
+    );
 }
 
 #[tokio::test]
@@ -232,11 +321,18 @@ async fn a_reader_changes_nothing() {
     let mut ldap = server.bound("reader").await;
     let refused = code::INSUFFICIENT_ACCESS_RIGHTS;
     assert_eq!(ldap.delete(BOB).await.unwrap().rc, refused);
-    assert_eq!(ldap.modify(BOB, vec![Mod::Replace("sn", one("x"))]).await.unwrap().rc, refused);
+    assert_eq!(
+        ldap.modify(BOB, vec![Mod::Replace("sn", one("x"))]).await.unwrap().rc,
+        refused
+    );
     assert_eq!(ldap.modifydn(BOB, "uid=5", true, None).await.unwrap().rc, refused);
     let attributes = vec![("objectClass", one("device")), ("cn", one("printer"))];
     assert_eq!(ldap.add("cn=printer,o=nhs", attributes).await.unwrap().rc, refused);
-    let other = PasswordModify { user_id: Some("writer"), old_pass: None, new_pass: None };
+    let other = PasswordModify {
+        user_id: Some("writer"),
+        old_pass: None,
+        new_pass: None,
+    };
     assert_ne!(ldap.extended(other).await.unwrap().1.rc, 0);
 }
 
@@ -245,27 +341,75 @@ async fn a_writer_adds_modifies_renames_and_deletes() {
     let server = server();
     let mut ldap = server.bound("writer").await;
     let dn = "cn=Night list,ou=Lists,o=nhs";
-    let group = || vec![("objectClass", one("groupOfNames")), ("cn", one("Night list")), ("member", one(ANN))];
+    let group = || {
+        vec![
+            ("objectClass", one("groupOfNames")),
+            ("cn", one("Night list")),
+            ("member", one(ANN)),
+        ]
+    };
     ldap.add(dn, group()).await.unwrap().success().unwrap();
     assert_eq!(ldap.add(dn, group()).await.unwrap().rc, code::ENTRY_ALREADY_EXISTS);
-    assert_eq!(found(&mut ldap, BASE, Scope::Subtree, "(cn=night*)", &["cn"]).await.len(), 1);
+    assert_eq!(
+        found(&mut ldap, BASE, Scope::Subtree, "(cn=night*)", &["cn"])
+            .await
+            .len(),
+        1
+    );
 
     let add = |value| vec![Mod::Add("member", one(value))];
     ldap.modify(dn, add(ZOE)).await.unwrap().success().unwrap();
-    assert_eq!(ldap.modify(dn, add("UID=000000000002,OU=People,o=nhs")).await.unwrap().rc, code::ATTRIBUTE_OR_VALUE_EXISTS);
-    assert_eq!(ldap.modify(dn, vec![Mod::Add("nonsense", one("1"))]).await.unwrap().rc, code::UNDEFINED_ATTRIBUTE_TYPE);
-    assert_eq!(ldap.modify(dn, vec![Mod::Delete("member", HashSet::new())]).await.unwrap().rc, code::OBJECT_CLASS_VIOLATION);
+    assert_eq!(
+        ldap.modify(dn, add("UID=000000000002,OU=People,o=nhs"))
+            .await
+            .unwrap()
+            .rc,
+        code::ATTRIBUTE_OR_VALUE_EXISTS
+    );
+    assert_eq!(
+        ldap.modify(dn, vec![Mod::Add("nonsense", one("1"))]).await.unwrap().rc,
+        code::UNDEFINED_ATTRIBUTE_TYPE
+    );
+    assert_eq!(
+        ldap.modify(dn, vec![Mod::Delete("member", HashSet::new())])
+            .await
+            .unwrap()
+            .rc,
+        code::OBJECT_CLASS_VIOLATION
+    );
     let members = format!("(&(cn=night list)(member={ZOE}))");
-    assert_eq!(found(&mut ldap, BASE, Scope::Subtree, &members, &["1.1"]).await.len(), 1);
+    assert_eq!(
+        found(&mut ldap, BASE, Scope::Subtree, &members, &["1.1"]).await.len(),
+        1
+    );
 
-    assert_eq!(ldap.compare(dn, "cn", "NIGHT  list").await.unwrap().0.rc, code::COMPARE_TRUE);
-    assert_eq!(ldap.compare(dn, "cn", "day list").await.unwrap().0.rc, code::COMPARE_FALSE);
+    assert_eq!(
+        ldap.compare(dn, "cn", "NIGHT  list").await.unwrap().0.rc,
+        code::COMPARE_TRUE
+    );
+    assert_eq!(
+        ldap.compare(dn, "cn", "day list").await.unwrap().0.rc,
+        code::COMPARE_FALSE
+    );
 
-    ldap.modifydn(dn, "cn=Day list", true, Some("ou=Workgroups,o=nhs")).await.unwrap().success().unwrap();
+    ldap.modifydn(dn, "cn=Day list", true, Some("ou=Workgroups,o=nhs"))
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
     let moved = "cn=Day list,ou=Workgroups,o=nhs";
-    assert_eq!(found(&mut ldap, moved, Scope::Base, "(cn=day list)", &["cn"]).await[0].attrs["cn"], ["Day list"]);
-    assert_eq!(search_code(&mut ldap, dn, Scope::Base, "(objectClass=*)").await, code::NO_SUCH_OBJECT);
-    assert_eq!(ldap.delete("ou=Workgroups,o=nhs").await.unwrap().rc, code::NOT_ALLOWED_ON_NON_LEAF);
+    assert_eq!(
+        found(&mut ldap, moved, Scope::Base, "(cn=day list)", &["cn"]).await[0].attrs["cn"],
+        ["Day list"]
+    );
+    assert_eq!(
+        search_code(&mut ldap, dn, Scope::Base, "(objectClass=*)").await,
+        code::NO_SUCH_OBJECT
+    );
+    assert_eq!(
+        ldap.delete("ou=Workgroups,o=nhs").await.unwrap().rc,
+        code::NOT_ALLOWED_ON_NON_LEAF
+    );
     ldap.delete(moved).await.unwrap().success().unwrap();
     assert_eq!(ldap.delete(moved).await.unwrap().rc, code::NO_SUCH_OBJECT);
 }
@@ -276,11 +420,18 @@ async fn a_secret_is_changed_and_the_old_one_ends() {
     let secret = server.place.account("app", "reader");
     let mut ldap = server.connect().await;
     ldap.simple_bind("app", &secret).await.unwrap().success().unwrap();
-    let change = PasswordModify { user_id: None, old_pass: Some(&secret), new_pass: None };
+    let change = PasswordModify {
+        user_id: None,
+        old_pass: Some(&secret),
+        new_pass: None,
+    };
     let (answer, _) = ldap.extended(change).await.unwrap().success().unwrap();
     let generated = answer.parse::<PasswordModifyResp>().gen_pass;
     let mut other = server.connect().await;
-    assert_eq!(other.simple_bind("app", &secret).await.unwrap().rc, code::INVALID_CREDENTIALS);
+    assert_eq!(
+        other.simple_bind("app", &secret).await.unwrap().rc,
+        code::INVALID_CREDENTIALS
+    );
     other.simple_bind("app", &generated).await.unwrap().success().unwrap();
 }
 
@@ -289,7 +440,10 @@ async fn an_abandoned_search_leaves_the_connection_alive() {
     let server = server();
     let mut ldap = server.bound("reader").await;
     for _ in 0..20 {
-        let mut search = ldap.streaming_search(BASE, Scope::Subtree, "(objectClass=*)", vec!["*"]).await.unwrap();
+        let mut search = ldap
+            .streaming_search(BASE, Scope::Subtree, "(objectClass=*)", vec!["*"])
+            .await
+            .unwrap();
         let _ = search.next().await.unwrap();
         let id = search.ldap_handle().last_id();
         ldap.abandon(id).await.unwrap();
@@ -316,7 +470,9 @@ async fn operations_on_one_connection_run_together() {
 #[tokio::test]
 async fn a_certificate_of_somebody_else_is_not_trusted() {
     let (server, other) = (server(), Place::empty().serve());
-    let settings = LdapConnSettings::new().set_config(Arc::new(other.trust())).set_conn_timeout(Duration::from_secs(10));
+    let settings = LdapConnSettings::new()
+        .set_config(Arc::new(other.trust()))
+        .set_conn_timeout(Duration::from_secs(10));
     assert!(LdapConnAsync::with_settings(settings, &server.url).await.is_err());
 }
 

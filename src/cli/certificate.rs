@@ -24,6 +24,8 @@ pub fn write_development_certificate(certificate: &Path, key: &Path) -> anyhow::
     parameters
         .distinguished_name
         .push(DnType::CommonName, "nhsdir development certificate");
+    // No keyUsage: OpenSSL takes a self-signed certificate as its own authority only without one.
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("no key could be generated")?;
     let signed = parameters
         .self_signed(&pair)

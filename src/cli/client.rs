@@ -17,29 +17,32 @@ use tokio::sync::watch;
 /// A bound connection of the local administrator.
 pub struct Client {
     pub ldap: Ldap,
-    /// Whether a server answers, or this process opened the directory itself.
-    pub running: bool,
+    /// The process that answers: a server's, or this one.
+    pub process: Option<i32>,
 }
 
 impl Client {
     /// Connects to the server that runs on this data directory, or opens the directory and serves one connection.
     pub async fn open(setting: &Setting) -> anyhow::Result<Client> {
         match connect(setting)? {
-            Some(stream) => Client::over(stream, true).await,
-            None => Client::over(in_process(setting)?, false).await,
+            Some(stream) => Client::over(stream).await,
+            None => Client::over(in_process(setting)?).await,
         }
     }
 
     /// The running server only; `None` where none answers.
     pub async fn running(setting: &Setting) -> anyhow::Result<Option<Client>> {
         match connect(setting)? {
-            Some(stream) => Client::over(stream, true).await.map(Some),
+            Some(stream) => Client::over(stream).await.map(Some),
             None => Ok(None),
         }
     }
 
     /// Speaks SASL EXTERNAL over a connected stream.
-    pub async fn over(stream: UnixStream, running: bool) -> anyhow::Result<Client> {
+    async fn over(stream: UnixStream) -> anyhow::Result<Client> {
+        let again = stream.try_clone()?;
+        again.set_nonblocking(true)?;
+        let process = tokio::net::UnixStream::from_std(again)?.peer_cred()?.pid();
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
         let (connection, mut ldap) = LdapConnAsync::with_settings(settings, "ldapi:///").await?;
         tokio::spawn(async move {
@@ -54,7 +57,7 @@ impl Client {
                 described(&result)
             );
         }
-        Ok(Client { ldap, running })
+        Ok(Client { ldap, process })
     }
 
     /// The first naming context: where accounts live unless said otherwise.

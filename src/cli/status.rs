@@ -31,7 +31,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         let found = client.search("", Scope::Base, "(objectClass=*)", &attributes).await?;
         let answered_ms = started.elapsed().as_secs_f64() * 1e3;
         let facts = found.into_iter().next().map(|entry| entry.attrs).unwrap_or_default();
-        print_running(&setting, &facts, answered_ms, arguments.json);
+        print_running(&setting, &facts, client.process, answered_ms, arguments.json);
         Ok(Answer::Done)
     })
 }
@@ -44,9 +44,14 @@ fn print_stopped(setting: &Setting, json: bool) {
     }
 }
 
-fn print_running(setting: &Setting, facts: &HashMap<String, Vec<String>>, answered_ms: f64, json: bool) {
+fn print_running(
+    setting: &Setting,
+    facts: &HashMap<String, Vec<String>>,
+    process: Option<i32>,
+    answered_ms: f64,
+    json: bool,
+) {
     let values = |name: &str| facts.get(name).cloned().unwrap_or_default();
-    let process = fs::read_to_string(setting.data.join("nhsdir.pid")).ok().and_then(|text| text.trim().parse().ok());
     let resident_kib = process.and_then(resident_kib);
     if json {
         let status = json!({
@@ -70,7 +75,7 @@ fn print_running(setting: &Setting, facts: &HashMap<String, Vec<String>>, answer
     println!("answered in      {answered_ms:.1} ms");
 }
 
-fn resident_kib(process: u32) -> Option<u64> {
+fn resident_kib(process: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
