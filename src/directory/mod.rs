@@ -195,9 +195,7 @@ impl Directory {
             suffixes,
             committer,
             cookies: page::CookieSeal::new(),
-            protocol_view: Arc::new(View::for_protocol(
-                schema.attributes().iter().map(|attribute| attribute.id),
-            )),
+            protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
             types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
             schema,

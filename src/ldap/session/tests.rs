@@ -35,10 +35,7 @@ fn session() -> Session {
         expires: None,
         certificates: Vec::new(),
     };
-    let account = Account {
-        facts,
-        revoked: false.into(),
-    };
+    let account = Account::new(facts);
     Session {
         identity: Identity {
             account: Arc::new(account),
