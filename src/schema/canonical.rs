@@ -1,5 +1,7 @@
 //! Canonical octets of values that are not plain text: numbers, times, bits, lists, identifiers.
 
+use unicode_normalization::char::is_combining_mark;
+
 use super::matching::InvalidValue;
 use super::prepare::{Case, Edges, append_text, append_text_or_nothing};
 
@@ -55,7 +57,10 @@ fn integer_parts(value: &[u8]) -> Result<(bool, &[u8]), InvalidValue> {
         return Err(InvalidValue::new("an integer", format!("{} is none", shown(value))));
     }
     if digits.len() > MAX_INTEGER_DIGITS {
-        return Err(InvalidValue::new("an integer", format!("it has more than {MAX_INTEGER_DIGITS} digits")));
+        return Err(InvalidValue::new(
+            "an integer",
+            format!("it has more than {MAX_INTEGER_DIGITS} digits"),
+        ));
     }
     let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
     let digits = &digits[zeros..];
@@ -65,7 +70,10 @@ fn integer_parts(value: &[u8]) -> Result<(bool, &[u8]), InvalidValue> {
 /// Appends the digits of a numeric string (RFC 4518 section 2.6.2); of spaces only, one space.
 pub(super) fn append_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
     if value.is_empty() || !value.iter().all(|b| b.is_ascii_digit() || *b == b' ') {
-        return Err(InvalidValue::new("digits and spaces", format!("{} is not that", shown(value))));
+        return Err(InvalidValue::new(
+            "digits and spaces",
+            format!("{} is not that", shown(value)),
+        ));
     }
     let start = out.len();
     out.extend(value.iter().filter(|b| **b != b' '));
@@ -89,7 +97,15 @@ pub(super) fn append_telephone(value: &[u8], out: &mut Vec<u8>) -> Result<(), In
         out.truncate(end);
     } else {
         let text = String::from_utf8(out.split_off(start)).expect("prepared text is UTF-8");
-        let kept: String = text.chars().filter(|c| !is_hyphen_or_space(*c)).collect();
+        let mut rest = text.chars().peekable();
+        let mut kept = String::with_capacity(text.len());
+        while let Some(c) = rest.next() {
+            // One that carries a combining mark is a letter of some kind and stays.
+            let mut carries = || rest.peek().is_some_and(|next| is_combining_mark(*next));
+            if !is_hyphen_or_space(c) || carries() {
+                kept.push(c);
+            }
+        }
         out.extend_from_slice(kept.as_bytes());
     }
     if out.len() == start {
@@ -100,7 +116,10 @@ pub(super) fn append_telephone(value: &[u8], out: &mut Vec<u8>) -> Result<(), In
 
 /// The hyphens of RFC 4518 section 2.6.3 that are left after normalization, and space.
 fn is_hyphen_or_space(c: char) -> bool {
-    matches!(c, ' ' | '-' | '\u{58a}' | '\u{2010}' | '\u{2011}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}')
+    matches!(
+        c,
+        ' ' | '-' | '\u{58a}' | '\u{2010}' | '\u{2011}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}'
+    )
 }
 
 /// Appends the lines of a postal address (RFC 4517 section 3.3.28), each prepared, joined by `$`.
@@ -159,7 +178,10 @@ pub(super) fn append_boolean(value: &[u8], out: &mut Vec<u8>) -> Result<(), Inva
     } else if value.eq_ignore_ascii_case(b"FALSE") {
         b"FALSE"
     } else {
-        return Err(InvalidValue::new("TRUE or FALSE", format!("{} is neither", shown(value))));
+        return Err(InvalidValue::new(
+            "TRUE or FALSE",
+            format!("{} is neither", shown(value)),
+        ));
     };
     out.extend_from_slice(canonical);
     Ok(())
@@ -223,7 +245,11 @@ fn fast_time(digits: &[u8]) -> bool {
 }
 
 fn append_any_time(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
-    let time = TimeText { rest: value, all: value }.parse()?;
+    let time = TimeText {
+        rest: value,
+        all: value,
+    }
+    .parse()?;
     let text = format!(
         "{:04}{:02}{:02}{:02}{:02}{:02}",
         time.year, time.month, time.day, time.hour, time.minute, time.second
@@ -260,7 +286,11 @@ impl TimeText<'_> {
         let day = self.pair(1, days_in_month(year, month))?;
         let hour = self.pair(0, 23)?;
         let minute = self.optional_pair(59)?;
-        let second = if minute.is_some() { self.optional_pair(60)? } else { None };
+        let second = if minute.is_some() {
+            self.optional_pair(60)?
+        } else {
+            None
+        };
         let fraction = self.fraction()?;
         let offset = self.offset()?;
         let mut time = Time {
@@ -293,7 +323,11 @@ impl TimeText<'_> {
             [tens @ b'0'..=b'9', ones @ b'0'..=b'9', after @ ..] => {
                 let number = u32::from(tens - b'0') * 10 + u32::from(ones - b'0');
                 self.rest = after;
-                if (low..=high).contains(&number) { Ok(number) } else { Err(self.invalid()) }
+                if (low..=high).contains(&number) {
+                    Ok(number)
+                } else {
+                    Err(self.invalid())
+                }
             }
             _ => Err(self.invalid()),
         }
@@ -408,7 +442,9 @@ fn days_in_month(year: u32, month: u32) -> u32 {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 /// The start of a value, for a message.

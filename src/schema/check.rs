@@ -37,7 +37,11 @@ impl Schema {
     /// The structural class below which no other of the entry's structural classes lies; all lie above it.
     fn structural(&self, classes: &[ClassId]) -> Result<ClassId, String> {
         let mut lowest: Option<ClassId> = None;
-        for id in classes.iter().copied().filter(|id| self.class(*id).kind == ClassKind::Structural) {
+        for id in classes
+            .iter()
+            .copied()
+            .filter(|id| self.class(*id).kind == ClassKind::Structural)
+        {
             match lowest {
                 Some(known) if self.class_chain(known).contains(&id) => {}
                 Some(known) if !self.class_chain(id).contains(&known) => {
@@ -81,9 +85,17 @@ impl Schema {
         violations: &mut Vec<SchemaViolation>,
     ) {
         let definition = self.attribute(id);
-        let is_binary = attribute.description.options.iter().any(|it| it.eq_ignore_ascii_case("binary"));
+        let is_binary = attribute
+            .description
+            .options
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case("binary"));
         for (index, value) in attribute.values.iter().enumerate() {
-            let checked = if is_binary { syntax::ber_element(value) } else { definition.syntax.validate(value) };
+            let checked = if is_binary {
+                syntax::ber_element(value)
+            } else {
+                definition.syntax.validate(value)
+            };
             if let Err(invalid) = checked {
                 violations.push(SchemaViolation::InvalidSyntax {
                     attribute: described(attribute).into_owned(),
@@ -151,7 +163,9 @@ impl Schema {
             let text = String::from_utf8_lossy(name);
             match self.find_class(&text) {
                 Some(class) => listed.push(class),
-                None => violations.push(SchemaViolation::UndefinedObjectClass { name: text.into_owned() }),
+                None => violations.push(SchemaViolation::UndefinedObjectClass {
+                    name: text.into_owned(),
+                }),
             }
         }
         let mut classes: Vec<ClassId> = listed.iter().flat_map(|id| self.class_chain(*id)).copied().collect();
@@ -164,22 +178,27 @@ impl Schema {
                 None
             }
         };
-        self.check_required(&classes, rule, known, violations);
+        self.check_required(&listed, rule, known, violations);
         self.check_allowed(&classes, rule, known, violations);
         if let Some(rule) = rule {
             self.check_auxiliary(&classes, rule, violations);
         }
     }
 
+    /// `listed` are the classes the entry names; each requires what its superclasses do.
     fn check_required(
         &self,
-        classes: &[ClassId],
+        listed: &[ClassId],
         rule: Option<&ContentRule>,
         known: &Known,
         violations: &mut Vec<SchemaViolation>,
     ) {
-        let by_class = classes.iter().flat_map(|id| self.class(*id).must.iter().map(|must| (*id, *must)));
-        let by_rule = rule.into_iter().flat_map(|rule| rule.must.iter().map(|must| (rule.class, *must)));
+        let by_class = listed
+            .iter()
+            .flat_map(|id| self.class(*id).must.iter().map(|must| (*id, *must)));
+        let by_rule = rule
+            .into_iter()
+            .flat_map(|rule| rule.must.iter().map(|must| (rule.class, *must)));
         let mut missing: Vec<AttributeId> = Vec::new();
         for (class, must) in by_class.chain(by_rule) {
             let is_there = known.iter().any(|(id, it)| *id == must && !it.values.is_empty());
@@ -223,7 +242,11 @@ impl Schema {
 
     fn check_auxiliary(&self, classes: &[ClassId], rule: &ContentRule, violations: &mut Vec<SchemaViolation>) {
         for id in classes {
-            let is_allowed = || rule.auxiliary.iter().any(|allowed| self.class_chain(*allowed).contains(id));
+            let is_allowed = || {
+                rule.auxiliary
+                    .iter()
+                    .any(|allowed| self.class_chain(*allowed).contains(id))
+            };
             if self.class(*id).kind == ClassKind::Auxiliary && !is_allowed() {
                 violations.push(SchemaViolation::ObjectClass {
                     message: format!(
@@ -278,7 +301,10 @@ fn is_option(option: &str) -> bool {
 /// Options compare as a set, without regard to case (RFC 4512 section 2.5.2).
 fn same_options(left: &Attribute, right: &Attribute) -> bool {
     let (left, right) = (&left.description.options, &right.description.options);
-    left.len() == right.len() && left.iter().all(|it| right.iter().any(|other| other.eq_ignore_ascii_case(it)))
+    left.len() == right.len()
+        && left
+            .iter()
+            .all(|it| right.iter().any(|other| other.eq_ignore_ascii_case(it)))
 }
 
 /// The description as spelled, for a message.
@@ -287,6 +313,10 @@ fn described(attribute: &Attribute) -> Cow<'_, str> {
     if description.options.is_empty() {
         Cow::Borrowed(&description.attribute_type)
     } else {
-        Cow::Owned(format!("{};{}", description.attribute_type, description.options.join(";")))
+        Cow::Owned(format!(
+            "{};{}",
+            description.attribute_type,
+            description.options.join(";")
+        ))
     }
 }

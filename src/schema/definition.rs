@@ -142,7 +142,9 @@ impl<'a> Parser<'a> {
             }
         }
         self.ending()?;
-        let kinds = seen.iter().filter(|k| matches!(k.as_str(), "ABSTRACT" | "STRUCTURAL" | "AUXILIARY"));
+        let kinds = seen
+            .iter()
+            .filter(|k| matches!(k.as_str(), "ABSTRACT" | "STRUCTURAL" | "AUXILIARY"));
         if kinds.count() > 1 {
             return Err("expected one of ABSTRACT, STRUCTURAL and AUXILIARY, found several".to_owned());
         }
@@ -185,15 +187,16 @@ impl<'a> Parser<'a> {
         let oid = match (self.expand)(&written) {
             Some(oid) => oid,
             None if written.as_bytes().first().is_some_and(u8::is_ascii_digit) => written,
-            None => return Err(format!("expected a numeric OID or objectidentifier macro, found {written}")),
+            None => {
+                return Err(format!(
+                    "expected a numeric OID or objectidentifier macro, found {written}"
+                ));
+            }
         };
         if !super::syntax::is_numeric_oid(&oid) {
             return Err(format!("expected a numeric OID, found {oid}"));
         }
-        Ok(Head {
-            oid,
-            ..Head::default()
-        })
+        Ok(Head { oid, ..Head::default() })
     }
 
     /// The next field's keyword in upper case; `None` at the closing parenthesis.
@@ -297,7 +300,8 @@ impl<'a> Parser<'a> {
             None => (written.as_str(), None),
             Some((oid, bound)) => {
                 let number = bound.strip_suffix('}').and_then(|digits| digits.parse().ok());
-                let number = number.ok_or_else(|| format!("expected a length in braces after {oid}, found {{{bound}"))?;
+                let number =
+                    number.ok_or_else(|| format!("expected a length in braces after {oid}, found {{{bound}"))?;
                 (oid, Some(number))
             }
         };
@@ -348,7 +352,8 @@ impl<'a> Parser<'a> {
         }
         if first == '\'' {
             let inner = &text[1..];
-            let end = closing_quote(inner).ok_or_else(|| "expected a closing single quote, found the end".to_owned())?;
+            let end =
+                closing_quote(inner).ok_or_else(|| "expected a closing single quote, found the end".to_owned())?;
             self.rest = &inner[end + 1..];
             return Ok(Token::Quoted(unescape(&inner[..end])));
         }
@@ -382,7 +387,9 @@ fn escape(text: &str) -> String {
 fn is_descriptor(name: &str) -> bool {
     let letters = name.as_bytes();
     letters.first().is_some_and(u8::is_ascii_alphabetic)
-        && letters.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && letters
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 fn usage_word(usage: Usage) -> &'static str {

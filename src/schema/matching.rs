@@ -263,7 +263,10 @@ impl MatchingRule {
 
     /// Whether values are text for people, of which approximate matching makes sense ([`super::approximate`]).
     pub fn is_text(self) -> bool {
-        matches!(self.facts().form, Form::CaseIgnore | Form::CaseExact | Form::CaseIgnoreList)
+        matches!(
+            self.facts().form,
+            Form::CaseIgnore | Form::CaseExact | Form::CaseIgnoreList
+        )
     }
 
     fn facts(self) -> &'static Facts {
@@ -279,7 +282,9 @@ pub fn integer_value(value: &[u8]) -> Result<Option<i64>, InvalidValue> {
 fn append_name(schema: &Schema, value: &[u8], nesting: usize, out: &mut Vec<u8>) -> Result<(), InvalidValue> {
     let invalid = |reason: String| InvalidValue::new("a distinguished name", reason);
     if nesting >= MAX_NESTED_NAMES {
-        return Err(invalid(format!("names lie within names more than {MAX_NESTED_NAMES} deep")));
+        return Err(invalid(format!(
+            "names lie within names more than {MAX_NESTED_NAMES} deep"
+        )));
     }
     let text = std::str::from_utf8(value).map_err(|e| invalid(e.to_string()))?;
     let dn = Dn::parse(text).map_err(|e| invalid(e.to_string()))?;
@@ -301,7 +306,9 @@ fn append_name_and_uid(schema: &Schema, value: &[u8], nesting: usize, out: &mut 
 
 pub(super) fn split_uid(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     match value.iter().rposition(|b| *b == b'#') {
-        Some(at) if value[at + 1..].starts_with(b"'") && value.ends_with(b"'B") => (&value[..at], Some(&value[at + 1..])),
+        Some(at) if value[at + 1..].starts_with(b"'") && value.ends_with(b"'B") => {
+            (&value[..at], Some(&value[at + 1..]))
+        }
         _ => (value, None),
     }
 }
@@ -322,7 +329,9 @@ fn append_identifier(schema: &Schema, value: &[u8], out: &mut Vec<u8>) -> Result
 /// The first component of a parenthesised description; an assertion is that component alone.
 fn first_component(value: &[u8]) -> Result<&[u8], InvalidValue> {
     let inner = value.trim_ascii().strip_prefix(b"(").unwrap_or(value).trim_ascii();
-    let quoted = inner.strip_prefix(b"'").and_then(|rest| rest.split(|b| *b == b'\'').next());
+    let quoted = inner
+        .strip_prefix(b"'")
+        .and_then(|rest| rest.split(|b| *b == b'\'').next());
     let first = quoted.or_else(|| inner.split(|b| matches!(b, b' ' | b')')).next());
     first
         .filter(|first| !first.is_empty())

@@ -14,6 +14,8 @@ mod canonical;
 mod check;
 mod definition;
 pub mod matching;
+#[cfg(test)]
+mod matching_tests;
 mod names;
 mod prepare;
 mod resolve;
@@ -37,7 +39,10 @@ const BUILTIN: &[(&str, &str)] = &[
     ("schema/core.schema", include_str!("../../schema/core.schema")),
     ("schema/cosine.schema", include_str!("../../schema/cosine.schema")),
     ("schema/x509.schema", include_str!("../../schema/x509.schema")),
-    ("schema/inetorgperson.schema", include_str!("../../schema/inetorgperson.schema")),
+    (
+        "schema/inetorgperson.schema",
+        include_str!("../../schema/inetorgperson.schema"),
+    ),
     ("schema/posix.schema", include_str!("../../schema/posix.schema")),
     ("schema/nhs.schema", include_str!("../../schema/nhs.schema")),
     ("schema/nhsdir.schema", include_str!("../../schema/nhsdir.schema")),
@@ -318,7 +323,10 @@ impl Schema {
     }
 
     fn append_dn(&self, dn: &Dn, nesting: usize, key: &mut Vec<u8>) -> Result<(), SchemaViolation> {
-        dn.rdns().iter().rev().try_for_each(|rdn| self.append_rdn(rdn, nesting, key))
+        dn.rdns()
+            .iter()
+            .rev()
+            .try_for_each(|rdn| self.append_rdn(rdn, nesting, key))
     }
 
     fn append_rdn(&self, rdn: &Rdn, nesting: usize, key: &mut Vec<u8>) -> Result<(), SchemaViolation> {
@@ -363,14 +371,15 @@ impl Schema {
         let start = key.len();
         let attribute = self.attribute(id);
         match attribute.equality {
-            Some(rule) => rule
-                .normalize_nested(self, &ava.value, nesting, key)
-                .map_err(|e| SchemaViolation::InvalidSyntax {
-                    attribute: attribute.name().to_owned(),
-                    index: 0,
-                    syntax: e.expected.to_owned(),
-                    reason: e.reason,
-                })?,
+            Some(rule) => {
+                rule.normalize_nested(self, &ava.value, nesting, key)
+                    .map_err(|e| SchemaViolation::InvalidSyntax {
+                        attribute: attribute.name().to_owned(),
+                        index: 0,
+                        syntax: e.expected.to_owned(),
+                        reason: e.reason,
+                    })?
+            }
             None => key.extend_from_slice(&ava.value),
         }
         escape(key, start);

@@ -19,9 +19,6 @@ pub(super) fn resolve(definitions: Definitions) -> Result<Schema, Vec<SchemaFaul
     let classes = without_repeats(definitions.classes, &mut faults);
     let attribute_names = name_table(&attributes, "attribute type", &mut faults);
     let class_names = name_table(&classes, "object class", &mut faults);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     let mut resolver = Resolver {
         attribute_names,
         class_names,
@@ -36,7 +33,9 @@ pub(super) fn resolve(definitions: Definitions) -> Result<Schema, Vec<SchemaFaul
         return Err(resolver.faults);
     }
     let well_known = resolver.well_known().map_err(|fault| vec![fault])?;
-    let extensible_object = resolver.built_in_class("extensibleObject").map_err(|fault| vec![fault])?;
+    let extensible_object = resolver
+        .built_in_class("extensibleObject")
+        .map_err(|fault| vec![fault])?;
     Ok(Schema {
         keys: types.iter().map(|it| lower_case(it.name(), "=")).collect(),
         class_keys: object_classes.iter().map(|it| lower_case(&it.names[0], "")).collect(),
@@ -116,11 +115,13 @@ fn without_repeats<D: Definition>(all: Vec<(Place, D)>, faults: &mut Vec<SchemaF
             Ok(()) => kept.push((place, definition)),
             Err(before) => {
                 let (first, earlier) = &kept[usize::from(before)];
-                let names_known = definition
-                    .head()
-                    .names
-                    .iter()
-                    .all(|name| earlier.head().names.iter().any(|known| known.eq_ignore_ascii_case(name)));
+                let names_known = definition.head().names.iter().all(|name| {
+                    earlier
+                        .head()
+                        .names
+                        .iter()
+                        .any(|known| known.eq_ignore_ascii_case(name))
+                });
                 if !names_known || !earlier.means_the_same(&definition) {
                     faults.push(place.fault(format!(
                         "{} is defined differently at {}:{}",
@@ -145,7 +146,10 @@ fn name_table<D: Definition>(all: &[(Place, D)], what: &str, faults: &mut Vec<Sc
                 Err(taken) if taken == number => {}
                 Err(taken) => {
                     let (first, _) = &all[usize::from(taken)];
-                    faults.push(place.fault(format!("{what} {name} is defined at {}:{} already", first.file, first.line)));
+                    faults.push(place.fault(format!(
+                        "{what} {name} is defined at {}:{} already",
+                        first.file, first.line
+                    )));
                 }
             }
         }
@@ -191,7 +195,8 @@ impl Resolver {
         let mut types = Vec::with_capacity(all.len());
         for (number, (place, it)) in (0u16..).zip(all) {
             let Some(line) = ancestry(AttributeId(number), &superiors) else {
-                self.faults.push(place.fault(format!("{} is its own superior type", it.head.oid)));
+                self.faults
+                    .push(place.fault(format!("{} is its own superior type", it.head.oid)));
                 continue;
             };
             let definitions: Vec<&AttributeDefinition> = line.iter().map(|id| &all[usize::from(id.0)].1).collect();
@@ -223,20 +228,25 @@ impl Resolver {
         let ordering = self.inherited_rule(place, line, |it| it.ordering.as_deref());
         let substrings = self.inherited_rule(place, line, |it| it.substrings.as_deref());
         if line.iter().any(|above| above.usage != it.usage) {
-            self.faults.push(place.fault(format!("{} has another USAGE than its superior type", it.head.oid)));
+            self.faults
+                .push(place.fault(format!("{} has another USAGE than its superior type", it.head.oid)));
         }
         if it.no_user_modification && it.usage == Usage::UserApplications {
-            self.faults.push(place.fault("expected USAGE with an operational kind beside NO-USER-MODIFICATION"));
+            self.faults
+                .push(place.fault("expected USAGE with an operational kind beside NO-USER-MODIFICATION"));
         }
         if it.collective && (it.single_value || it.usage != Usage::UserApplications) {
-            self.faults.push(place.fault("expected a COLLECTIVE type to be a user type without SINGLE-VALUE"));
+            self.faults
+                .push(place.fault("expected a COLLECTIVE type to be a user type without SINGLE-VALUE"));
         }
         let Some((oid, _)) = line.iter().find_map(|it| it.syntax.as_ref()) else {
-            self.faults.push(place.fault(format!("expected SYNTAX or SUP in {}, found neither", it.head.oid)));
+            self.faults
+                .push(place.fault(format!("expected SYNTAX or SUP in {}, found neither", it.head.oid)));
             return None;
         };
         let Some(syntax) = Syntax::find(oid) else {
-            self.faults.push(place.fault(format!("syntax {oid} is not one this server implements")));
+            self.faults
+                .push(place.fault(format!("syntax {oid} is not one this server implements")));
             return None;
         };
         Some(AttributeType {
@@ -265,7 +275,8 @@ impl Resolver {
         let name = line.iter().find_map(|it| field(it))?;
         let rule = self.rule_names.find(name).and_then(MatchingRule::at);
         if rule.is_none() {
-            self.faults.push(place.fault(format!("matching rule {name} is not one this server implements")));
+            self.faults
+                .push(place.fault(format!("matching rule {name} is not one this server implements")));
         }
         rule
     }
@@ -284,7 +295,8 @@ impl Resolver {
             while let Some(class) = chain.get(at) {
                 for above in &superiors[usize::from(class.0)] {
                     if *above == start {
-                        self.faults.push(place.fault(format!("{} is its own superclass", it.head.oid)));
+                        self.faults
+                            .push(place.fault(format!("{} is its own superclass", it.head.oid)));
                     } else if !chain.contains(above) {
                         chain.push(*above);
                     }
@@ -334,7 +346,12 @@ impl Resolver {
                     oid: it.head.oid.clone(),
                     names: names_or_oid(&it.head),
                     kind: it.kind,
-                    superiors: it.superiors.iter().filter_map(|name| self.class_names.find(name)).map(ClassId).collect(),
+                    superiors: it
+                        .superiors
+                        .iter()
+                        .filter_map(|name| self.class_names.find(name))
+                        .map(ClassId)
+                        .collect(),
                     must,
                     may,
                 }
@@ -349,13 +366,17 @@ impl Resolver {
     ) -> Vec<ContentRule> {
         let mut rules: Vec<ContentRule> = Vec::new();
         for (place, it) in all {
-            let Some(class) = self.class(place, &it.head.oid) else { continue };
+            let Some(class) = self.class(place, &it.head.oid) else {
+                continue;
+            };
             if classes[usize::from(class.0)].1.kind != ClassKind::Structural {
-                self.faults.push(place.fault(format!("expected the OID of a structural class, found {}", it.head.oid)));
+                self.faults
+                    .push(place.fault(format!("expected the OID of a structural class, found {}", it.head.oid)));
             }
             let auxiliary = it.auxiliary.iter().filter_map(|name| self.class(place, name)).collect();
             if rules.iter().any(|rule| rule.class == class) {
-                self.faults.push(place.fault(format!("class {} has a content rule already", it.head.oid)));
+                self.faults
+                    .push(place.fault(format!("class {} has a content rule already", it.head.oid)));
             }
             rules.push(ContentRule {
                 class,
@@ -375,7 +396,8 @@ impl Resolver {
     fn attribute(&mut self, place: &Place, name: &str) -> Option<AttributeId> {
         let found = self.attribute_names.find(name).map(AttributeId);
         if found.is_none() {
-            self.faults.push(place.fault(format!("attribute type {name} is not defined")));
+            self.faults
+                .push(place.fault(format!("attribute type {name} is not defined")));
         }
         found
     }
@@ -383,7 +405,8 @@ impl Resolver {
     fn class(&mut self, place: &Place, name: &str) -> Option<ClassId> {
         let found = self.class_names.find(name).map(ClassId);
         if found.is_none() {
-            self.faults.push(place.fault(format!("object class {name} is not defined")));
+            self.faults
+                .push(place.fault(format!("object class {name} is not defined")));
         }
         found
     }

@@ -44,7 +44,6 @@ const BOOKKEEPING: &[&str] = &[
     "changetype",
     "add",
     "replace",
-    "objectclass",
     "cn",
     "ou",
     "structuralobjectclass",
@@ -69,6 +68,8 @@ impl Definitions {
                 line: line.number,
             };
             match line.keyword_and_value() {
+                // In LDIF that is the schema entry's own class; definitions are in the plural.
+                Ok((keyword, _)) if line.is_ldif() && keyword == "objectclass" => {}
                 Ok((keyword, value)) => self.read_line(place, &keyword, &value),
                 Err(message) => self.faults.push(place.fault(message)),
             }
@@ -77,11 +78,9 @@ impl Definitions {
 
     fn read_line(&mut self, place: Place, keyword: &str, value: &str) {
         let outcome = match keyword {
-            "attributetype" | "attributetypes" | "olcattributetypes" => {
-                Parser::new(value, &|name| self.expand(name))
-                    .attribute()
-                    .map(|it| self.attributes.push((place.clone(), it)))
-            }
+            "attributetype" | "attributetypes" | "olcattributetypes" => Parser::new(value, &|name| self.expand(name))
+                .attribute()
+                .map(|it| self.attributes.push((place.clone(), it))),
             "objectclass" | "objectclasses" | "olcobjectclasses" => Parser::new(value, &|name| self.expand(name))
                 .class()
                 .map(|it| self.classes.push((place.clone(), it))),
@@ -91,15 +90,17 @@ impl Definitions {
                     .map(|it| self.content_rules.push((place.clone(), it)))
             }
             "objectidentifier" | "olcobjectidentifier" => self.read_macro(value),
-            "ldapsyntax" | "ldapsyntaxes" | "olcldapsyntaxes" => self.known(value, "syntax", |oid| {
-                Syntax::find(oid).is_some()
-            }),
-            "matchingrule" | "matchingrules" | "matchingruleuse" => {
-                self.known(value, "matching rule", |oid| MatchingRule::all().any(|rule| rule.oid() == oid))
+            "ldapsyntax" | "ldapsyntaxes" | "olcldapsyntaxes" => {
+                self.known(value, "syntax", |oid| Syntax::find(oid).is_some())
             }
+            "matchingrule" | "matchingrules" | "matchingruleuse" => self.known(value, "matching rule", |oid| {
+                MatchingRule::all().any(|rule| rule.oid() == oid)
+            }),
             "-" => Ok(()),
             other if BOOKKEEPING.contains(&other) => Ok(()),
-            other => Err(format!("expected attributetype, objectclass, ditcontentrule or objectidentifier, found {other}")),
+            other => Err(format!(
+                "expected attributetype, objectclass, ditcontentrule or objectidentifier, found {other}"
+            )),
         };
         if let Err(message) = outcome {
             self.faults.push(place.fault(message));
@@ -112,7 +113,9 @@ impl Definitions {
         if is_known(&oid) {
             Ok(())
         } else {
-            Err(format!("expected a {what} this server implements, found {oid}; a file cannot add one"))
+            Err(format!(
+                "expected a {what} this server implements, found {oid}; a file cannot add one"
+            ))
         }
     }
 
@@ -123,7 +126,9 @@ impl Definitions {
         };
         let oid = self.expand(written).unwrap_or_else(|| written.to_owned());
         if !super::syntax::is_numeric_oid(&oid) {
-            return Err(format!("expected a numeric OID or a macro defined above, found {written}"));
+            return Err(format!(
+                "expected a numeric OID or a macro defined above, found {written}"
+            ));
         }
         match self.macros.insert(name.to_ascii_lowercase(), oid.clone()) {
             Some(before) if before != oid => Err(format!("macro {name} is {before} already, found {oid}")),
@@ -135,7 +140,11 @@ impl Definitions {
     fn expand(&self, written: &str) -> Option<String> {
         let (name, tail) = written.split_once(':').unwrap_or((written, ""));
         let base = self.macros.get(&name.to_ascii_lowercase())?;
-        Some(if tail.is_empty() { base.clone() } else { format!("{base}.{tail}") })
+        Some(if tail.is_empty() {
+            base.clone()
+        } else {
+            format!("{base}.{tail}")
+        })
     }
 }
 
@@ -147,6 +156,12 @@ struct LogicalLine<'t> {
 }
 
 impl LogicalLine<'_> {
+    /// Whether the keyword ends in a colon.
+    fn is_ldif(&self) -> bool {
+        let end = self.first.find(|c: char| !c.is_ascii_alphanumeric());
+        end.is_some_and(|end| self.first[end..].starts_with(':'))
+    }
+
     /// The directive or LDIF attribute in lower case, and what follows it with folding undone.
     fn keyword_and_value(&self) -> Result<(String, String), String> {
         let end = self

@@ -18,7 +18,12 @@ impl Schema {
         let mut attributes = vec![
             ("ldapSyntaxes", Syntax::all().map(print_syntax).collect()),
             ("matchingRules", MatchingRule::all().map(print_rule).collect()),
-            ("matchingRuleUse", MatchingRule::all().filter_map(|rule| self.print_rule_use(rule)).collect()),
+            (
+                "matchingRuleUse",
+                MatchingRule::all()
+                    .filter_map(|rule| self.print_rule_use(rule))
+                    .collect(),
+            ),
             ("attributeTypes", self.printed.attribute_types.clone()),
             ("objectClasses", self.printed.object_classes.clone()),
         ];

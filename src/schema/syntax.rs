@@ -126,7 +126,11 @@ impl Syntax {
 
     pub fn oid(self) -> String {
         let oid = self.facts().oid;
-        if oid.contains('.') { oid.to_owned() } else { format!("{ARC}{oid}") }
+        if oid.contains('.') {
+            oid.to_owned()
+        } else {
+            format!("{ARC}{oid}")
+        }
     }
 
     /// Whether values are text that a terminal can show; LDIF writers encode the others.
@@ -193,7 +197,10 @@ impl Syntax {
         let fax = self == Syntax::FacsimileTelephoneNumber || self == Syntax::TelexNumber;
         match value.iter().find(|b| !is_printable(b) && !(fax && **b == b'$')) {
             None => Ok(()),
-            Some(bad) => Err(self.invalid(format!("octet 0x{bad:02x} in {} is not a printable character", shown(value)))),
+            Some(bad) => Err(self.invalid(format!(
+                "octet 0x{bad:02x} in {} is not a printable character",
+                shown(value)
+            ))),
         }
     }
 
@@ -232,9 +239,9 @@ impl Syntax {
 pub(super) fn is_identifier(text: &str) -> bool {
     let bytes = text.as_bytes();
     match bytes.first() {
-        Some(first) if first.is_ascii_alphabetic() => {
-            bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        }
+        Some(first) if first.is_ascii_alphabetic() => bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')),
         Some(first) if first.is_ascii_digit() => is_numeric_oid(text),
         _ => false,
     }
@@ -254,7 +261,10 @@ fn text(value: &[u8], expected: &'static str) -> Result<(), InvalidValue> {
     }
     match std::str::from_utf8(value) {
         Ok(_) => Ok(()),
-        Err(e) => Err(InvalidValue::new(expected, format!("not UTF-8 from byte {}", e.valid_up_to()))),
+        Err(e) => Err(InvalidValue::new(
+            expected,
+            format!("not UTF-8 from byte {}", e.valid_up_to()),
+        )),
     }
 }
 
@@ -281,8 +291,13 @@ pub(super) fn ber_element(value: &[u8]) -> Result<(), InvalidValue> {
         short @ 0..=0x7f => (usize::from(short), rest),
         0x81..=0x84 => {
             let count = usize::from(length & 0x7f);
-            let (octets, content) = rest.split_at_checked(count).ok_or_else(|| invalid("its length is cut off"))?;
-            (octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)), content)
+            let (octets, content) = rest
+                .split_at_checked(count)
+                .ok_or_else(|| invalid("its length is cut off"))?;
+            (
+                octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)),
+                content,
+            )
         }
         _ => return Err(invalid("its length is indefinite or over 4 GiB")),
     };

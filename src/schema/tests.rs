@@ -50,7 +50,10 @@ fn the_built_in_schema_loads_and_inherits() {
     let top = schema.find_class("top").unwrap();
     assert!(schema.class_chain(person.id).contains(&top));
     assert_eq!(schema.find_rule("CaseIgnoreMatch"), Some(MatchingRule::CaseIgnore));
-    assert_eq!(schema.find_rule("2.5.13.28"), Some(MatchingRule::GeneralizedTimeOrdering));
+    assert_eq!(
+        schema.find_rule("2.5.13.28"),
+        Some(MatchingRule::GeneralizedTimeOrdering)
+    );
     for (index, attribute) in schema.attributes().iter().enumerate() {
         assert_eq!(usize::from(attribute.id.0), index);
     }
@@ -60,14 +63,33 @@ fn the_built_in_schema_loads_and_inherits() {
 fn nhs_definitions_keep_their_oids_and_rules() {
     let schema = schema();
     for (name, oid, equality, single) in [
-        ("nhsIDCode", "1.2.826.0.1285.0.1.10", Some(MatchingRule::CaseExact), true),
-        ("nhsMHSPartyKey", "1.2.826.0.1285.0.2.1.82", Some(MatchingRule::CaseIgnore), true),
-        ("nhsAsSvcIA", "1.2.826.0.1285.0.2.1.122", Some(MatchingRule::CaseExact), false),
+        (
+            "nhsIDCode",
+            "1.2.826.0.1285.0.1.10",
+            Some(MatchingRule::CaseExact),
+            true,
+        ),
+        (
+            "nhsMHSPartyKey",
+            "1.2.826.0.1285.0.2.1.82",
+            Some(MatchingRule::CaseIgnore),
+            true,
+        ),
+        (
+            "nhsAsSvcIA",
+            "1.2.826.0.1285.0.2.1.122",
+            Some(MatchingRule::CaseExact),
+            false,
+        ),
         ("nhsOrgType", "1.2.826.0.1285.0.1.15", None, true),
         ("nhsEBS", "1.2.826.0.1285.0.2.1.281", None, false),
     ] {
         let it = schema.attribute(schema.find_attribute(name).unwrap());
-        assert_eq!((it.oid.as_str(), it.equality, it.single_value), (oid, equality, single), "{name}");
+        assert_eq!(
+            (it.oid.as_str(), it.equality, it.single_value),
+            (oid, equality, single),
+            "{name}"
+        );
     }
     let ours = |oid: &str| oid.starts_with("1.2.826.0.1285.");
     assert_eq!(schema.attributes().iter().filter(|it| ours(&it.oid)).count(), 130);
@@ -110,8 +132,14 @@ fn names_outside_the_schema_are_refused() {
         refusal("foo=1,o=nhs"),
         SchemaViolation::UndefinedAttributeType { name: "foo".to_owned() }
     );
-    assert!(matches!(refusal("cn=a+commonName=b"), SchemaViolation::RepeatedNamingAttribute { .. }));
-    assert!(matches!(refusal("pwdReset=maybe"), SchemaViolation::InvalidSyntax { .. }));
+    assert!(matches!(
+        refusal("cn=a+commonName=b"),
+        SchemaViolation::RepeatedNamingAttribute { .. }
+    ));
+    assert!(matches!(
+        refusal("pwdReset=maybe"),
+        SchemaViolation::InvalidSyntax { .. }
+    ));
 }
 
 #[test]
@@ -146,32 +174,56 @@ fn entries_are_checked_against_their_classes() {
     let check = |expected: &str, change: &dyn Fn(&mut Vec<(&str, &str)>)| {
         assert_eq!(violations(change), [expected]);
     };
-    check("object class person requires sn", &|it| it.retain(|(name, _)| *name != "sn"));
-    check("attribute type shoeSize is not defined", &|it| it.push(("shoeSize", "9")));
-    check("object class wizard is not defined", &|it| it.push(("objectClass", "wizard")));
-    check("nhsIDCode is not allowed by the entry's object classes", &|it| it.push(("nhsIDCode", "A1")));
+    check("object class nhsPerson requires sn", &|it| {
+        it.retain(|(name, _)| *name != "sn")
+    });
+    check("attribute type shoeSize is not defined", &|it| {
+        it.push(("shoeSize", "9"))
+    });
+    check("object class wizard is not defined", &|it| {
+        it.push(("objectClass", "wizard"))
+    });
+    check("nhsIDCode is not allowed by the entry's object classes", &|it| {
+        it.push(("nhsIDCode", "A1"))
+    });
     check("nhsGMC is single-valued and has 2 values", &|it| {
         it.extend([("nhsGMC", "1"), ("nhsGMC", "2")]);
     });
     check("cn: value 1 is there twice", &|it| it.push(("cn", "mary  SMITH")));
-    check("structural object classes nhsPerson and groupOfNames are not in one line", &|it| {
-        it.extend([("objectClass", "groupOfNames"), ("member", "o=nhs")]);
+    check(
+        "structural object classes nhsPerson and groupOfNames are not in one line",
+        &|it| {
+            it.extend([("objectClass", "groupOfNames"), ("member", "o=nhs")]);
+        },
+    );
+    check(
+        "mail: value 0 is no IA5 String: it has characters beyond ASCII",
+        &|it| it.push(("mail", "é@nhs.net")),
+    );
+    check("naming attribute uid=123456789012 is not in the entry", &|it| {
+        it[1] = ("uid", "1")
     });
-    check("mail: value 0 is no IA5 String: it has characters beyond ASCII", &|it| it.push(("mail", "é@nhs.net")));
-    check("naming attribute uid=123456789012 is not in the entry", &|it| it[1] = ("uid", "1"));
 }
 
 #[test]
 fn entries_may_use_what_classes_options_and_operations_allow() {
     for extra in [
         &[("objectClass", "extensibleObject"), ("nhsIDCode", "A1")][..],
-        &[("objectClass", "nhsdirPrivacy"), ("nhsdirHidden", "mobile"), ("mobile", "+44 7700 900123")],
+        &[
+            ("objectClass", "nhsdirPrivacy"),
+            ("nhsdirHidden", "mobile"),
+            ("mobile", "+44 7700 900123"),
+        ],
         &[("cn;lang-cy", "Mair Smith")],
         &[("entryUUID", "597ae2f6-16a6-1027-98f4-d28b5365dc14")],
         &[("objectClass", "person"), ("objectClass", "top")],
         &[("userCertificate;binary", "\u{30}\u{0}")],
     ] {
-        assert_eq!(violations(|it| it.extend_from_slice(extra)), Vec::<String>::new(), "{extra:?}");
+        assert_eq!(
+            violations(|it| it.extend_from_slice(extra)),
+            Vec::<String>::new(),
+            "{extra:?}"
+        );
     }
 }
 
@@ -213,10 +265,19 @@ dITContentRules: ( 1.3.6.1.4.1.55556.2 NAME 'acmeBoxes' AUX nhsdirPrivacy NOT de
     let expected = "( 1.3.6.1.4.1.55555.1.1 NAME ( 'acmeColour' 'acmeColor' ) DESC 'the thing\\27s colour' SUP name \
                     X-ORIGIN ( 'a' 'b' ) )";
     assert!(types.iter().any(|it| it == expected), "{types:#?}");
-    let boxed = [("objectClass", "acmeBox"), ("objectClass", "nhsdirPrivacy"), ("acmeSize", "3"), ("objectClass", "uidObject"), ("uid", "1")];
+    let boxed = [
+        ("objectClass", "acmeBox"),
+        ("objectClass", "nhsdirPrivacy"),
+        ("acmeSize", "3"),
+        ("objectClass", "uidObject"),
+        ("uid", "1"),
+    ];
     let faults = schema.check_entry(&entry("acmeSize=3,o=nhs", &boxed)).unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert_eq!(faults[0].to_string(), "the content rule of acmeBox does not allow auxiliary class uidObject");
+    assert_eq!(
+        faults[0].to_string(),
+        "the content rule of acmeBox does not allow auxiliary class uidObject"
+    );
 }
 
 #[test]
@@ -224,7 +285,7 @@ fn every_fault_is_told_with_its_line() {
     let faulty = "\
 attributetype ( 1.2.3.1 NAME 'a' SUP missing )
 attributetype ( 1.2.3.2 NAME 'b' EQUALITY noSuchMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
-attributetype ( 1.2.3.3 NAME 'c' SYNTAX 1.2.3 )
+attributetype ( 1.2.3.3 NAME 'cc' SYNTAX 1.2.3 )
 attributetype ( 1.2.3.4 NAME 'd' SUP e )
 attributetype ( 1.2.3.5 NAME 'e' SUP d )
 attributetype ( 1.2.3.6 NAME 'f' )
