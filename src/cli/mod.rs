@@ -22,6 +22,7 @@ mod client;
 mod explain;
 mod init;
 mod serve;
+pub mod generate;
 mod setting;
 mod status;
 mod table;
@@ -52,6 +53,8 @@ enum Command {
     Status(status::Arguments),
     /// Merge what changed into the next segment now
     Compact(check::CompactArguments),
+    /// Write a synthetic NHS directory as LDIF: real organisations, made-up people
+    Generate(generate::Arguments),
 }
 
 /// What a command that could do its work came to.
@@ -86,6 +89,7 @@ impl Command {
             Command::Check(arguments) => check::run(arguments),
             Command::Status(arguments) => status::run(arguments),
             Command::Compact(arguments) => check::compact(arguments),
+            Command::Generate(arguments) => generate::run(arguments),
         }
     }
 }

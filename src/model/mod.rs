@@ -8,8 +8,7 @@ pub mod entry;
 pub mod filter;
 pub mod ldif;
 pub mod outcome;
-#[cfg(test)]
-pub(crate) mod random;
+pub mod random;
 pub mod source;
 
 pub use dn::{Ava, Dn, DnError, Rdn};

@@ -1,12 +1,16 @@
-//! A small seeded generator for property tests: `SEED=n cargo test` replays a run.
+//! A small seeded generator for synthetic data, and for property tests: `SEED=n cargo test` replays a run.
+//! Not for secrets.
 
-pub(crate) struct Random {
+/// SplitMix64: the same seed gives the same numbers for ever.
+#[derive(Clone, Debug)]
+pub struct Random {
     pub seed: u64,
     state: u64,
 }
 
 impl Random {
     /// Seeded by `SEED`, else by the clock; the seed is for the assertion's message.
+    #[cfg(test)]
     pub fn from_environment() -> Self {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -17,7 +21,8 @@ impl Random {
         Self { seed, state: seed }
     }
 
-    /// SplitMix64.
+    /// The next 64 bits.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -26,10 +31,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// Evenly from `0..limit`; 0 where that is empty. `limit` is small beside 2^64, so the bias is nothing.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
 
+    /// True in so many of a hundred.
+    pub fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+
+    /// One of a slice that is not empty.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         let at = self.below(from.len());
         &from[at]
