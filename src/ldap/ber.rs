@@ -51,20 +51,33 @@ pub struct Header {
 /// Reads the header at the start of `octets`; `None` where it is not complete yet. Does not look at the contents.
 #[inline]
 pub fn header(octets: &[u8]) -> Result<Option<Header>, BerError> {
-    let Some(&tag) = octets.first() else { return Ok(None) };
-    if tag & 0x1f == 0x1f || tag == 0 {
-        return Err(BerError::Tag { found: tag });
-    }
-    let Some(&first) = octets.get(1) else { return Ok(None) };
-    if first < 0x80 {
+    if let [tag, first, ..] = *octets
+        && first < 0x80
+        && is_tag(tag)
+    {
         return Ok(Some(Header {
             tag,
             header: 2,
             contents: usize::from(first),
         }));
     }
+    long_header(octets)
+}
+
+/// LDAP has tags of one octet, and no end-of-contents.
+#[inline]
+fn is_tag(octet: u8) -> bool {
+    octet & 0x1f != 0x1f && octet != 0
+}
+
+fn long_header(octets: &[u8]) -> Result<Option<Header>, BerError> {
+    let Some(&tag) = octets.first() else { return Ok(None) };
+    if !is_tag(tag) {
+        return Err(BerError::Tag { found: tag });
+    }
+    let Some(&first) = octets.get(1) else { return Ok(None) };
     let count = usize::from(first & 0x7f);
-    if count == 0 || count > 4 {
+    if first < 0x80 || count == 0 || count > 4 {
         return Err(BerError::Length { found: first });
     }
     let Some(length) = octets.get(2..2 + count) else {
@@ -83,52 +96,49 @@ pub fn header(octets: &[u8]) -> Result<Option<Header>, BerError> {
 /// Any [`BerError`]; `Nesting` and `Elements` where the limits are passed. `nesting` is capped at [`MAX_NESTING`].
 pub fn check(octets: &[u8], nesting: usize, elements: usize) -> Result<usize, BerError> {
     let limit = nesting.min(MAX_NESTING);
-    // Ends of the open constructed elements, counted in octets left after each.
-    let mut outer = [0usize; MAX_NESTING];
+    // Where the open constructed elements end.
+    let mut ends = [0usize; MAX_NESTING];
     let mut depth = 0;
-    let mut rest = octets;
-    let mut after = 0;
+    let mut end = octets.len();
+    let mut at = 0;
     let mut count = 0;
     loop {
-        while rest.len() == after {
+        while at == end {
             if depth == 0 {
                 return Ok(count);
             }
             depth -= 1;
-            after = outer.get(depth).copied().unwrap_or(0);
+            end = ends.get(depth).copied().unwrap_or(0);
         }
         count += 1;
         if count > elements {
             return Err(BerError::Elements { limit: elements });
         }
-        let left = rest.len() - after;
-        let inside = rest.get(..left).unwrap_or_default();
-        let header = header(inside)?.ok_or(BerError::Truncated)?;
-        let room = left - header.header;
-        if header.contents > room {
+        let rest = octets.get(at..end).unwrap_or_default();
+        let header = header(rest)?.ok_or(BerError::Truncated)?;
+        let left = rest.len() - header.header;
+        if header.contents > left {
             return Err(BerError::Overrun {
                 length: header.contents,
-                left: room,
+                left,
             });
         }
+        at += header.header;
         if header.tag & CONSTRUCTED == 0 {
-            rest = rest.get(header.header + header.contents..).unwrap_or_default();
+            at += header.contents;
             continue;
         }
-        if depth >= limit {
-            return Err(BerError::Nesting { limit });
-        }
-        if let Some(slot) = outer.get_mut(depth) {
-            *slot = after;
+        match ends.get_mut(depth) {
+            Some(slot) if depth < limit => *slot = end,
+            _ => return Err(BerError::Nesting { limit }),
         }
         depth += 1;
-        rest = rest.get(header.header..).unwrap_or_default();
-        after = rest.len() - header.contents;
+        end = at + header.contents;
     }
 }
 
 /// The deepest nesting [`check`] can follow.
-pub const MAX_NESTING: usize = 64;
+pub const MAX_NESTING: usize = 48;
 
 /// Reads elements one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +164,18 @@ impl<'a> Reader<'a> {
     /// The next element's tag and contents.
     #[inline]
     pub fn element(&mut self) -> Result<(u8, &'a [u8]), BerError> {
+        if let [tag, length, body @ ..] = self.rest
+            && *length < 0x80
+            && is_tag(*tag)
+            && let Some((contents, rest)) = body.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Ok((*tag, contents));
+        }
+        self.long_element()
+    }
+
+    fn long_element(&mut self) -> Result<(u8, &'a [u8]), BerError> {
         let header = header(self.rest)?.ok_or(BerError::Truncated)?;
         let body = self.rest.get(header.header..).unwrap_or_default();
         let Some((contents, rest)) = body.split_at_checked(header.contents) else {

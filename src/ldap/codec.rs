@@ -63,7 +63,7 @@ pub struct SearchOperation<'a> {
     pub time_limit_seconds: u32,
     pub types_only: bool,
     pub filter: Filter<'a>,
-    pub attributes: SmallVec<[&'a str; 24]>,
+    pub attributes: SmallVec<[&'a str; 8]>,
 }
 
 #[derive(Debug)]

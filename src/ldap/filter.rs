@@ -177,7 +177,10 @@ fn extensible(mut item: Reader<'_>) -> Result<Filter<'_>, DecodeError> {
 /// A name that is no UTF-8 names no attribute: it becomes one that no schema defines.
 #[inline]
 fn name(octets: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(octets)
+    match std::str::from_utf8(octets) {
+        Ok(name) => Cow::Borrowed(name),
+        Err(_) => String::from_utf8_lossy(octets),
+    }
 }
 
 /// An item whose type of filtering this server does not know.
