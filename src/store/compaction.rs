@@ -127,7 +127,7 @@ fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: &mut dyn Fn
     })?;
     let segment = Segment::open(path, &core.schema)?;
     let mut first = None;
-    segment.verify(&core.schema, &mut |fault| {
+    segment.verify_written(&core.schema, &mut |fault| {
         first.get_or_insert(fault);
     });
     match first {

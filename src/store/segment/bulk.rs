@@ -8,7 +8,7 @@ use super::build::{Entries, finish_file};
 use super::file::{FileWriter, Section};
 use super::gather::{Gathered, LEFT_OUT, ascending};
 use super::mapped::Mapped;
-use super::{Segment, identity_types, verify};
+use super::{Segment, identity_types};
 use crate::index::octets::{push_varint, varint};
 use crate::model::Entry;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
@@ -23,8 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries between two calls of the progress function.
 const PROGRESS_ENTRIES: usize = 10_000;
-/// After writing, one entry in this many is checked against the index.
-const VERIFIED_STEP: u32 = 61;
 
 /// One entry, encoded, with its index terms.
 pub struct PreparedEntry {
@@ -158,7 +156,7 @@ impl<'a> BulkLoad<'a> {
         self.write(next.path(), &order, progress)?;
         let segment = Segment::open(next.path(), schema)?;
         let mut first = None;
-        verify::verify(&segment, schema, VERIFIED_STEP, &mut |fault| {
+        segment.verify_written(schema, &mut |fault| {
             first.get_or_insert(fault);
         });
         if let Some(fault) = first {

@@ -18,10 +18,12 @@ const MAGIC: &[u8; 8] = b"nhsdirSG";
 const VERSION: u32 = 1;
 /// Goes up when normalising changes the form of any rule, so that indexes of older segments are not used.
 const FORM: u32 = 1;
-const HEADER: usize = 64;
+pub(super) const HEADER: usize = 64;
 /// Octets of the header that its checksum covers.
 const HEADER_CHECKED: usize = 40;
-const ROW: usize = 32;
+/// Octets of the header that are not zero padding.
+pub(super) const HEADER_USED: usize = HEADER_CHECKED + 4;
+pub(super) const ROW: usize = 32;
 /// Sections begin at multiples of this.
 const ALIGNMENT: u64 = 8;
 /// Sections that a file may have: four an attribute type, and a few.

@@ -182,6 +182,11 @@ impl Segment {
         verify::verify(self, schema, 1, fault);
     }
 
+    /// For a segment just written: every checksum and order, and one entry in 61 against the index.
+    pub(super) fn verify_written(&self, schema: &Schema, fault: &mut dyn FnMut(String)) {
+        verify::verify(self, schema, verify::WRITTEN_STEP, fault);
+    }
+
     /// Writes the entries of `entries`, which ascend by key, to a new file and fsyncs it and its directory. `entries` is called
     /// once and gives every entry to its argument; a record may come from any layer, its type table is its own.
     pub fn write(

@@ -1,6 +1,6 @@
 //! Reads a segment and says what is wrong with it: checksums, order, and the index against the entries.
 
-use super::file::section_rows;
+use super::file::{HEADER, HEADER_USED, ROW, section_rows};
 use super::{AttributeIndex, Octets, Segment, depth_of};
 use crate::index::postings::PostingCursor;
 use crate::index::{EntryId, Ordinal};
@@ -9,6 +9,9 @@ use crate::store::record::index_terms;
 
 /// Of the values that are looked at, one in this many has its substrings checked.
 const SUBSTRINGS_OF: u32 = 8;
+
+/// After writing, one entry and value in this many is normalised again.
+pub(super) const WRITTEN_STEP: u32 = 61;
 
 /// Checksums and order are checked throughout; what must be normalised again only of every `step`th entry and value.
 pub(super) fn verify(segment: &Segment, schema: &Schema, step: u32, fault: &mut dyn FnMut(String)) {
@@ -35,6 +38,21 @@ fn checksums(octets: &[u8], fault: &mut dyn FnMut(String)) {
         Ok(rows) => rows,
         Err(reason) => return fault(reason.to_owned()),
     };
+    let (mut covered, mut gaps) = (HEADER, 0);
+    let mut ranges: Vec<_> = rows.iter().map(|row| row.range.clone()).collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    for range in ranges {
+        let gap = octets.get(covered..range.start).unwrap_or(&[]);
+        gaps += gap.iter().filter(|octet| **octet != 0).count();
+        covered = covered.max(range.end);
+    }
+    let table_at = octets.len() - rows.len() * ROW;
+    for gap in [octets.get(HEADER_USED..HEADER), octets.get(covered..table_at)] {
+        gaps += gap.unwrap_or(&[]).iter().filter(|octet| **octet != 0).count();
+    }
+    if gaps > 0 {
+        fault(format!("{gaps} octets between the sections are not zero"));
+    }
     for row in rows {
         let found = octets.get(row.range.clone()).map(crc32fast::hash);
         if found != Some(row.crc) {
