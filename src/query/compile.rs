@@ -4,7 +4,7 @@ use super::predicate::{Item, Predicate, Test};
 use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
 use crate::schema::matching::{Comparison, SubstringPiece, integer_value};
-use crate::schema::{AttributeId, AttributeType, MatchingRule, Schema};
+use crate::schema::{AttributeId, AttributeType, MatchingRule, Schema, approximate};
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -177,7 +177,13 @@ impl<'a> Compiler<'a> {
     /// RFC 4511 section 4.5.1.7.6: where approximate matching makes no sense it is equality.
     fn approximate(&self, attribute: &AttributeType, value: &[u8]) -> Option<Test> {
         let rule = attribute.equality?;
-        self.compared(rule, value)
+        let test = self.compared(rule, value)?;
+        let keys = if rule.is_text() { approximate::keys(value) } else { Vec::new() };
+        Some(if keys.is_empty() {
+            test
+        } else {
+            Test::Approximate { rule, keys }
+        })
     }
 
     fn extensible(

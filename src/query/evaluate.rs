@@ -3,7 +3,7 @@
 use super::Truth;
 use super::predicate::{Item, Predicate, Test};
 use crate::schema::matching::integer_value;
-use crate::schema::{MatchingRule, Schema};
+use crate::schema::{AttributeId, MatchingRule, Schema, approximate};
 use crate::store::record::derived_values;
 use crate::store::{Record, RecordAttribute};
 
@@ -156,7 +156,7 @@ impl Evaluator {
         false
     }
 
-    fn name_value(&mut self, test: &Test, id: crate::schema::AttributeId, escaped: &[u8], schema: &Schema) -> bool {
+    fn name_value(&mut self, test: &Test, id: AttributeId, escaped: &[u8], schema: &Schema) -> bool {
         let (Some(own), Some(rule)) = (schema.attribute(id).equality, test.rule()) else {
             return *test == Test::Present;
         };
@@ -204,7 +204,10 @@ impl Test {
             Test::AtMost { value, .. } => normalized <= value.as_slice(),
             Test::Before { value, .. } => normalized < value.as_slice(),
             Test::Word { value, .. } => has_word(normalized, value),
-            Test::Approximate { value, .. } => normalized == value,
+            Test::Approximate { keys: wanted, .. } => {
+                let own = approximate::keys(normalized);
+                wanted.iter().all(|key| own.contains(key))
+            }
             Test::Present | Test::Bits { .. } | Test::Name(_) => false,
         }
     }

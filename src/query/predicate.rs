@@ -73,10 +73,11 @@ pub enum Test {
         rule: MatchingRule,
         value: Vec<u8>,
     },
-    /// The value sounds like this one, which is normalised by the rule (RFC 4511 section 4.5.1.7.6).
+    /// Each of these words sounds like a word of the value (RFC 4511 section 4.5.1.7.6); keys as
+    /// [`crate::schema::approximate::keys`] makes them.
     Approximate {
         rule: MatchingRule,
-        value: Vec<u8>,
+        keys: Vec<Vec<u8>>,
     },
     /// Integer bit rules: all, or any, of these bits are set.
     Bits {
@@ -295,7 +296,7 @@ impl fmt::Display for ItemText<'_> {
             Test::AtMost { value, .. } => write!(f, "<={}", Octets(value)),
             Test::Before { value, .. } => write!(f, "<{}", Octets(value)),
             Test::Word { value, .. } => write!(f, " has the word {}", Octets(value)),
-            Test::Approximate { value, .. } => write!(f, "~={}", Octets(value)),
+            Test::Approximate { keys, .. } => write!(f, "~={}", Octets(&keys.join(&b' '))),
             Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
             Test::Name(key) => write!(f, "={}", Octets(&key.0)),
         }

@@ -259,7 +259,8 @@ impl<'a> Chooser<'a> {
         let dictionary = index.dictionary;
         let range = match &item.test {
             Test::Present => return self.lists(smallvec![presence(&index)]),
-            test if !test.rule().is_some_and(shares) => {
+            // An index of presence alone has an empty dictionary.
+            test if dictionary.is_empty() || !test.rule().is_some_and(shares) => {
                 return Branch {
                     exact: false,
                     coarse: true,

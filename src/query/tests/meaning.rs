@@ -1,0 +1,182 @@
+//! What filters mean (RFC 4511 section 4.5.1.7), end to end over a directory of a few entries.
+
+use super::fixture::{changes, entry, full_view, names, query, schema, snapshot};
+use crate::access::{Condition, View};
+use crate::model::Filter;
+use crate::query::{Predicate, compile};
+use crate::store::Snapshot;
+use std::sync::Arc;
+
+fn directory() -> Arc<Snapshot> {
+    let people = "ou=People,o=nhs";
+    let root = entry("o=nhs", &[("objectClass", &["top", "organization"]), ("o", &["nhs"])]);
+    let ou = entry(people, &[("objectClass", &["top", "organizationalUnit"]), ("ou", &["People"])]);
+    let ann = entry(
+        "uid=1,ou=People,o=nhs",
+        &[
+            ("objectClass", &["top", "person", "inetOrgPerson"]),
+            ("uid", &["1"]),
+            ("cn", &["Ann Smith", "Annie  Smith"]),
+            ("cn;lang-fr", &["Anne Forgeron"]),
+            ("sn", &["Smith"]),
+            ("mail", &["Ann.Smith@nhs.example"]),
+            ("uidNumber", &["6"]),
+            ("telephoneNumber", &["+44 20 7946-0001"]),
+            ("seeAlso", &["OU=people, o=NHS"]),
+        ],
+    );
+    let bob = entry(
+        "uid=2,ou=People,o=nhs",
+        &[
+            ("objectClass", &["top", "person"]),
+            ("uid", &["2"]),
+            ("cn", &["Bob O'Brien"]),
+            ("sn", &["O'Brien"]),
+            ("uidNumber", &["10"]),
+            ("mobile", &["07700 900123"]),
+            ("employeeType", &["hide"]),
+        ],
+    );
+    snapshot(&[changes(&[root, ou, ann])], &changes(&[bob]))
+}
+
+const ROOT: &str = "o=nhs";
+const PEOPLE: &str = "ou=People,o=nhs";
+const ANN: &str = "uid=1,ou=People,o=nhs";
+const BOB: &str = "uid=2,ou=People,o=nhs";
+
+#[test]
+fn filters_find_what_the_rfcs_say() {
+    let directory = directory();
+    let view = full_view();
+    let cases: &[(&str, &[&str])] = &[
+        ("(objectClass=*)", &[ROOT, PEOPLE, ANN, BOB]),
+        ("(&)", &[ROOT, PEOPLE, ANN, BOB]),
+        ("(|)", &[]),
+        ("(cn=ann smith)", &[ANN]),
+        ("(cn=ANNIE SMITH)", &[ANN]),
+        ("(commonName=ann smith)", &[ANN]),
+        ("(2.5.4.3=ann smith)", &[ANN]),
+        ("(cn=ann)", &[]),
+        ("(cn=ann*)", &[ANN]),
+        ("(cn=*smith)", &[ANN]),
+        ("(cn=*nn*ith*)", &[ANN]),
+        ("(cn=a*n*n s*h)", &[ANN]),
+        ("(cn=*brien)", &[BOB]),
+        // Options: the plain type finds both; an option only those that carry it.
+        ("(cn=anne forgeron)", &[ANN]),
+        ("(cn;lang-fr=anne forgeron)", &[ANN]),
+        ("(CN;LANG-FR=*)", &[ANN]),
+        ("(cn;lang-fr=ann smith)", &[]),
+        ("(cn;lang-de=*)", &[]),
+        // A supertype finds its subtypes.
+        ("(name=smith)", &[ANN]),
+        ("(name=nhs)", &[ROOT]),
+        // Numbers order as numbers.
+        ("(uidNumber>=7)", &[BOB]),
+        ("(uidNumber<=7)", &[ANN]),
+        ("(uidNumber=06)", &[ANN]),
+        ("(uidNumber:1.2.840.113556.1.4.803:=6)", &[ANN]),
+        ("(uidNumber:1.2.840.113556.1.4.803:=2)", &[ANN, BOB]),
+        ("(uidNumber:1.2.840.113556.1.4.804:=12)", &[ANN, BOB]),
+        ("(telephoneNumber=+442079460001)", &[ANN]),
+        ("(telephoneNumber=*7946*)", &[ANN]),
+        ("(seeAlso=ou=people,o=nhs)", &[ANN]),
+        ("(entryDN=UID=1,OU=people,O=nhs)", &[ANN]),
+        ("(entryDN=*)", &[ROOT, PEOPLE, ANN, BOB]),
+        // Absent is False, so its negation is True; Undefined stays Undefined.
+        ("(!(mail=*))", &[ROOT, PEOPLE, BOB]),
+        ("(!(mail=x@y))", &[ROOT, PEOPLE, ANN, BOB]),
+        ("(!(noSuchAttribute=x))", &[]),
+        ("(!(uidNumber=x))", &[]),
+        ("(!(mail>=a))", &[]),
+        ("(|(noSuchAttribute=x)(uid=2))", &[BOB]),
+        ("(!(&(noSuchAttribute=x)(uid=2)))", &[ROOT, PEOPLE, ANN]),
+        ("(!(|(noSuchAttribute=x)(uid=2)))", &[]),
+        ("(hasSubordinates=TRUE)", &[]),
+        // Extensible matches.
+        ("(cn:caseExactMatch:=Ann Smith)", &[ANN]),
+        ("(cn:caseExactMatch:=ann smith)", &[]),
+        ("(cn:caseIgnoreSubstringsMatch:=*smith)", &[ANN]),
+        ("(cn:wordMatch:=brien)", &[BOB]),
+        ("(sn:caseIgnoreOrderingMatch:=p)", &[BOB]),
+        ("(:caseIgnoreMatch:=smith)", &[ANN]),
+        ("(uidNumber:caseIgnoreMatch:=6)", &[]),
+        ("(!(uidNumber:caseIgnoreMatch:=6))", &[]),
+        ("(ou:dn:=people)", &[PEOPLE, ANN, BOB]),
+        ("(ou:dn:caseIgnoreMatch:=PEOPLE)", &[PEOPLE, ANN, BOB]),
+        ("(&(ou:dn:=people)(uid=2))", &[BOB]),
+        ("(cn:noSuchMatch:=x)", &[]),
+        ("(!(cn:noSuchMatch:=x))", &[]),
+        ("(cn~=obrien)", &[BOB]),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(names(&directory, filter, &view), *expected, "{filter}");
+    }
+}
+
+fn hidden(name: &str, value: &[u8]) -> Condition {
+    Condition {
+        attribute: schema().find_attribute(name).expect("defined"),
+        normalized: value.to_vec(),
+    }
+}
+
+#[test]
+fn views_leave_no_oracle() {
+    let directory = directory();
+    let id = |name: &str| schema().find_attribute(name).expect("defined");
+    let mut unsearchable = full_view();
+    unsearchable.searchable.remove(id("mail"));
+    let mut ex_directory = full_view();
+    ex_directory.hidden_entries.push(hidden("employeeType", b"hide"));
+    let mut hidden_mobile = full_view();
+    hidden_mobile.hidden_attributes.push((id("mobile"), hidden("employeeType", b"hide")));
+    let mut narrow = full_view();
+    narrow.bases = vec![super::fixture::key("uid=2,ou=people,o=nhs")];
+    let cases: &[(&View, &str, &[&str])] = &[
+        (&unsearchable, "(mail=*)", &[]),
+        (&unsearchable, "(!(mail=*))", &[]),
+        (&unsearchable, "(|(mail=*)(uid=2))", &[BOB]),
+        (&ex_directory, "(objectClass=*)", &[ROOT, PEOPLE, ANN]),
+        (&ex_directory, "(uid=2)", &[]),
+        (&ex_directory, "(!(uid=1))", &[ROOT, PEOPLE]),
+        (&hidden_mobile, "(mobile=*)", &[]),
+        (&hidden_mobile, "(mobile=07700900123)", &[]),
+        (&hidden_mobile, "(!(mobile=07700900123))", &[ROOT, PEOPLE, ANN]),
+        (&hidden_mobile, "(uid=2)", &[BOB]),
+        (&narrow, "(objectClass=*)", &[BOB]),
+    ];
+    for (view, filter, expected) in cases {
+        assert_eq!(names(&directory, filter, view), *expected, "{filter}");
+    }
+    assert!(names(&directory, "(objectClass=*)", &View::default()).is_empty());
+}
+
+#[test]
+fn predicates_are_simplified() {
+    let cases = [
+        ("(&(&(uid=1)(uid=2))(uid=1))", "(&(uid=1)(uid=2))"),
+        ("(|(uid=1)(|(uid=1)))", "(uid=1)"),
+        ("(&(uid=1)(objectClass=*))", "(uid=1)"),
+        ("(|(uid=1)(objectClass=*))", "(&)"),
+        ("(!(!(uid=1)))", "(uid=1)"),
+        ("(&(uid=1)(|))", "(|)"),
+        ("(&(uid=1)(nosuch=1))", "(&(uid=1)(undefined))"),
+        ("(cn=A*  b c *D)", "(cn=a* b c *d)"),
+    ];
+    for (filter, expected) in cases {
+        let predicate = compile(&Filter::parse(filter).unwrap(), &schema(), &full_view());
+        assert_eq!(predicate.display(&schema()).to_string(), expected, "{filter}");
+    }
+}
+
+#[test]
+fn settling_keeps_only_what_is_true() {
+    let view = full_view();
+    let settled = |filter: &str| query(filter, &view).predicate.settle().display(&schema()).to_string();
+    assert_eq!(settled("(!(&(uid=1)(|(uid=2)(nosuch=3))))"), "(!(uid=1))");
+    assert_eq!(settled("(!(|(uid=1)(uid=2)))"), "(&(!(uid=1))(!(uid=2)))");
+    assert_eq!(settled("(!(nosuch=1))"), "(|)");
+    assert_eq!(Predicate::Undefined.settle(), Predicate::False);
+}

@@ -1,0 +1,6 @@
+//! Tests of the room as a whole: meaning, plans, and that a plan finds what the meaning says.
+
+mod fixture;
+mod meaning;
+mod plans;
+mod property;

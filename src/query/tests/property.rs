@@ -1,0 +1,396 @@
+//! The plan may only be faster than the scan, never different: random filters over random directories.
+//!
+//! `FILTERS=10000 SEED=7 cargo test --lib query::tests::property` runs more, or the same again.
+
+use super::fixture::{Changes, drain, full_view, key, schema, snapshot, visible};
+use crate::access::{Condition, View};
+use crate::index::testing::Rng;
+use crate::model::{Attribute, AttributeDescription, Dn, Entry, Filter, SearchScope};
+use crate::query::{Cursor, Order, Query, Truth, compile, evaluate};
+use crate::schema::NormalizedDn;
+use crate::store::record::encode;
+use crate::store::{Location, Operational, Snapshot};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Attributes that entries have, each with what its values are made of.
+const STORED: &[(&str, Kind)] = &[
+    ("cn", Kind::Text),
+    ("cn;lang-fr", Kind::Text),
+    ("cn;lang-fr;x-old", Kind::Text),
+    ("sn", Kind::Text),
+    ("givenName", Kind::Text),
+    ("mail", Kind::Mail),
+    ("departmentNumber", Kind::Few),
+    ("employeeType", Kind::Few),
+    ("description", Kind::Text),
+    ("telephoneNumber", Kind::Telephone),
+    ("mobile", Kind::Telephone),
+    ("uidNumber", Kind::Number),
+    ("seeAlso", Kind::Name),
+    ("postalAddress", Kind::Lines),
+    ("homeDirectory", Kind::Text),
+    ("jpegPhoto", Kind::Few),
+    ("createTimestamp", Kind::Time),
+];
+
+/// Attribute descriptions that filters name and no entry stores under that name.
+const ASKED: &[(&str, Kind)] = &[
+    ("name", Kind::Text),
+    ("2.5.4.3", Kind::Text),
+    ("SURNAME", Kind::Text),
+    ("name;lang-fr", Kind::Text),
+    ("ou", Kind::Few),
+    ("uid", Kind::Number),
+    ("objectClass", Kind::Class),
+    ("modifyTimestamp", Kind::Time),
+    ("entryUUID", Kind::Uuid),
+    ("entryDN", Kind::Name),
+    ("creatorsName", Kind::Name),
+    ("hasSubordinates", Kind::Few),
+    ("noSuchAttribute", Kind::Text),
+    ("title", Kind::Text),
+];
+
+const RULES: &[&str] = &[
+    "caseIgnoreMatch",
+    "caseExactMatch",
+    "caseIgnoreOrderingMatch",
+    "caseIgnoreSubstringsMatch",
+    "caseExactIA5Match",
+    "wordMatch",
+    "integerMatch",
+    "integerOrderingMatch",
+    "1.2.840.113556.1.4.803",
+    "1.2.840.113556.1.4.804",
+    "1.2.840.113556.1.4.1941",
+    "distinguishedNameMatch",
+    "noSuchMatch",
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Mail,
+    Few,
+    Telephone,
+    Number,
+    Name,
+    Lines,
+    Class,
+    Time,
+    Uuid,
+}
+
+fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
+    &from[rng.below(from.len())]
+}
+
+fn text(rng: &mut Rng) -> String {
+    const PARTS: &[&str] = &[
+        "a", "b", "ab", "abc", "bca", "Smith", "smyth", "SMI", "mit", " ", "  ", "é", "É", "O'Brien", "-", "ß", "x*y", "東京", "1",
+    ];
+    (0..=rng.below(4)).map(|_| *pick(rng, PARTS)).collect()
+}
+
+fn name(rng: &mut Rng) -> String {
+    match rng.below(5) {
+        0 => "o=nhs".to_owned(),
+        1 => "OU = People, o=NHS".to_owned(),
+        2 => format!("cn=role {},uid={},ou=People,o=nhs", rng.below(3), rng.below(40)),
+        _ => format!("uid={},ou=People,o=nhs", rng.below(60)),
+    }
+}
+
+fn value(rng: &mut Rng, kind: Kind) -> Vec<u8> {
+    const CLASSES: &[&str] = &["top", "person", "PERSON", "inetOrgPerson", "organizationalUnit", "noSuchClass"];
+    let text = match kind {
+        Kind::Text => match rng.below(60) {
+            0 => String::new(),
+            1 => "abcdefgh ".repeat(400),
+            _ => text(rng),
+        },
+        Kind::Mail => format!("{}{}@nhs.example", pick(rng, &["a", "b", "Smith", "ab"]), rng.below(30)),
+        Kind::Few => ["Nurse", "GP", "ward 1", "People", "hide"][rng.below(5)].to_owned(),
+        Kind::Telephone => format!("020 {}-{}", rng.below(4), rng.below(100)),
+        Kind::Number => match rng.below(20) {
+            0 => "no number".to_owned(),
+            _ => (rng.below(300) as i64 - 40).to_string(),
+        },
+        Kind::Name => name(rng),
+        Kind::Lines => format!("{}$ward {}", text(rng), rng.below(5)),
+        Kind::Class => pick(rng, CLASSES).to_string(),
+        Kind::Time => format!("1970010100{:02}{:02}Z", rng.below(3), rng.below(60)),
+        Kind::Uuid => format!("00000000-0000-0000-0000-0000000000{:02x}", rng.below(256)),
+    };
+    let mut octets = text.into_bytes();
+    if rng.below(200) == 0 {
+        octets.push(0xff);
+    }
+    octets
+}
+
+fn attribute(description: &str, values: Vec<Vec<u8>>) -> Attribute {
+    let mut parts = description.split(';').map(str::to_owned);
+    Attribute {
+        description: AttributeDescription {
+            attribute_type: parts.next().unwrap_or_default(),
+            options: parts.collect(),
+        },
+        values,
+    }
+}
+
+fn record(rng: &mut Rng, dn: &str) -> (NormalizedDn, Vec<u8>) {
+    let mut classes = vec![b"top".to_vec(), b"person".to_vec()];
+    if rng.below(2) == 0 {
+        classes.push(b"inetOrgPerson".to_vec());
+    }
+    let mut attributes = vec![attribute("objectClass", classes)];
+    for (description, kind) in STORED.iter().take(STORED.len() - 1) {
+        if rng.below(3) == 0 {
+            let values = (0..=rng.below(3)).map(|_| value(rng, *kind)).collect();
+            attributes.push(attribute(description, values));
+        }
+    }
+    let dn = Dn::parse(dn).expect("a name");
+    let ava = &dn.rdns()[0].avas[0];
+    attributes.push(attribute(&ava.attribute, vec![ava.value.clone()]));
+    let mut entry_uuid = [0; 16];
+    entry_uuid[15] = rng.below(256) as u8;
+    let creator = if rng.below(2) == 0 { name(rng) } else { String::new() };
+    let operational = Operational {
+        entry_uuid,
+        created: rng.below(3 * 3600) as u64,
+        modified: rng.below(3 * 3600) as u64,
+        sequence: rng.below(9) as u64,
+        creator: &creator,
+        modifier: &creator,
+    };
+    let schema = schema();
+    let key = schema.normalize_dn(&dn).expect("defined names");
+    (key, encode(&Entry { dn, attributes }, &operational, &schema))
+}
+
+fn random_dn(rng: &mut Rng) -> String {
+    match rng.below(6) {
+        0 => format!("ou=ward {},ou=Orgs,o=nhs", rng.below(9)),
+        1 => format!("cn=role {},uid={},ou=People,o=nhs", rng.below(3), rng.below(40)),
+        2 => format!("cn=app{},ou=Applications,o=nhs", rng.below(6)),
+        _ => format!("uid={},ou=People,o=nhs", rng.below(120)),
+    }
+}
+
+/// Some layers that hide parts of each other, with deletions, and a tail.
+fn random_snapshot(rng: &mut Rng) -> Arc<Snapshot> {
+    let mut base = Changes::new();
+    for dn in ["o=nhs", "ou=People,o=nhs", "ou=Orgs,o=nhs", "ou=Applications,o=nhs"] {
+        let (key, record) = record(rng, dn);
+        base.insert(key, Some(record));
+    }
+    let mut layer = |rng: &mut Rng, count: usize, mut changes: Changes, deletes: bool| {
+        for _ in 0..count {
+            let dn = random_dn(rng);
+            let (key, record) = record(rng, &dn);
+            let deleted = deletes && rng.below(4) == 0;
+            changes.insert(key, (!deleted).then_some(record));
+        }
+        changes
+    };
+    let size = [0, 5, 250][rng.below(3)] + rng.below(50);
+    let mut layers = vec![layer(rng, size, base, false)];
+    for _ in 0..rng.below(3) {
+        let count = 1 + rng.below(40);
+        layers.push(layer(rng, count, Changes::new(), true));
+    }
+    let count = rng.below(12);
+    let tail = layer(rng, count, Changes::new(), true);
+    snapshot(&layers, &tail)
+}
+
+fn random_view(rng: &mut Rng) -> View {
+    let mut view = full_view();
+    let schema = schema();
+    let find = |name: &str| schema.find_attribute(name).expect("defined");
+    let condition = |name: &str, value: &[u8]| Condition {
+        attribute: find(name),
+        normalized: value.to_vec(),
+    };
+    if rng.below(3) == 0 {
+        let hidden = pick(rng, &["cn", "mail", "uidNumber", "name", "sn", "creatorsName"]);
+        view.searchable.remove(find(hidden));
+    }
+    if rng.below(3) == 0 {
+        view.hidden_entries.push(condition("employeeType", b"hide"));
+    }
+    for _ in 0..rng.below(3) {
+        let attribute = find(pick(rng, &["mobile", "sn", "departmentNumber"]));
+        view.hidden_attributes.push((attribute, condition("departmentNumber", b"ward 1")));
+        view.hidden_attributes.push((attribute, condition("employeeType", b"gp")));
+    }
+    view.bases = match rng.below(5) {
+        0 => vec![key("ou=People,o=nhs"), key("ou=Orgs,o=nhs"), key("uid=7,ou=People,o=nhs")],
+        1 => vec![key("uid=1,ou=People,o=nhs")],
+        2 => Vec::new(),
+        _ => vec![NormalizedDn::default()],
+    };
+    if rng.below(2) == 0 {
+        view.excluded.push(key("ou=Applications,o=nhs"));
+    }
+    if rng.below(6) == 0 {
+        view.excluded.push(key("uid=3,ou=People,o=nhs"));
+    }
+    view
+}
+
+fn random_item(rng: &mut Rng) -> Filter<'static> {
+    let (description, kind) = if rng.below(3) == 0 { pick(rng, ASKED) } else { pick(rng, STORED) };
+    let attribute = Cow::Borrowed(*description);
+    let mut given = |rng: &mut Rng| {
+        let mut value = value(rng, *kind);
+        if rng.below(3) == 0 {
+            value.make_ascii_uppercase();
+        }
+        Cow::Owned(value)
+    };
+    match rng.below(13) {
+        0..=3 => Filter::Equality {
+            attribute,
+            value: given(rng),
+        },
+        4 => Filter::Present { attribute },
+        5 => Filter::GreaterOrEqual {
+            attribute,
+            value: given(rng),
+        },
+        6 => Filter::LessOrEqual {
+            attribute,
+            value: given(rng),
+        },
+        7 => Filter::Approximate {
+            attribute,
+            value: given(rng),
+        },
+        8 => Filter::Extensible {
+            rule: (rng.below(3) > 0).then(|| Cow::Borrowed(*pick(rng, RULES))),
+            attribute: (rng.below(4) > 0).then_some(attribute),
+            value: given(rng),
+            dn_attributes: rng.below(3) == 0,
+        },
+        _ => random_substrings(rng, attribute, *kind),
+    }
+}
+
+fn random_substrings(rng: &mut Rng, attribute: Cow<'static, str>, kind: Kind) -> Filter<'static> {
+    let mut piece = |rng: &mut Rng| {
+        let whole = value(rng, kind);
+        let start = rng.below(whole.len() + 1);
+        let end = (start + 1 + rng.below(4)).min(whole.len());
+        Cow::Owned(whole[start.min(end)..end].to_vec())
+    };
+    let initial = (rng.below(2) == 0).then(|| piece(rng));
+    let last = (rng.below(4) == 0).then(|| piece(rng));
+    let any = (0..rng.below(3)).map(|_| piece(rng)).collect();
+    Filter::Substrings {
+        attribute,
+        initial,
+        any,
+        last,
+    }
+}
+
+fn random_filter(rng: &mut Rng, depth: usize) -> Filter<'static> {
+    if depth == 0 || rng.below(3) == 0 {
+        return random_item(rng);
+    }
+    let mut several = |rng: &mut Rng| -> Vec<_> {
+        let count = rng.below(4);
+        (0..count).map(|_| random_filter(rng, depth - 1)).collect()
+    };
+    match rng.below(3) {
+        0 => Filter::And(several(rng)),
+        1 => Filter::Or(several(rng)),
+        _ => Filter::Not(Box::new(random_filter(rng, depth - 1))),
+    }
+}
+
+fn random_query(rng: &mut Rng, filter: &Filter<'_>, view: &View) -> Query {
+    let base = ["o=nhs", "o=nhs", "ou=People,o=nhs", "uid=7,ou=People,o=nhs", "ou=Applications,o=nhs", "ou=nowhere,o=nhs"];
+    let scopes = [
+        SearchScope::WholeSubtree,
+        SearchScope::WholeSubtree,
+        SearchScope::SingleLevel,
+        SearchScope::BaseObject,
+    ];
+    let order = *pick(rng, &[Order::Any, Order::Name]);
+    let resume = order == Order::Name && rng.below(2) == 0;
+    Query {
+        base: if rng.below(12) == 0 { NormalizedDn::default() } else { key(pick(rng, &base)) },
+        scope: *pick(rng, &scopes),
+        predicate: compile(filter, &schema(), view),
+        order,
+        after: resume.then(|| key(&random_dn(rng))),
+        within: view.bases.clone(),
+        without: view.excluded.clone(),
+        candidate_limit: 0,
+    }
+}
+
+/// What the query means: look at every visible entry.
+fn meant(snapshot: &Snapshot, query: &Query) -> Vec<Location> {
+    let schema = schema();
+    let mut found: Vec<(NormalizedDn, Location)> = visible(snapshot)
+        .into_iter()
+        .map(|at| (snapshot.key(at), at))
+        .filter(|(key, at)| {
+            let in_scope = match query.scope {
+                SearchScope::BaseObject => *key == query.base,
+                SearchScope::SingleLevel => key.parent().as_ref() == Some(&query.base),
+                SearchScope::WholeSubtree => key.is_within(&query.base),
+            };
+            in_scope
+                && query.within.iter().any(|subtree| key.is_within(subtree))
+                && !query.without.iter().any(|subtree| key.is_within(subtree))
+                && query.after.as_ref().is_none_or(|after| key > after)
+                && evaluate(&query.predicate, snapshot.record(*at), &key.0, &schema) == Truth::True
+        })
+        .collect();
+    found.sort_by(|left, right| left.0.cmp(&right.0));
+    found.into_iter().map(|(_, at)| at).collect()
+}
+
+#[test]
+fn a_plan_finds_what_the_filter_means() {
+    let filters: usize = std::env::var("FILTERS").map_or(1500, |count| count.parse().expect("FILTERS is a number"));
+    let mut rng = Rng::new(20261123);
+    let (mut matching, mut scans, mut entries) = (0, 0, 0);
+    let mut directory = random_snapshot(&mut rng);
+    for number in 0..filters {
+        if number % 100 == 99 {
+            directory = random_snapshot(&mut rng);
+        }
+        let view = random_view(&mut rng);
+        let filter = random_filter(&mut rng, 3);
+        let query = random_query(&mut rng, &filter, &view);
+        let expected = meant(&directory, &query);
+        let mut cursor = Cursor::open(Arc::clone(&directory), schema(), query.clone());
+        let work = 1 + rng.below(40) as u32;
+        let mut found = drain(&mut cursor, work);
+        if query.order == Order::Any {
+            found.sort_by_key(|at| directory.key(*at));
+        }
+        assert_eq!(
+            found,
+            expected,
+            "filter {number}: {filter:?}\n{query:?}\nplan:\n{}\n{}",
+            cursor.plan(),
+            query.predicate.display(&schema())
+        );
+        matching += usize::from(!expected.is_empty());
+        entries += expected.len();
+        scans += usize::from(matches!(cursor.plan().to_string().as_str(), plan if plan.contains("scan ")));
+    }
+    println!("{filters} filters, {matching} with {entries} entries in all, {scans} that evaluate everything");
+    // The test says something only if both kinds of plan come up and find something.
+    assert!(matching * 5 > filters && scans * 20 > filters && scans * 10 < filters * 9);
+}
