@@ -13,6 +13,8 @@ pub mod plan;
 pub mod predicate;
 mod scope;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use crate::model::SearchScope;
 use crate::schema::NormalizedDn;

@@ -30,7 +30,9 @@ pub fn full_view() -> View {
 }
 
 pub fn key(dn: &str) -> NormalizedDn {
-    schema().normalize_dn(&Dn::parse(dn).expect("a name")).expect("defined names")
+    schema()
+        .normalize_dn(&Dn::parse(dn).expect("a name"))
+        .expect("defined names")
 }
 
 /// An entry from `("type;option", values)` pairs.
@@ -69,7 +71,9 @@ pub fn snapshot(layers: &[Changes], tail: &Changes) -> Arc<Snapshot> {
     let mut snapshot = Snapshot::empty(&schema);
     for changes in layers {
         hide(&mut snapshot.layers, changes);
-        let puts = changes.iter().filter_map(|(key, record)| Some((key.clone(), record.as_deref()?)));
+        let puts = changes
+            .iter()
+            .filter_map(|(key, record)| Some((key.clone(), record.as_deref()?)));
         let entries: Vec<(NormalizedDn, &[u8])> = puts.collect();
         let segment = Segment::build(&entries, &schema);
         snapshot.layers.push(Layer::new(Arc::new(segment)));
@@ -145,5 +149,8 @@ pub fn names(snapshot: &Arc<Snapshot>, filter: &str, view: &View) -> Vec<String>
     query.order = Order::Name;
     let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query);
     let found = drain(&mut cursor, 1000);
-    found.into_iter().map(|at| snapshot.record(at).dn().to_owned()).collect()
+    found
+        .into_iter()
+        .map(|at| snapshot.record(at).dn().to_owned())
+        .collect()
 }

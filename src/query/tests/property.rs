@@ -88,9 +88,11 @@ fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
 
 fn text(rng: &mut Rng) -> String {
     const PARTS: &[&str] = &[
-        "a", "b", "ab", "abc", "bca", "Smith", "smyth", "SMI", "mit", " ", "  ", "é", "É", "O'Brien", "-", "ß", "x*y", "東京", "1",
+        "a", "b", "ab", "abc", "bca", "Smith", "smyth", "SMI", "mit", " ", "  ", "é", "É", "O'Brien", "-", "ß", "x*y",
+        "東京", "1",
     ];
-    (0..=rng.below(4)).map(|_| *pick(rng, PARTS)).collect()
+    let most = 1 + rng.below(4);
+    (0..1 + rng.below(most)).map(|_| *pick(rng, PARTS)).collect()
 }
 
 fn name(rng: &mut Rng) -> String {
@@ -103,7 +105,14 @@ fn name(rng: &mut Rng) -> String {
 }
 
 fn value(rng: &mut Rng, kind: Kind) -> Vec<u8> {
-    const CLASSES: &[&str] = &["top", "person", "PERSON", "inetOrgPerson", "organizationalUnit", "noSuchClass"];
+    const CLASSES: &[&str] = &[
+        "top",
+        "person",
+        "PERSON",
+        "inetOrgPerson",
+        "organizationalUnit",
+        "noSuchClass",
+    ];
     let text = match kind {
         Kind::Text => match rng.below(60) {
             0 => String::new(),
@@ -188,7 +197,7 @@ fn random_snapshot(rng: &mut Rng) -> Arc<Snapshot> {
         let (key, record) = record(rng, dn);
         base.insert(key, Some(record));
     }
-    let mut layer = |rng: &mut Rng, count: usize, mut changes: Changes, deletes: bool| {
+    let layer = |rng: &mut Rng, count: usize, mut changes: Changes, deletes: bool| {
         for _ in 0..count {
             let dn = random_dn(rng);
             let (key, record) = record(rng, &dn);
@@ -197,7 +206,7 @@ fn random_snapshot(rng: &mut Rng) -> Arc<Snapshot> {
         }
         changes
     };
-    let size = [0, 5, 250][rng.below(3)] + rng.below(50);
+    let size = [0, 40, 250, 300][rng.below(4)] + rng.below(50);
     let mut layers = vec![layer(rng, size, base, false)];
     for _ in 0..rng.below(3) {
         let count = 1 + rng.below(40);
@@ -224,12 +233,18 @@ fn random_view(rng: &mut Rng) -> View {
         view.hidden_entries.push(condition("employeeType", b"hide"));
     }
     for _ in 0..rng.below(3) {
-        let attribute = find(pick(rng, &["mobile", "sn", "departmentNumber"]));
-        view.hidden_attributes.push((attribute, condition("departmentNumber", b"ward 1")));
-        view.hidden_attributes.push((attribute, condition("employeeType", b"gp")));
+        let attribute = find(pick::<&str>(rng, &["mobile", "sn", "departmentNumber"]));
+        view.hidden_attributes
+            .push((attribute, condition("departmentNumber", b"ward 1")));
+        view.hidden_attributes
+            .push((attribute, condition("employeeType", b"gp")));
     }
-    view.bases = match rng.below(5) {
-        0 => vec![key("ou=People,o=nhs"), key("ou=Orgs,o=nhs"), key("uid=7,ou=People,o=nhs")],
+    view.bases = match rng.below(20) {
+        0 => vec![
+            key("ou=People,o=nhs"),
+            key("ou=Orgs,o=nhs"),
+            key("uid=7,ou=People,o=nhs"),
+        ],
         1 => vec![key("uid=1,ou=People,o=nhs")],
         2 => Vec::new(),
         _ => vec![NormalizedDn::default()],
@@ -244,9 +259,13 @@ fn random_view(rng: &mut Rng) -> View {
 }
 
 fn random_item(rng: &mut Rng) -> Filter<'static> {
-    let (description, kind) = if rng.below(3) == 0 { pick(rng, ASKED) } else { pick(rng, STORED) };
+    let (description, kind) = if rng.below(3) == 0 {
+        pick(rng, ASKED)
+    } else {
+        pick(rng, STORED)
+    };
     let attribute = Cow::Borrowed(*description);
-    let mut given = |rng: &mut Rng| {
+    let given = |rng: &mut Rng| {
         let mut value = value(rng, *kind);
         if rng.below(3) == 0 {
             value.make_ascii_uppercase();
@@ -282,7 +301,7 @@ fn random_item(rng: &mut Rng) -> Filter<'static> {
 }
 
 fn random_substrings(rng: &mut Rng, attribute: Cow<'static, str>, kind: Kind) -> Filter<'static> {
-    let mut piece = |rng: &mut Rng| {
+    let piece = |rng: &mut Rng| {
         let whole = value(rng, kind);
         let start = rng.below(whole.len() + 1);
         let end = (start + 1 + rng.below(4)).min(whole.len());
@@ -303,20 +322,28 @@ fn random_filter(rng: &mut Rng, depth: usize) -> Filter<'static> {
     if depth == 0 || rng.below(3) == 0 {
         return random_item(rng);
     }
-    let mut several = |rng: &mut Rng| -> Vec<_> {
-        let count = rng.below(4);
+    let several = |rng: &mut Rng| -> Vec<_> {
+        let count = [1, 2, 2, 3, 4, 0][rng.below(6)];
         (0..count).map(|_| random_filter(rng, depth - 1)).collect()
     };
-    match rng.below(3) {
-        0 => Filter::And(several(rng)),
-        1 => Filter::Or(several(rng)),
+    match rng.below(7) {
+        0..=1 => Filter::And(several(rng)),
+        2..=4 => Filter::Or(several(rng)),
         _ => Filter::Not(Box::new(random_filter(rng, depth - 1))),
     }
 }
 
 fn random_query(rng: &mut Rng, filter: &Filter<'_>, view: &View) -> Query {
-    let base = ["o=nhs", "o=nhs", "ou=People,o=nhs", "uid=7,ou=People,o=nhs", "ou=Applications,o=nhs", "ou=nowhere,o=nhs"];
+    let base = match rng.below(16) {
+        0 => "ou=nowhere,o=nhs",
+        1 => "uid=7,ou=People,o=nhs",
+        2 => "ou=Applications,o=nhs",
+        3..=5 => "ou=People,o=nhs",
+        _ => "o=nhs",
+    };
     let scopes = [
+        SearchScope::WholeSubtree,
+        SearchScope::WholeSubtree,
         SearchScope::WholeSubtree,
         SearchScope::WholeSubtree,
         SearchScope::SingleLevel,
@@ -325,7 +352,11 @@ fn random_query(rng: &mut Rng, filter: &Filter<'_>, view: &View) -> Query {
     let order = *pick(rng, &[Order::Any, Order::Name]);
     let resume = order == Order::Name && rng.below(2) == 0;
     Query {
-        base: if rng.below(12) == 0 { NormalizedDn::default() } else { key(pick(rng, &base)) },
+        base: if rng.below(12) == 0 {
+            NormalizedDn::default()
+        } else {
+            key(base)
+        },
         scope: *pick(rng, &scopes),
         predicate: compile(filter, &schema(), view),
         order,
