@@ -1,0 +1,335 @@
+//! The thread that writes: numbers, chains, rotates, removes what has expired.
+
+use super::read::{self, Link};
+use super::record::{append_number, append_text};
+use super::{AuditOptions, Queue, Shared};
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long records are gathered before they are written together.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long the writer goes on polling after the last record, so that callers need not wake it.
+const POLL: Duration = Duration::from_secs(1);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+const DAY_SECONDS: u64 = 86_400;
+
+pub(super) struct Writer {
+    directory: PathBuf,
+    options: AuditOptions,
+    file: File,
+    number: u64,
+    /// Octets of the file that are whole lines.
+    size: u64,
+    link: Link,
+    /// What failed before may have left half a line behind `size`.
+    torn: bool,
+    /// Records lost since the last line that was written.
+    lost: u64,
+    unsynced: bool,
+    last_sync: Instant,
+    lines: Vec<u8>,
+}
+
+/// The chain value of a line: half of SHA-256 over the value before and the line's octets up to `,"chain"`.
+pub(super) fn chained(before: &[u8; 16], line: &[u8]) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::new().chain_update(before).chain_update(line).finalize().into();
+    std::array::from_fn(|at| digest[at])
+}
+
+pub(super) fn file_name(number: u64) -> String {
+    format!("{number:08}.jsonl")
+}
+
+fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Writer {
+    pub(super) fn open(directory: &Path, options: AuditOptions) -> io::Result<Writer> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let files = read::files(directory)?;
+        let mut writer = Writer {
+            directory: directory.to_owned(),
+            options,
+            file: File::open(directory)?,
+            number: files.last().map_or(0, |(number, _)| *number),
+            size: 0,
+            link: Link::default(),
+            torn: false,
+            lost: 0,
+            unsynced: false,
+            last_sync: Instant::now(),
+            lines: Vec::new(),
+        };
+        let mut notes = Vec::new();
+        for (number, path) in files.iter().rev() {
+            let end = read::end_of_file(path)?;
+            let last = *number == writer.number;
+            if last && end.torn > 0 {
+                notes.push(writer.set_aside(path, end.whole, end.torn)?);
+            }
+            match end.link {
+                Some(Ok(link)) => {
+                    writer.link = link;
+                    if last {
+                        writer.file = open_file(path)?;
+                        writer.size = end.whole;
+                        writer.file.seek(SeekFrom::Start(end.whole))?;
+                    }
+                    break;
+                }
+                Some(Err(error)) => {
+                    notes.push(format!("the last line of {} cannot be continued: {error}", file_name(*number)));
+                    break;
+                }
+                None => {}
+            }
+        }
+        if writer.size == 0 {
+            writer.next_file()?;
+        }
+        for note in notes {
+            tracing::warn!("audit: {note}");
+            writer.note(&note);
+        }
+        writer.remove_expired();
+        writer.write_lines()?;
+        writer.file.sync_data()?;
+        Ok(writer)
+    }
+
+    /// Keeps what a crash left of a line beside the file, and cuts it off.
+    fn set_aside(&self, path: &Path, whole: u64, torn: u64) -> io::Result<String> {
+        let aside = path.with_extension("torn");
+        let mut from = File::open(path)?;
+        from.seek(SeekFrom::Start(whole))?;
+        let mut to = OpenOptions::new().create(true).append(true).mode(0o600).open(&aside)?;
+        io::copy(&mut from, &mut to)?;
+        to.sync_all()?;
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(whole)?;
+        file.sync_all()?;
+        let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(format!("{torn} octets of an unfinished last line were set aside in {name}"))
+    }
+
+    fn next_file(&mut self) -> io::Result<()> {
+        if self.size > 0 {
+            self.file.sync_data()?;
+        }
+        let number = self.number + 1;
+        let path = self.directory.join(file_name(number));
+        let file = open_file(&path)?;
+        File::open(&self.directory)?.sync_all()?;
+        (self.file, self.number, self.size) = (file, number, 0);
+        let mut body = self.note_body("begin");
+        body.extend_from_slice(b",\"previous\":\"");
+        body.extend_from_slice(read::hex(&self.link.chain).as_bytes());
+        body.push(b'"');
+        self.line(&body);
+        self.write_lines()
+    }
+
+    fn note_body(&self, act: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.extend_from_slice(b"\"t\":");
+        append_number(milliseconds(), &mut body);
+        body.extend_from_slice(b",\"act\":");
+        append_text(act.as_bytes(), &mut body);
+        body
+    }
+
+    fn note(&mut self, detail: &str) {
+        let mut body = self.note_body("note");
+        body.extend_from_slice(b",\"detail\":");
+        append_text(detail.as_bytes(), &mut body);
+        self.line(&body);
+    }
+
+    /// Adds one line to those that wait to be written.
+    fn line(&mut self, body: &[u8]) {
+        let at = self.lines.len();
+        self.link.number += 1;
+        self.lines.extend_from_slice(b"{\"n\":");
+        append_number(self.link.number, &mut self.lines);
+        self.lines.push(b',');
+        self.lines.extend_from_slice(body);
+        let line = self.lines.get(at..).unwrap_or_default();
+        self.link.chain = chained(&self.link.chain, line);
+        self.lines.extend_from_slice(b",\"chain\":\"");
+        self.lines.extend_from_slice(read::hex(&self.link.chain).as_bytes());
+        self.lines.extend_from_slice(b"\"}\n");
+    }
+
+    fn write_lines(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.size)?;
+            self.file.seek(SeekFrom::Start(self.size))?;
+            self.torn = false;
+        }
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        self.torn = true;
+        self.file.write_all(&self.lines)?;
+        self.torn = false;
+        self.size += self.lines.len() as u64;
+        self.lines.clear();
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Until the audit is dropped: gathers, writes, syncs.
+    pub(super) fn run(&mut self, shared: &Shared) {
+        let mut bodies = Vec::new();
+        let mut last_record = Instant::now();
+        loop {
+            let mut queue = shared.queue();
+            while queue.bodies.is_empty() && !queue.stopping && queue.flush_to <= queue.flushed {
+                let idle = last_record.elapsed() >= POLL && !self.unsynced;
+                queue = pause(shared, queue, idle);
+                if self.unsynced && self.last_sync.elapsed() >= SYNC_EVERY {
+                    break;
+                }
+            }
+            if !queue.stopping && queue.flush_to <= queue.flushed && !queue.bodies.is_empty() && queue.bodies.len() < self.options.queue_bytes {
+                // Let a batch gather; a flush, the end or a full queue cuts it short.
+                queue = pause(shared, queue, false);
+            }
+            std::mem::swap(&mut bodies, &mut queue.bodies);
+            let (appended, stopping) = (queue.appended, queue.stopping);
+            let asked = stopping || queue.flush_to > queue.flushed;
+            drop(queue);
+            shared.progress.notify_all();
+            if !bodies.is_empty() {
+                last_record = Instant::now();
+                self.write_batch(&bodies, shared);
+                bodies.clear();
+            }
+            if self.unsynced && (asked || self.last_sync.elapsed() >= SYNC_EVERY) {
+                self.sync();
+            }
+            let mut queue = shared.queue();
+            if asked {
+                queue.flushed = appended;
+                shared.progress.notify_all();
+            }
+            if stopping && queue.bodies.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        self.last_sync = Instant::now();
+        match self.file.sync_data() {
+            Ok(()) => self.unsynced = false,
+            Err(error) => {
+                self.unsynced = false;
+                tracing::error!(%error, "the audit log could not be synced to disk; records since the last second may be lost at a power cut");
+            }
+        }
+    }
+
+    fn write_batch(&mut self, bodies: &[u8], shared: &Shared) {
+        let count = count_bodies(bodies);
+        let rotate = self.size >= self.options.file_bytes;
+        let mut written = Ok(());
+        if rotate {
+            written = self.attempt(Writer::next_file);
+        }
+        let written = written.and_then(|()| {
+            self.attempt(|writer| {
+                if rotate {
+                    writer.remove_expired();
+                }
+                if writer.lost > 0 {
+                    let note = format!("{} records before this line could not be written", writer.lost);
+                    writer.note(&note);
+                }
+                each_body(bodies, |body| writer.line(body));
+                writer.write_lines()
+            })
+        });
+        match written {
+            Ok(()) => self.lost = 0,
+            Err(error) => {
+                self.lost += count;
+                shared.lost.fetch_add(count, Ordering::Relaxed);
+                tracing::error!(%error, lost = self.lost, "the audit log cannot be written; free or repair the disk");
+            }
+        }
+    }
+
+    /// Writes all of it or nothing: after a failure number and chain are as before.
+    fn attempt(&mut self, write: impl FnOnce(&mut Writer) -> io::Result<()>) -> io::Result<()> {
+        let before = self.link;
+        let written = write(self);
+        if written.is_err() {
+            self.lines.clear();
+            self.link = before;
+        }
+        written
+    }
+
+    /// Removes files last written longer ago than they are to be kept, and notes it.
+    fn remove_expired(&mut self) {
+        let keep = Duration::from_secs(u64::from(self.options.keep_days) * DAY_SECONDS);
+        let Ok(files) = read::files(&self.directory) else {
+            return;
+        };
+        for (number, path) in files {
+            let age = path.metadata().and_then(|metadata| metadata.modified());
+            let expired = age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > keep));
+            if number == self.number || !expired {
+                // Files are in order: what follows an unexpired one stays, so that the chain has no hole.
+                break;
+            }
+            match std::fs::remove_file(&path) {
+                Ok(()) => self.note(&format!("{} was removed after {} days", file_name(number), self.options.keep_days)),
+                Err(error) => tracing::error!(%error, path = %path.display(), "an expired audit file could not be removed"),
+            }
+        }
+    }
+}
+
+fn count_bodies(bodies: &[u8]) -> u64 {
+    let mut count = 0;
+    each_body(bodies, |_| count += 1);
+    count
+}
+
+/// Bodies as the queue holds them: each after its length.
+fn each_body(mut bodies: &[u8], mut each: impl FnMut(&[u8])) {
+    while let Some((length, after)) = bodies.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((body, after)) = after.split_at_checked(length) else {
+            return;
+        };
+        each(body);
+        bodies = after;
+    }
+}
+
+/// Waits for the next gathering, or when nothing comes any more until somebody notifies.
+fn pause<'q>(shared: &Shared, mut queue: MutexGuard<'q, Queue>, idle: bool) -> MutexGuard<'q, Queue> {
+    if idle {
+        queue.asleep = true;
+        let mut queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.asleep = false;
+        return queue;
+    }
+    let waited = shared.work.wait_timeout(queue, GATHER);
+    waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
