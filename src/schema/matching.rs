@@ -287,10 +287,33 @@ fn append_name(schema: &Schema, value: &[u8], nesting: usize, out: &mut Vec<u8>)
         )));
     }
     let text = std::str::from_utf8(value).map_err(|e| invalid(e.to_string()))?;
+    let start = out.len();
+    if append_plain_name(schema, text, nesting, out).is_some() {
+        return Ok(());
+    }
+    out.truncate(start);
     let dn = Dn::parse(text).map_err(|e| invalid(e.to_string()))?;
     schema
         .append_dn(&dn, nesting + 1, out)
         .map_err(|violation| invalid(violation.to_string()))
+}
+
+/// A name without escapes, quotes and multi-valued RDNs, straight from its text; `None` leaves it to [`Dn::parse`],
+/// which also says what is wrong.
+fn append_plain_name(schema: &Schema, text: &str, nesting: usize, out: &mut Vec<u8>) -> Option<()> {
+    if text.bytes().any(|b| b < b' ' || b"\\\"+;#<>".contains(&b)) {
+        return None;
+    }
+    for rdn in text.rsplit(',') {
+        let (name, value) = rdn.split_once('=')?;
+        let (id, value) = (schema.find_attribute(name.trim_matches(' '))?, value.trim_matches(' '));
+        if value.is_empty() {
+            return None;
+        }
+        schema.append_value(id, value.as_bytes(), nesting + 1, out).ok()?;
+        out.push(0);
+    }
+    Some(())
 }
 
 /// A name, then `#` and the bits where the value has a UID (RFC 4517 section 3.3.21).

@@ -110,6 +110,60 @@ fn what_is_not_of_the_syntax_is_refused() {
 }
 
 #[test]
+fn syntaxes_take_their_values_and_refuse_others() {
+    for (syntax, good, bad) in [
+        (Syntax::DirectoryString, &["a", "é"][..], &[""][..]),
+        (Syntax::PrintableString, &["a B-1"], &["", "a_b", "é"]),
+        (Syntax::CountryString, &["GB"], &["G", "GBR"]),
+        (Syntax::TelephoneNumber, &["+44 (0)113 496 0000"], &["", "ext*1"]),
+        (Syntax::FacsimileTelephoneNumber, &["+44 113$twoDimensional"], &["a_b"]),
+        (Syntax::DeliveryMethod, &["any", "mhs $ telephone"], &["", "pigeon"]),
+        (Syntax::OtherMailbox, &["x400$C=GB"], &["x400"]),
+        (Syntax::Ia5String, &["", "a_b"], &["é"]),
+        (Syntax::Boolean, &["TRUE", "FALSE"], &["1"]),
+        (Syntax::Integer, &["-12", "0"], &["1a", ""]),
+        (Syntax::BitString, &["''B", "'01'B"], &["'2'B"]),
+        (Syntax::DistinguishedName, &["", "cn=a,o=b", "foo=1"], &["cn"]),
+        (Syntax::NameAndOptionalUid, &["cn=a#'01'B", "cn=a"], &["a#'01'B"]),
+        (
+            Syntax::ObjectIdentifier,
+            &["cn", "2.5.4.3"],
+            &["", "2.5.4.", "2.05", "a b"],
+        ),
+        (Syntax::GeneralizedTime, &["20260331093000Z"], &["20260331"]),
+        (
+            Syntax::UtcTime,
+            &["2603310930Z", "260331093000+0100"],
+            &["20260331093000Z"],
+        ),
+        (Syntax::Uuid, &["597ae2f6-16a6-1027-98f4-d28b5365dc14"], &["597ae2f6"]),
+        (
+            Syntax::Csn,
+            &["20260331093000.123456Z#000000#00a#000000"],
+            &["20260331093000Z#0#0#0"],
+        ),
+        (
+            Syntax::AttributeTypeDescription,
+            &["( 1.2 NAME 'a)' )"],
+            &["( 1.2", "1.2 )", "( 'a )"],
+        ),
+        (
+            Syntax::Certificate,
+            &["\u{30}\u{2}ab", "\u{30}\u{0}"],
+            &["", "\u{30}\u{2}a", "\u{30}\u{0}a"],
+        ),
+        (Syntax::Jpeg, &[""], &[]),
+    ] {
+        for value in good {
+            assert_eq!(syntax.validate(value.as_bytes()), Ok(()), "{syntax:?} {value}");
+        }
+        for value in bad {
+            assert!(syntax.validate(value.as_bytes()).is_err(), "{syntax:?} {value}");
+        }
+    }
+}
+
+#[test]
 fn pieces_are_prepared_for_where_they_stand() {
     for (rule, at, value, expected) in [
         (Rule::CaseIgnoreSubstrings, Piece::Initial, "  Mary  ", Some("mary ")),
@@ -245,6 +299,26 @@ fn names_sort_in_tree_order() {
             assert_eq!(above.cmp(&below), parts(left).cmp(&parts(right)), "{left:?} {right:?}");
         }
     }
+}
+
+/// The short way from a name's text to its key and the long one, through [`Dn`], end at the same place.
+#[test]
+fn names_as_text_and_as_parsed_have_one_key() {
+    let schema = schema();
+    let mut random = Random::new();
+    let parts = [
+        "cn", "uid", "nhsEBS", "member", "=", "=", "=", ",", ",", " ", "a", "B c", "é", "\\,", "\\20", "\"", "+", "#",
+        "OID.", "2.5.4.3", "\t",
+    ];
+    let mut both = 0;
+    for _ in 0..20_000 {
+        let text: String = (0..random.below(9)).map(|_| parts[random.below(parts.len())]).collect();
+        let direct = normal(&schema, Rule::DistinguishedName, text.as_bytes());
+        let parsed = Dn::parse(&text).ok().and_then(|dn| schema.normalize_dn(&dn).ok());
+        assert_eq!(direct, parsed.map(|key| key.0), "{text:?}");
+        both += usize::from(direct.is_some());
+    }
+    assert!(both > 100, "only {both} of the texts were names");
 }
 
 #[test]

@@ -367,12 +367,24 @@ impl Schema {
             .ok_or_else(|| SchemaViolation::UndefinedAttributeType {
                 name: ava.attribute.clone(),
             })?;
+        self.append_value(id, &ava.value, nesting, key)?;
+        Ok(id)
+    }
+
+    /// One AVA: the type's name, `=`, and the value by its equality rule, or as it is where the type has none.
+    fn append_value(
+        &self,
+        id: AttributeId,
+        value: &[u8],
+        nesting: usize,
+        key: &mut Vec<u8>,
+    ) -> Result<(), SchemaViolation> {
         key.extend_from_slice(&self.keys[usize::from(id.0)]);
         let start = key.len();
         let attribute = self.attribute(id);
         match attribute.equality {
             Some(rule) => {
-                rule.normalize_nested(self, &ava.value, nesting, key)
+                rule.normalize_nested(self, value, nesting, key)
                     .map_err(|e| SchemaViolation::InvalidSyntax {
                         attribute: attribute.name().to_owned(),
                         index: 0,
@@ -380,10 +392,10 @@ impl Schema {
                         reason: e.reason,
                     })?
             }
-            None => key.extend_from_slice(&ava.value),
+            None => key.extend_from_slice(value),
         }
         escape(key, start);
-        Ok(id)
+        Ok(())
     }
 
     /// A well-formedness helper for filters given as text: the first attribute name that is not defined.

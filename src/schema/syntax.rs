@@ -7,6 +7,20 @@ use crate::model::Dn;
 /// The arc below which RFC 4517 numbers its syntaxes.
 const ARC: &str = "1.3.6.1.4.1.1466.115.121.1.";
 
+/// RFC 4517 section 3.3.5.
+const DELIVERY_METHODS: &[&str] = &[
+    "any",
+    "mhs",
+    "physical",
+    "telex",
+    "teletex",
+    "g3fax",
+    "g4fax",
+    "ia5",
+    "videotex",
+    "telephone",
+];
+
 /// How a value of a syntax looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shape {
@@ -28,6 +42,10 @@ enum Shape {
     Uuid,
     Csn,
     PostalAddress,
+    /// Known words with `$` between.
+    DeliveryMethod,
+    /// Printable, `$`, ASCII.
+    OtherMailbox,
     /// Non-empty, balanced parentheses outside quotes.
     Description,
     /// One BER element, and nothing after it.
@@ -67,7 +85,7 @@ syntaxes! {
     CertificatePair "Certificate Pair" "10" Ber,
     CountryString "Country String" "11" Country,
     DistinguishedName "DN" "12" Name,
-    DeliveryMethod "Delivery Method" "14" Ia5,
+    DeliveryMethod "Delivery Method" "14" DeliveryMethod,
     DirectoryString "Directory String" "15" Text,
     DitContentRuleDescription "DIT Content Rule Description" "16" Description,
     DitStructureRuleDescription "DIT Structure Rule Description" "17" Description,
@@ -86,7 +104,7 @@ syntaxes! {
     NumericString "Numeric String" "36" Numeric,
     ObjectClassDescription "Object Class Description" "37" Description,
     ObjectIdentifier "OID" "38" Identifier,
-    OtherMailbox "Other Mailbox" "39" Ia5,
+    OtherMailbox "Other Mailbox" "39" OtherMailbox,
     OctetString "Octet String" "40" Octets,
     PostalAddress "Postal Address" "41" PostalAddress,
     PresentationAddress "Presentation Address" "43" Text,
@@ -176,6 +194,11 @@ impl Syntax {
             Shape::Uuid => canonical::append_uuid(value, sink),
             Shape::Csn => canonical::append_csn(value, sink),
             Shape::PostalAddress => text(value, self.facts().name),
+            Shape::DeliveryMethod => self.delivery_method(value),
+            Shape::OtherMailbox => match value.split(|b| *b == b'$').next() {
+                Some(kind) if kind.len() < value.len() && kind.iter().all(is_printable) && value.is_ascii() => Ok(()),
+                _ => Err(self.invalid(format!("{} is not a kind and an address with $ between", shown(value)))),
+            },
             Shape::Description => self.description(value),
             Shape::Ber => ber_element(value),
         }
@@ -201,6 +224,18 @@ impl Syntax {
                 "octet 0x{bad:02x} in {} is not a printable character",
                 shown(value)
             ))),
+        }
+    }
+
+    fn delivery_method(self, value: &[u8]) -> Result<(), InvalidValue> {
+        let unknown = value.split(|b| *b == b'$').find(|word| {
+            !DELIVERY_METHODS
+                .iter()
+                .any(|known| word.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
+        });
+        match unknown {
+            None => Ok(()),
+            Some(word) => Err(self.invalid(format!("{} is not one of {}", shown(word), DELIVERY_METHODS.join(", ")))),
         }
     }
 
