@@ -27,6 +27,12 @@ pub fn keys(value: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Whether every key of an assertion is among those of a value. An assertion without keys matches nothing.
+pub fn matches(assertion: &[Vec<u8>], value: &[u8]) -> bool {
+    let value = keys(value);
+    !assertion.is_empty() && assertion.iter().all(|key| value.contains(key))
+}
+
 /// The apostrophes of O'Brien, as they are typed.
 fn is_apostrophe(c: char) -> bool {
     matches!(
@@ -177,6 +183,22 @@ mod tests {
             ("李", "王"),
         ] {
             assert_ne!(keys(left.as_bytes()), keys(right.as_bytes()), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn an_assertion_matches_where_all_its_words_are_heard() {
+        for (assertion, value, expected) in [
+            ("smyth", "Mary Ann SMITH", true),
+            ("Smith Marie", "Mary Smith", true),
+            ("Smith Jane", "Mary Smith", false),
+            ("", "Mary", false),
+        ] {
+            assert_eq!(
+                matches(&keys(assertion.as_bytes()), value.as_bytes()),
+                expected,
+                "{assertion:?}"
+            );
         }
     }
 

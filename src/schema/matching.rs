@@ -2,6 +2,7 @@
 
 use super::canonical;
 use super::prepare::{Case, Edges, append_text};
+use super::time;
 use super::{MAX_NESTED_NAMES, Schema};
 use crate::model::Dn;
 
@@ -215,7 +216,7 @@ impl MatchingRule {
                 out.extend_from_slice(value);
                 Ok(())
             }
-            Form::Time => canonical::append_time(value, out),
+            Form::Time => time::append_time(value, out),
             Form::Uuid => canonical::append_uuid(value, out),
             Form::Csn => canonical::append_csn(value, out),
             Form::Name => append_name(schema, value, nesting, out),

@@ -18,12 +18,14 @@ pub mod matching;
 mod matching_tests;
 mod names;
 mod prepare;
+mod print;
 mod resolve;
 mod source;
 mod subschema;
 pub mod syntax;
 #[cfg(test)]
 mod tests;
+mod time;
 
 pub use matching::{Comparison, InvalidValue, MatchingRule, SubstringPiece};
 pub use syntax::Syntax;

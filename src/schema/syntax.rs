@@ -2,6 +2,7 @@
 
 use super::canonical::{self, shown};
 use super::matching::{InvalidValue, split_uid};
+use super::time;
 use crate::model::Dn;
 
 /// The arc below which RFC 4517 numbers its syntaxes.
@@ -185,7 +186,7 @@ impl Syntax {
                 uid.map_or(Ok(()), |bits| canonical::append_bits(bits, sink))?;
                 name(dn)
             }
-            Shape::Time => canonical::append_time(value, sink),
+            Shape::Time => time::append_time(value, sink),
             Shape::UtcTime => self.utc_time(value),
             Shape::Identifier => match std::str::from_utf8(value) {
                 Ok(text) if is_identifier(text) => Ok(()),
@@ -218,7 +219,7 @@ impl Syntax {
         }
         // A fax number carries `$` parameters; apart from that its text is a telephone number's.
         let fax = self == Syntax::FacsimileTelephoneNumber || self == Syntax::TelexNumber;
-        match value.iter().find(|b| !is_printable(b) && !(fax && **b == b'$')) {
+        match value.iter().find(|b| !(is_printable(b) || fax && **b == b'$')) {
             None => Ok(()),
             Some(bad) => Err(self.invalid(format!(
                 "octet 0x{bad:02x} in {} is not a printable character",
@@ -243,7 +244,7 @@ impl Syntax {
         let mut long = b"20".to_vec();
         long.extend_from_slice(value);
         let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-        if !matches!(digits, 10 | 12) || canonical::append_time(&long, &mut Vec::new()).is_err() {
+        if !matches!(digits, 10 | 12) || time::append_time(&long, &mut Vec::new()).is_err() {
             return Err(self.invalid(format!("{} is none", shown(value))));
         }
         Ok(())

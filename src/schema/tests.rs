@@ -158,7 +158,9 @@ const PERSON: &[(&str, &str)] = &[
     ("nhsPersonStatus", "active"),
 ];
 
-fn violations(change: impl Fn(&mut Vec<(&str, &str)>)) -> Vec<String> {
+type Pairs = Vec<(&'static str, &'static str)>;
+
+fn violations(change: impl Fn(&mut Pairs)) -> Vec<String> {
     let mut attributes = PERSON.to_vec();
     change(&mut attributes);
     let entry = entry("uid=123456789012,ou=People,o=nhs", &attributes);
@@ -171,7 +173,7 @@ fn violations(change: impl Fn(&mut Vec<(&str, &str)>)) -> Vec<String> {
 #[test]
 fn entries_are_checked_against_their_classes() {
     assert_eq!(violations(|_| {}), Vec::<String>::new());
-    let check = |expected: &str, change: &dyn Fn(&mut Vec<(&str, &str)>)| {
+    let check = |expected: &str, change: &dyn Fn(&mut Pairs)| {
         assert_eq!(violations(change), [expected]);
     };
     check("object class nhsPerson requires sn", &|it| {
