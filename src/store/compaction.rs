@@ -169,10 +169,10 @@ fn visible(layers: &[Layer], pace: &mut dyn FnMut(), emit: Emit<'_>) -> Result<(
         if outcome.is_ok() {
             outcome = emit(&current, base.segment.record(id));
         }
-        count += 1;
         if count.is_multiple_of(PACE_ENTRIES) {
             pace();
         }
+        count += 1;
         outcome.is_ok()
     });
     outcome?;

@@ -21,6 +21,8 @@ mod overlay;
 pub mod record;
 pub mod segment;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use crate::schema::{NormalizedDn, Schema};
 use arc_swap::ArcSwap;
