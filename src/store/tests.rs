@@ -7,12 +7,14 @@ use crate::model::{Attribute, AttributeDescription, Entry};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicU64;
 
 static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::builtin().unwrap()));
 
 /// Key to the version of the entry under it.
 type Oracle = BTreeMap<NormalizedDn, u64>;
+
+/// Small, so that nearly every group makes a segment.
+const TAIL: usize = 4;
 
 /// Entries of three levels: `o=nhs`, `ou=<n / 10>` below it, `cn=<n>` below that.
 fn key(n: u64) -> NormalizedDn {
@@ -97,7 +99,7 @@ fn keyed_after(groups: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Opens what a fault left and verifies that it is the state after one of `expected` groups.
 fn verify_groups(disk: &FaultyKv, data: &Path, expected: std::ops::RangeInclusive<u64>, what: &str) {
-    let store = start(disk, data, 4).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let store = start(disk, data, TAIL).unwrap_or_else(|e| panic!("{what}: {e}"));
     let groups = store.snapshot().sequence.0 / 3;
     assert_eq!(store.snapshot().sequence.0 % 3, 0, "{what}: half a group");
     assert!(expected.contains(&groups), "{what}: {groups} groups, expected {expected:?}");
@@ -118,7 +120,7 @@ fn run_until_fault(store: &Store, groups: u64) -> u64 {
 fn a_power_cut_at_any_step_loses_nothing_acknowledged() {
     for step in 0..40 {
         let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
-        let store = start(&kv, data.path(), 4).unwrap();
+        let store = start(&kv, data.path(), TAIL).unwrap();
         kv.arm(step, Fault::PowerCut);
         let acknowledged = run_until_fault(&store, 10);
         assert!(step >= 30 || acknowledged < 10, "the fault at step {step} was not met");
@@ -134,7 +136,7 @@ fn a_power_cut_at_any_step_loses_nothing_acknowledged() {
 fn the_first_io_error_ends_writing_until_a_restart() {
     for step in 0..12 {
         let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
-        let store = start(&kv, data.path(), 4).unwrap();
+        let store = start(&kv, data.path(), TAIL).unwrap();
         kv.arm(step, Fault::Io(ErrorKind::StorageFull));
         let acknowledged = run_until_fault(&store, 10);
         assert!(acknowledged < 10);
@@ -151,7 +153,7 @@ fn the_first_io_error_ends_writing_until_a_restart() {
 #[test]
 fn a_lost_tail_is_an_error_not_an_older_answer() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
-    let store = start(&kv, data.path(), 4).unwrap();
+    let store = start(&kv, data.path(), TAIL).unwrap();
     commit_group(&store, 1).unwrap();
     let earlier = kv.after_power_cut(0, false);
     commit_group(&store, 2).unwrap();
@@ -162,14 +164,14 @@ fn a_lost_tail_is_an_error_not_an_older_answer() {
         disk.damage(|pairs| pairs.retain(|key, _| key[0] != b'j' || key[8] < from));
         disk
     };
-    assert!(start(&lose(99), data.path(), 4).is_ok());
+    assert!(start(&lose(99), data.path(), TAIL).is_ok());
     for from in [1, 4, 7] {
-        let Err(error) = start(&lose(from), data.path(), 4) else { panic!("a journal cut at {from} was opened") };
+        let Err(error) = start(&lose(from), data.path(), TAIL) else { panic!("a journal cut at {from} was opened") };
         assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("restore"), "{error}");
     }
     // The same number, another change: the mark has the chain's hash too.
-    let other = start(&earlier, data.path(), 4).unwrap();
+    let other = start(&earlier, data.path(), TAIL).unwrap();
     for n in [5, 6] {
         commit_group(&other, n).unwrap();
     }
@@ -178,13 +180,13 @@ fn a_lost_tail_is_an_error_not_an_older_answer() {
         pairs.retain(|key, _| key[0] != b'j');
         earlier.damage(|others| pairs.extend(others.iter().filter(|(key, _)| key[0] == b'j').map(|(k, v)| (k.clone(), v.clone()))));
     });
-    assert!(matches!(start(&kv, data.path(), 4), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(start(&kv, data.path(), TAIL), Err(StoreError::Corrupt { .. })));
 }
 
 #[test]
 fn check_names_a_damaged_keyed_value() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
-    let store = start(&kv, data.path(), 4).unwrap();
+    let store = start(&kv, data.path(), TAIL).unwrap();
     commit_group(&store, 1).unwrap();
     kv.damage(|pairs| {
         let (_, value) = pairs.iter_mut().find(|(key, _)| key[0] == KEYED).unwrap();
@@ -199,7 +201,7 @@ fn check_names_a_damaged_keyed_value() {
 #[test]
 fn a_dropped_group_leaves_nothing() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
-    let store = start(&kv, data.path(), 4).unwrap();
+    let store = start(&kv, data.path(), TAIL).unwrap();
     let mut group = store.begin();
     assert_eq!(group.next_sequence(), SequenceNumber(1));
     assert_eq!(group.apply(vec![put(1, 1)], Vec::new()), SequenceNumber(1));
@@ -215,8 +217,8 @@ fn a_dropped_group_leaves_nothing() {
 fn a_directory_is_made_once_and_opened_by_one() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("new");
-    let open = || Store::open(&path, Arc::clone(&SCHEMA), options(4));
-    let create = || Store::create(&path, Arc::clone(&SCHEMA), options(4));
+    let open = || Store::open(&path, Arc::clone(&SCHEMA), options(TAIL));
+    let create = || Store::create(&path, Arc::clone(&SCHEMA), options(TAIL));
     assert!(matches!(open(), Err(StoreError::Missing { .. })));
     let store = create().unwrap();
     assert!(matches!(open(), Err(StoreError::Locked { .. })));
@@ -347,7 +349,7 @@ fn a_change_during_compaction_is_kept() {
 fn a_power_cut_during_compaction_leaves_the_old_or_the_new_generation() {
     for step in 0..8 {
         let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
-        let store = start(&kv, data.path(), 4).unwrap();
+        let store = start(&kv, data.path(), TAIL).unwrap();
         assert_eq!(run_until_fault(&store, 5), 5);
         store.compact().unwrap();
         assert_eq!((6..=9).filter(|n| commit_group(&store, *n).is_ok()).count(), 4);
@@ -374,19 +376,12 @@ fn readers_see_whole_groups_while_threads_merge_and_compact() {
     let core = opening::open_on(Box::new(kv.clone()), data.path(), None, Arc::clone(&SCHEMA), options).unwrap();
     let store = Store::start(Arc::new(core));
     let groups = 120;
-    let done = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while done.load(Ordering::Acquire) < groups {
-                let snapshot = store.snapshot();
-                let seen = snapshot.sequence.0 / 3;
-                assert_eq!(snapshot.sequence.0 % 3, 0);
-                assert_eq!(versions(&snapshot), oracle_after(seen));
-            }
-        });
-        for n in 1..=groups {
-            commit_group(&store, n).unwrap();
-            done.store(n, Ordering::Release);
+        let writer = scope.spawn(|| (1..=groups).for_each(|n| drop(commit_group(&store, n).unwrap())));
+        while !writer.is_finished() {
+            let snapshot = store.snapshot();
+            assert_eq!(snapshot.sequence.0 % 3, 0);
+            assert_eq!(versions(&snapshot), oracle_after(snapshot.sequence.0 / 3));
         }
     });
     assert_eq!(versions(&store.snapshot()), oracle_after(groups));
