@@ -199,10 +199,18 @@ impl Config {
             ("limits.filter_terms", limits.filter_terms, 1),
             ("limits.requested_attributes", limits.requested_attributes, 1),
             ("limits.message_elements", limits.message_elements, 64),
-            ("limits.message_elements_before_bind", limits.message_elements_before_bind, 64),
+            (
+                "limits.message_elements_before_bind",
+                limits.message_elements_before_bind,
+                64,
+            ),
             ("limits.message_nesting", limits.message_nesting, 8),
             ("limits.outstanding_searches", limits.outstanding_searches, 1),
-            ("limits.outstanding_searches_before_bind", limits.outstanding_searches_before_bind, 1),
+            (
+                "limits.outstanding_searches_before_bind",
+                limits.outstanding_searches_before_bind,
+                1,
+            ),
             ("limits.outstanding_updates", limits.outstanding_updates, 1),
             ("limits.output_bytes", limits.output_bytes, 4096),
             ("limits.turn_candidates", limits.turn_candidates as usize, 64),
@@ -278,7 +286,11 @@ impl Default for TlsSettings {
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        let (directory, wire, listen) = (DirectoryLimits::default(), WireLimits::default(), ListenOptions::default());
+        let (directory, wire, listen) = (
+            DirectoryLimits::default(),
+            WireLimits::default(),
+            ListenOptions::default(),
+        );
         Self {
             worker_threads: 0,
             connections: listen.connections,

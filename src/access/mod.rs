@@ -121,7 +121,10 @@ impl View {
     /// The view in which the server's own entries (root DSE, subschema) leave: every attribute but those that never do.
     pub fn for_protocol(schema: &Schema) -> View {
         let mut releasable = AttributeSet::default();
-        schema.attributes().iter().for_each(|attribute| releasable.insert(attribute.id));
+        schema
+            .attributes()
+            .iter()
+            .for_each(|attribute| releasable.insert(attribute.id));
         for id in NEVER_RELEASED.iter().filter_map(|name| schema.find_attribute(name)) {
             releasable.remove(id);
         }

@@ -144,14 +144,20 @@ impl Accounts {
         };
         let ledger = Ledger::restore(value)?;
         self.two_secrets_until.fetch_max(ledger.old_until(), Ordering::Relaxed);
-        self.index_mut().ledgers.insert(NormalizedDn(key.to_vec()), Arc::new(ledger));
+        self.index_mut()
+            .ledgers
+            .insert(NormalizedDn(key.to_vec()), Arc::new(ledger));
         Ok(())
     }
 
     /// Adds or replaces an account from its entry. Facts that are the same change nothing.
     pub fn put(&self, facts: AccountFacts) {
         let mut index = self.index_mut();
-        if index.by_key.get(&facts.key).is_some_and(|account| account.facts == facts) {
+        if index
+            .by_key
+            .get(&facts.key)
+            .is_some_and(|account| account.facts == facts)
+        {
             return;
         }
         if index.put(facts) {
@@ -253,7 +259,11 @@ impl Accounts {
         let Some(account) = account else {
             return Err(refusal("unknown name", None));
         };
-        let attempt = Attempt { source, bound_as: name, now };
+        let attempt = Attempt {
+            source,
+            bound_as: name,
+            now,
+        };
         if let Standing::Refused(detail) = standing {
             account.ledger.note_failure(&attempt, None, self.throttle_limits());
             return Err(refusal(detail, name_of));
@@ -301,7 +311,10 @@ impl Accounts {
             .note_success(&candidate.stored, upgraded, fingerprint, attempt.source, attempt.now);
         // The secret may have been given an end, or ended, while the verification ran.
         let in_force = account.ledger.candidates(attempt.now);
-        if in_force.iter().any(|now| now.stored == stored && now.until == candidate.until) {
+        if in_force
+            .iter()
+            .any(|now| now.stored == stored && now.until == candidate.until)
+        {
             let bind = self.remembered.bind(attempt.bound_as, key, secret.expose());
             self.remembered.remember(bind, Arc::clone(account), candidate.until);
         }
@@ -422,7 +435,9 @@ impl Accounts {
     /// # Errors
     /// What was expected; never a part of the value.
     pub fn take_over(stored: &[u8]) -> Result<PreparedSecret, String> {
-        let text = std::str::from_utf8(stored).map_err(|_| "expected a hash in ASCII".to_owned())?.trim();
+        let text = std::str::from_utf8(stored)
+            .map_err(|_| "expected a hash in ASCII".to_owned())?
+            .trim();
         Stored::parse(text)?;
         Ok(PreparedSecret {
             stored: text.to_owned(),
@@ -535,7 +550,8 @@ impl Index {
 /// The names an account may bind with, besides its DN.
 fn names(facts: &AccountFacts) -> impl Iterator<Item = String> {
     let all = std::iter::once(&facts.name).chain(&facts.mails);
-    all.map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty())
+    all.map(|name| name.trim().to_lowercase())
+        .filter(|name| !name.is_empty())
 }
 
 fn standing(account: Option<&Account>, source: &Source, now: u64) -> Standing {
@@ -581,5 +597,8 @@ fn busy(account: Option<String>) -> Refusal {
 
 fn no_hash(error: &str) -> Outcome {
     tracing::error!(error, "a secret could not be hashed");
-    Outcome::new(ResultCode::Other, "the secret could not be hashed; the server's log says why")
+    Outcome::new(
+        ResultCode::Other,
+        "the secret could not be hashed; the server's log says why",
+    )
 }

@@ -91,9 +91,13 @@ impl Ledger {
     /// # Errors
     /// What is wrong with the value.
     pub(super) fn restore(value: &[u8]) -> Result<Ledger, String> {
-        let state: State = serde_json::from_slice(value).map_err(|error| format!("expected an account's secret state: {error}"))?;
+        let state: State =
+            serde_json::from_slice(value).map_err(|error| format!("expected an account's secret state: {error}"))?;
         if state.version != VERSION {
-            return Err(format!("expected version {VERSION} of an account's secret state, found {}", state.version));
+            return Err(format!(
+                "expected version {VERSION} of an account's secret state, found {}",
+                state.version
+            ));
         }
         Ok(Ledger {
             last_used: AtomicU64::new(state.last_used.unwrap_or(0)),
@@ -113,7 +117,10 @@ impl Ledger {
         let mut kept = {
             let state = self.state();
             let lockout = state.lockout.kept();
-            State { lockout, ..state.clone() }
+            State {
+                lockout,
+                ..state.clone()
+            }
         };
         kept.version = VERSION;
         kept.last_used = match self.last_used.load(Ordering::Relaxed) {
@@ -186,7 +193,14 @@ impl Ledger {
     }
 
     /// A secret verified: bookkeeping, and the hash that takes the place of the one it was compared with.
-    pub(super) fn note_success(&self, matched: &str, upgraded: Option<String>, fingerprint: Fingerprint, source: &Source, now: u64) {
+    pub(super) fn note_success(
+        &self,
+        matched: &str,
+        upgraded: Option<String>,
+        fingerprint: Fingerprint,
+        source: &Source,
+        now: u64,
+    ) {
         let mut state = self.state();
         let state = &mut *state;
         let mut stored = matched.to_owned();
@@ -237,7 +251,12 @@ impl Ledger {
     }
 
     /// A secret did not verify. `fingerprint` `None` where it was not looked at (disabled, expired, throttled).
-    pub(super) fn note_failure(&self, attempt: &Attempt<'_>, fingerprint: Option<Fingerprint>, limits: ThrottleLimits) -> Failure {
+    pub(super) fn note_failure(
+        &self,
+        attempt: &Attempt<'_>,
+        fingerprint: Option<Fingerprint>,
+        limits: ThrottleLimits,
+    ) -> Failure {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         self.dirty.store(true, Ordering::Release);
@@ -249,7 +268,8 @@ impl Ledger {
             };
         }
         state.lockout.note_failure(attempt, fingerprint, limits);
-        self.throttled_until.store(state.lockout.throttled_until(), Ordering::Relaxed);
+        self.throttled_until
+            .store(state.lockout.throttled_until(), Ordering::Relaxed);
         let compare = if fingerprint.is_some_and(|fingerprint| !state.compared.contains(&fingerprint)) {
             state.superseded.iter().map(|kept| kept.stored.clone()).collect()
         } else {
@@ -281,7 +301,9 @@ impl Ledger {
     pub(super) fn status(&self, now: u64, options: &AccountOptions) -> AccountStatus {
         let state = self.state();
         let evidence = state.lockout.evidence();
-        let throttled = evidence.iter().filter(|evidence| evidence.throttled_until.is_some_and(|until| now < until));
+        let throttled = evidence
+            .iter()
+            .filter(|evidence| evidence.throttled_until.is_some_and(|until| now < until));
         let parsed = state.current.as_ref().map(|kept| Stored::parse(&kept.stored));
         let scheme = match &parsed {
             None => "",
@@ -293,7 +315,11 @@ impl Ledger {
             scheme: scheme.to_owned(),
             to_be_rehashed: matches!(&parsed, Some(Ok(stored)) if !stored.is_current(options)),
             secret_set: state.current.as_ref().map(|kept| kept.set),
-            old_secret_until: state.old.as_ref().and_then(|kept| kept.until).filter(|until| now < *until),
+            old_secret_until: state
+                .old
+                .as_ref()
+                .and_then(|kept| kept.until)
+                .filter(|until| now < *until),
             last_used: match self.last_used.load(Ordering::Relaxed) {
                 0 => None,
                 at => Some(at),

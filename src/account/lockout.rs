@@ -90,7 +90,12 @@ impl Lockout {
 
     /// Counts a failure. `secret` is the wrong secret's fingerprint; `None` where the secret was not looked at. Gives
     /// whether this source brought that secret for the first time.
-    pub(super) fn note_failure(&mut self, attempt: &Attempt<'_>, secret: Option<Fingerprint>, limits: ThrottleLimits) -> bool {
+    pub(super) fn note_failure(
+        &mut self,
+        attempt: &Attempt<'_>,
+        secret: Option<Fingerprint>,
+        limits: ThrottleLimits,
+    ) -> bool {
         let state = self.failing(attempt);
         let Some(secret) = secret else { return false };
         if state.tried.contains(&secret) {
@@ -181,7 +186,11 @@ impl Lockout {
         let order = |state: &SourceState| {
             let evidence = &state.evidence;
             let throttled = evidence.throttled_until.is_some_and(|until| now < until);
-            (throttled, evidence.failures > 0, evidence.last.max(evidence.succeeded.unwrap_or(0)))
+            (
+                throttled,
+                evidence.failures > 0,
+                evidence.last.max(evidence.succeeded.unwrap_or(0)),
+            )
         };
         let oldest = (0..self.sources.len()).min_by_key(|at| order(&self.sources[*at]));
         if let Some(at) = oldest {

@@ -22,8 +22,20 @@ const CHOSEN_DISTINCT_MIN: usize = 8;
 
 /// What no chosen secret may hold, in lower case. A long secret around one of these is mostly that one.
 const DENIED: [&str; 14] = [
-    "password", "passw0rd", "changeme", "letmein", "qwerty", "asdfgh", "welcome1", "12345678", "abcdefgh", "87654321",
-    "secret123", "administrator", "nhsmail", "iloveyou",
+    "password",
+    "passw0rd",
+    "changeme",
+    "letmein",
+    "qwerty",
+    "asdfgh",
+    "welcome1",
+    "12345678",
+    "abcdefgh",
+    "87654321",
+    "secret123",
+    "administrator",
+    "nhsmail",
+    "iloveyou",
 ];
 
 /// A secret in memory; wiped when dropped, never printed.
@@ -69,7 +81,10 @@ impl Secret {
     pub fn check_chosen(&self, account: Option<&str>) -> Result<(), String> {
         let octets = self.expose();
         if octets.len() > SECRET_OCTETS_MAX {
-            return Err(format!("a secret has at most {SECRET_OCTETS_MAX} octets, found {}", octets.len()));
+            return Err(format!(
+                "a secret has at most {SECRET_OCTETS_MAX} octets, found {}",
+                octets.len()
+            ));
         }
         if octets.contains(&0) {
             return Err("a secret holds no NUL octet".to_owned());
@@ -90,7 +105,9 @@ impl Secret {
             ));
         }
         if DENIED.iter().any(|denied| text.contains(denied)) {
-            return Err("the chosen secret holds a word or run that everybody tries first; ask for a generated one".to_owned());
+            return Err(
+                "the chosen secret holds a word or run that everybody tries first; ask for a generated one".to_owned(),
+            );
         }
         let name = account.map(str::to_lowercase).filter(|name| name.len() >= 4);
         if name.is_some_and(|name| text.contains(&name)) {
@@ -130,7 +147,10 @@ fn base32_character(bits: u64) -> u8 {
 
 fn checksum(text: &[u8]) -> [u8; CHECKSUM_CHARACTERS] {
     let digest = Sha256::digest(text);
-    let bits = digest.iter().take(4).fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
+    let bits = digest
+        .iter()
+        .take(4)
+        .fold(0u64, |bits, octet| bits << 8 | u64::from(*octet));
     [15, 10, 5, 0].map(|shift| base32_character(bits >> shift))
 }
 

@@ -75,16 +75,21 @@ impl Stored {
     /// What was expected; never a part of the value, which may be a clear secret.
     pub(super) fn parse(text: &str) -> Result<Stored, String> {
         if text.len() > STORED_OCTETS_MAX {
-            return Err(format!("expected a stored secret of at most {STORED_OCTETS_MAX} octets, found {}", text.len()));
+            return Err(format!(
+                "expected a stored secret of at most {STORED_OCTETS_MAX} octets, found {}",
+                text.len()
+            ));
         }
         if text.starts_with('$') {
             return parse_phc(text);
         }
         let scheme = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
         let Some((scheme, value)) = scheme else {
-            return Err("expected {SSHA}, {SSHA256}, {SSHA512}, {ARGON2} or {CRYPT} before the hash; \
+            return Err(
+                "expected {SSHA}, {SSHA256}, {SSHA512}, {ARGON2} or {CRYPT} before the hash; \
                         a secret in clear text is not taken over"
-                .to_owned());
+                    .to_owned(),
+            );
         };
         match scheme.to_ascii_uppercase().as_str() {
             "SSHA" => parse_salted(SaltedDigest::Sha1, value),
@@ -92,7 +97,10 @@ impl Stored {
             "SSHA512" => parse_salted(SaltedDigest::Sha512, value),
             "ARGON2" => parse_phc(value),
             "CRYPT" => parse_crypt(value),
-            _ => Err("expected {SSHA}, {SSHA256}, {SSHA512}, {ARGON2} or {CRYPT}; other schemes are too weak to take over".to_owned()),
+            _ => Err(
+                "expected {SSHA}, {SSHA256}, {SSHA512}, {ARGON2} or {CRYPT}; other schemes are too weak to take over"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -123,20 +131,43 @@ impl Stored {
 
     pub(super) fn verify(&self, secret: &[u8], memory: &mut Memory) -> bool {
         match self {
-            Stored::Argon2 { algorithm, version, params, salt, hash } => {
+            Stored::Argon2 {
+                algorithm,
+                version,
+                params,
+                salt,
+                hash,
+            } => {
                 let argon2 = Argon2::new(*algorithm, *version, params.clone());
                 let mut computed = vec![0; hash.len()];
                 memory.run(&argon2, secret, salt, &mut computed) && bool::from(computed.ct_eq(hash))
             }
             Stored::Salted { digest, hash, salt } => {
                 let computed = match digest {
-                    SaltedDigest::Sha1 => sha1::Sha1::new().chain_update(secret).chain_update(salt).finalize().to_vec(),
-                    SaltedDigest::Sha256 => Sha256::new().chain_update(secret).chain_update(salt).finalize().to_vec(),
-                    SaltedDigest::Sha512 => Sha512::new().chain_update(secret).chain_update(salt).finalize().to_vec(),
+                    SaltedDigest::Sha1 => sha1::Sha1::new()
+                        .chain_update(secret)
+                        .chain_update(salt)
+                        .finalize()
+                        .to_vec(),
+                    SaltedDigest::Sha256 => Sha256::new()
+                        .chain_update(secret)
+                        .chain_update(salt)
+                        .finalize()
+                        .to_vec(),
+                    SaltedDigest::Sha512 => Sha512::new()
+                        .chain_update(secret)
+                        .chain_update(salt)
+                        .finalize()
+                        .to_vec(),
                 };
                 bool::from(computed.ct_eq(hash))
             }
-            Stored::Crypt { digest, rounds, salt, hash } => {
+            Stored::Crypt {
+                digest,
+                rounds,
+                salt,
+                hash,
+            } => {
                 let computed = if *digest == SaltedDigest::Sha512 {
                     let params = sha_crypt::Sha512Params::new(*rounds);
                     params.and_then(|params| sha_crypt::sha512_crypt_b64(secret, salt.as_bytes(), &params))
@@ -184,7 +215,11 @@ pub(super) fn spend(secret: &[u8], options: &AccountOptions, memory: &mut Memory
 }
 
 fn parameters(options: &AccountOptions) -> Result<Params, String> {
-    let (m, t, p) = (options.argon2_memory_kib, options.argon2_iterations, options.argon2_lanes);
+    let (m, t, p) = (
+        options.argon2_memory_kib,
+        options.argon2_iterations,
+        options.argon2_lanes,
+    );
     Params::new(m, t, p, Some(HASH_OCTETS)).map_err(|error| format!("argon2 m={m} t={t} p={p}: {error}"))
 }
 
@@ -207,13 +242,24 @@ fn parse_phc(text: &str) -> Result<Stored, String> {
         return Err(wrong());
     }
     let mut salt = [0; 64];
-    let salt = phc.salt.ok_or_else(wrong)?.decode_b64(&mut salt).map_err(|_| wrong())?.to_vec();
+    let salt = phc
+        .salt
+        .ok_or_else(wrong)?
+        .decode_b64(&mut salt)
+        .map_err(|_| wrong())?
+        .to_vec();
     let hash = phc.hash.ok_or_else(wrong)?.as_bytes().to_vec();
     if salt.len() < 8 || hash.len() < 16 {
         return Err("expected a salt of at least 8 octets and a hash of at least 16".to_owned());
     }
     let params = Params::new(m, t, p, Some(hash.len())).map_err(|_| wrong())?;
-    Ok(Stored::Argon2 { algorithm, version, params, salt, hash })
+    Ok(Stored::Argon2 {
+        algorithm,
+        version,
+        params,
+        salt,
+        hash,
+    })
 }
 
 fn parse_salted(digest: SaltedDigest, value: &str) -> Result<Stored, String> {
@@ -228,13 +274,23 @@ fn parse_salted(digest: SaltedDigest, value: &str) -> Result<Stored, String> {
         .map_err(|_| "expected base64 after the scheme".to_owned())?;
     let split = octets.split_at_checked(length);
     match split {
-        Some((hash, salt)) if salt.len() >= 4 => Ok(Stored::Salted { digest, hash: hash.to_vec(), salt: salt.to_vec() }),
-        _ => Err(format!("expected a digest of {length} octets and a salt of at least 4, found {} octets", octets.len())),
+        Some((hash, salt)) if salt.len() >= 4 => Ok(Stored::Salted {
+            digest,
+            hash: hash.to_vec(),
+            salt: salt.to_vec(),
+        }),
+        _ => Err(format!(
+            "expected a digest of {length} octets and a salt of at least 4, found {} octets",
+            octets.len()
+        )),
     }
 }
 
 fn parse_crypt(value: &str) -> Result<Stored, String> {
-    let wrong = || "expected {CRYPT}$5$ or {CRYPT}$6$ with a salt and a hash; older kinds of crypt are too weak to take over".to_owned();
+    let wrong = || {
+        "expected {CRYPT}$5$ or {CRYPT}$6$ with a salt and a hash; older kinds of crypt are too weak to take over"
+            .to_owned()
+    };
     let (digest, rest, length) = match (value.strip_prefix("$5$"), value.strip_prefix("$6$")) {
         (Some(rest), _) => (SaltedDigest::Sha256, rest, 43),
         (_, Some(rest)) => (SaltedDigest::Sha512, rest, 86),
@@ -248,14 +304,24 @@ fn parse_crypt(value: &str) -> Result<Stored, String> {
         None => (5_000, rest),
     };
     if !(1_000..=CRYPT_ROUNDS_MAX).contains(&rounds) {
-        return Err(format!("expected 1000 to {CRYPT_ROUNDS_MAX} rounds of crypt, found {rounds}"));
+        return Err(format!(
+            "expected 1000 to {CRYPT_ROUNDS_MAX} rounds of crypt, found {rounds}"
+        ));
     }
     let (salt, hash) = rest.split_once('$').ok_or_else(wrong)?;
-    let of_alphabet = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'.' || c == b'/');
+    let of_alphabet = |text: &str| {
+        text.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'.' || c == b'/')
+    };
     if salt.is_empty() || salt.len() > 16 || hash.len() != length || !of_alphabet(hash) {
         return Err(wrong());
     }
-    Ok(Stored::Crypt { digest, rounds, salt: salt.to_owned(), hash: hash.to_owned() })
+    Ok(Stored::Crypt {
+        digest,
+        rounds,
+        salt: salt.to_owned(),
+        hash: hash.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -263,7 +329,12 @@ mod tests {
     use super::*;
 
     pub(in super::super) fn cheap() -> AccountOptions {
-        AccountOptions { argon2_memory_kib: 16, argon2_iterations: 1, argon2_lanes: 1, ..AccountOptions::default() }
+        AccountOptions {
+            argon2_memory_kib: 16,
+            argon2_iterations: 1,
+            argon2_lanes: 1,
+            ..AccountOptions::default()
+        }
     }
 
     /// Every malformed stored value is refused, and none panics (T10).
@@ -273,18 +344,41 @@ mod tests {
         assert!(Stored::parse(&good).unwrap().verify(b"secret", &mut Memory::default()));
         assert!(!Stored::parse(&good).unwrap().verify(b"Secret", &mut Memory::default()));
         for bad in [
-            "", "secret", "{", "{}", "{SSHA}", "{SSHA}!!!!", "{SSHA}c2hvcnQ=", "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
-            "{MD5}X03MO1qnZdYdgyfeuILPmQ==", "{CLEAR}secret", "{CRYPT}ab3Kx", "{CRYPT}$1$salt$hash", "{CRYPT}$6$", "{CRYPT}$6$salt",
-            "{CRYPT}$6$salt$tooshort", "{CRYPT}$6$rounds=999999999$salt$x", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1",
-            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ", "$argon2id$v=19$m=4294967295,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "",
+            "secret",
+            "{",
+            "{}",
+            "{SSHA}",
+            "{SSHA}!!!!",
+            "{SSHA}c2hvcnQ=",
+            "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+            "{MD5}X03MO1qnZdYdgyfeuILPmQ==",
+            "{CLEAR}secret",
+            "{CRYPT}ab3Kx",
+            "{CRYPT}$1$salt$hash",
+            "{CRYPT}$6$",
+            "{CRYPT}$6$salt",
+            "{CRYPT}$6$salt$tooshort",
+            "{CRYPT}$6$rounds=999999999$salt$x",
+            "$argon2id$",
+            "$argon2id$v=19$m=19456,t=2,p=1",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
+            "$argon2id$v=19$m=4294967295,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
             "$argon2id$v=19$m=19456,t=4000000,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-            "$argon2id$v=19$m=19456,t=2,p=200$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$v=99$m=16,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-            "$argon2id$v=19$m=16,t=2,p=1$c2FsdHNhbHQ$aGFzaA", "$argon2d$v=19$m=16,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-            "$argon2id$v=19$m=0,t=0,p=0$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$2b$12$abcdefghijklmnopqrstuu", "$scrypt$ln=1,r=1,p=1$aaaa$aaaa",
+            "$argon2id$v=19$m=19456,t=2,p=200$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=99$m=16,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=19$m=16,t=2,p=1$c2FsdHNhbHQ$aGFzaA",
+            "$argon2d$v=19$m=16,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2id$v=19$m=0,t=0,p=0$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "$2b$12$abcdefghijklmnopqrstuu",
+            "$scrypt$ln=1,r=1,p=1$aaaa$aaaa",
         ] {
             let parsed = Stored::parse(bad);
             let error = parsed.err().unwrap_or_else(|| panic!("{bad} was taken"));
-            assert!(!error.contains("secret") || error.contains("a secret in clear") || error.contains("stored secret"), "{error}");
+            assert!(
+                !error.contains("secret") || error.contains("a secret in clear") || error.contains("stored secret"),
+                "{error}"
+            );
         }
         assert!(Stored::parse(&"x".repeat(10_000)).is_err());
         // Any cut and any changed character of a good one: an error, or a hash that does not verify.
@@ -299,7 +393,9 @@ mod tests {
     /// The crypt values are those of the published sha-crypt test vectors.
     #[test]
     fn schemes_of_other_servers_verify() {
-        let salted = |scheme: &str, hash: Vec<u8>| format!("{{{scheme}}}{}", STANDARD.encode([hash, b"salt1234".to_vec()].concat()));
+        let salted = |scheme: &str, hash: Vec<u8>| {
+            format!("{{{scheme}}}{}", STANDARD.encode([hash, b"salt1234".to_vec()].concat()))
+        };
         let of = b"correct horsesalt1234";
         for stored in [
             salted("SSHA", sha1::Sha1::digest(of).to_vec()),
@@ -315,11 +411,25 @@ mod tests {
             "{CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
             "{CRYPT}$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5",
         ] {
-            assert!(Stored::parse(stored).unwrap().verify(b"Hello world!", &mut Memory::default()), "{stored}");
-            assert!(!Stored::parse(stored).unwrap().verify(b"Hello world", &mut Memory::default()), "{stored}");
+            assert!(
+                Stored::parse(stored)
+                    .unwrap()
+                    .verify(b"Hello world!", &mut Memory::default()),
+                "{stored}"
+            );
+            assert!(
+                !Stored::parse(stored)
+                    .unwrap()
+                    .verify(b"Hello world", &mut Memory::default()),
+                "{stored}"
+            );
         }
         let phc = hash(b"correct horse", &cheap(), &mut Memory::default()).unwrap();
-        assert!(Stored::parse(&format!("{{ARGON2}}{phc}")).unwrap().verify(b"correct horse", &mut Memory::default()));
+        assert!(
+            Stored::parse(&format!("{{ARGON2}}{phc}"))
+                .unwrap()
+                .verify(b"correct horse", &mut Memory::default())
+        );
         assert!(Stored::parse(&phc).unwrap().is_current(&cheap()));
         assert!(!Stored::parse(&phc).unwrap().is_current(&AccountOptions::default()));
     }

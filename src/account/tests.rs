@@ -67,13 +67,18 @@ async fn binds_by_every_form_of_name() {
     for name in ["gp-app", "GP-App", "gp-app@example.nhs.uk", "GP-APP@EXAMPLE.NHS.UK"] {
         assert_eq!(bind(&accounts, name, GOOD).await.unwrap().bound_as, name);
     }
-    let by_key = accounts.authenticate("cn=gp-app,..", Some(&key("gp-app")), secret(GOOD), &source(1), NOW).await;
+    let by_key = accounts
+        .authenticate("cn=gp-app,..", Some(&key("gp-app")), secret(GOOD), &source(1), NOW)
+        .await;
     assert_eq!(by_key.unwrap().account.facts.name, "gp-app");
     // A name that two accounts have is nobody's, also where it was remembered.
     let mut other = facts("other");
     other.mails = vec!["gp-app@example.nhs.uk".to_owned()];
     accounts.put(other);
-    assert_eq!(bind(&accounts, "gp-app@example.nhs.uk", GOOD).await.unwrap_err().detail, "unknown name");
+    assert_eq!(
+        bind(&accounts, "gp-app@example.nhs.uk", GOOD).await.unwrap_err().detail,
+        "unknown name"
+    );
     assert!(bind(&accounts, "gp-app", GOOD).await.is_ok());
 }
 
@@ -96,10 +101,15 @@ async fn every_refusal_costs_and_says_the_same() {
     let ssha = [Sha1::digest(b"old secretsaltsalt").to_vec(), b"saltsalt".to_vec()].concat();
     let ssha = format!("{{SSHA}}{}", base64::engine::general_purpose::STANDARD.encode(ssha));
     accounts.set_secret(&key("legacy"), Accounts::take_over(ssha.as_bytes()).unwrap(), None, NOW);
-    let broken = PreparedSecret { stored: "$argon2id$v=19$m=16".to_owned() };
+    let broken = PreparedSecret {
+        stored: "$argon2id$v=19$m=16".to_owned(),
+    };
     accounts.set_secret(&key("broken"), broken, None, NOW);
     for wrong in ["a", "b", "c"] {
-        accounts.authenticate("gp-app", None, secret(wrong), &source(9), NOW).await.unwrap_err();
+        accounts
+            .authenticate("gp-app", None, secret(wrong), &source(9), NOW)
+            .await
+            .unwrap_err();
     }
     let long = "x".repeat(5000);
     for (name, text, host, detail) in [
@@ -115,10 +125,17 @@ async fn every_refusal_costs_and_says_the_same() {
         ("broken", GOOD, 1, "wrong secret"),
     ] {
         let before = accounts.argon2_runs();
-        let refusal = accounts.authenticate(name, None, secret(text), &source(host), NOW).await.unwrap_err();
+        let refusal = accounts
+            .authenticate(name, None, secret(text), &source(host), NOW)
+            .await
+            .unwrap_err();
         assert_eq!(accounts.argon2_runs() - before, 1, "{name} {detail}");
         assert_eq!(refusal.detail, detail, "{name}");
-        assert_eq!(refusal.outcome, Outcome::new(ResultCode::InvalidCredentials, ""), "{name}");
+        assert_eq!(
+            refusal.outcome,
+            Outcome::new(ResultCode::InvalidCredentials, ""),
+            "{name}"
+        );
     }
     // The same account from another source is not throttled.
     assert!(bind(&accounts, "gp-app", GOOD).await.is_ok());
@@ -127,12 +144,22 @@ async fn every_refusal_costs_and_says_the_same() {
 #[tokio::test]
 async fn remembered_verifications_cost_no_argon2_and_end_with_the_account() {
     let accounts = with_account().await;
-    assert!(accounts.authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW).is_none());
+    assert!(
+        accounts
+            .authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW)
+            .is_none()
+    );
     let first = bind(&accounts, "gp-app", GOOD).await.unwrap();
     let before = accounts.argon2_runs();
-    let again = accounts.authenticate_remembered("GP-APP", None, GOOD.as_bytes(), &source(2), NOW + 1).unwrap();
+    let again = accounts
+        .authenticate_remembered("GP-APP", None, GOOD.as_bytes(), &source(2), NOW + 1)
+        .unwrap();
     assert!(Arc::ptr_eq(&first.account, &again.account));
-    assert!(accounts.authenticate_remembered("gp-app", None, b"wrong", &source(1), NOW).is_none());
+    assert!(
+        accounts
+            .authenticate_remembered("gp-app", None, b"wrong", &source(1), NOW)
+            .is_none()
+    );
     assert_eq!(accounts.argon2_runs(), before);
     assert_eq!(accounts.status(&key("gp-app")).unwrap().last_used, Some(NOW + 1));
     // The same facts change nothing; others revoke.
@@ -142,12 +169,19 @@ async fn remembered_verifications_cost_no_argon2_and_end_with_the_account() {
     disabled.disabled = true;
     accounts.put(disabled);
     assert!(!first.holds(NOW));
-    assert!(accounts.authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW).is_none());
+    assert!(
+        accounts
+            .authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW)
+            .is_none()
+    );
     accounts.put(facts("gp-app"));
     let fresh = bind(&accounts, "gp-app", GOOD).await.unwrap();
     accounts.remove(&key("gp-app"));
     assert!(!fresh.holds(NOW));
-    assert_eq!(bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail, "unknown name");
+    assert_eq!(
+        bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail,
+        "unknown name"
+    );
 }
 
 #[tokio::test]
@@ -157,7 +191,11 @@ async fn remembered_answers_wait_while_a_source_is_throttled() {
     for wrong in ["a", "b", "c"] {
         bind(&accounts, "gp-app", wrong).await.unwrap_err();
     }
-    assert!(accounts.authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW).is_none());
+    assert!(
+        accounts
+            .authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW)
+            .is_none()
+    );
     assert_eq!(bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail, "throttled");
     accounts.unlock(&key("gp-app"));
     assert!(bind(&accounts, "gp-app", GOOD).await.is_ok());
@@ -165,7 +203,10 @@ async fn remembered_answers_wait_while_a_source_is_throttled() {
 
 #[tokio::test]
 async fn remembered_is_bounded() {
-    let accounts = Accounts::new(AccountOptions { remembered: 16, ..options() });
+    let accounts = Accounts::new(AccountOptions {
+        remembered: 16,
+        ..options()
+    });
     for number in 0..100 {
         let name = format!("app-{number}");
         accounts.put(facts(&name));
@@ -184,17 +225,33 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
     assert_eq!(new.is_intact(), Some(true));
     accounts.set_secret(&key("gp-app"), prepared, Some(NOW + 60), NOW);
     assert!(session.holds(NOW), "its secret is still valid");
-    let old_at = async |now| accounts.authenticate("gp-app", None, secret(GOOD), &source(1), now).await;
+    let old_at = async |now| {
+        accounts
+            .authenticate("gp-app", None, secret(GOOD), &source(1), now)
+            .await
+    };
     assert!(old_at(NOW + 1).await.is_ok());
     let again = Secret::new(new.expose().to_vec());
-    assert!(accounts.authenticate("gp-app", None, again, &source(1), NOW + 1).await.is_ok());
+    assert!(
+        accounts
+            .authenticate("gp-app", None, again, &source(1), NOW + 1)
+            .await
+            .is_ok()
+    );
     // While any account has two secrets every failure costs two runs.
     for name in ["gp-app", "nobody"] {
         let before = accounts.argon2_runs();
-        accounts.authenticate(name, None, secret("wrong"), &source(3), NOW + 2).await.unwrap_err();
+        accounts
+            .authenticate(name, None, secret("wrong"), &source(3), NOW + 2)
+            .await
+            .unwrap_err();
         assert_eq!(accounts.argon2_runs() - before, 2, "{name}");
     }
-    assert_eq!(old_at(NOW + 60).await.unwrap_err().detail, "wrong secret", "remembered, and ended");
+    assert_eq!(
+        old_at(NOW + 60).await.unwrap_err().detail,
+        "wrong secret",
+        "remembered, and ended"
+    );
     // A further secret ends both: the session goes, and the old ones are recognised.
     let (_, prepared) = accounts.prepare_generated().await.unwrap();
     accounts.set_secret(&key("gp-app"), prepared, None, NOW + 61);
@@ -205,7 +262,15 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
     let status = accounts.status(&key("gp-app")).unwrap();
     assert!(status.throttled_sources.is_empty(), "a stale secret is no guess");
     assert_eq!(status.evidence[0].superseded, Some(NOW + 62));
-    assert_eq!(status.evidence.iter().find(|e| e.source == "192.0.2.1").unwrap().succeeded, Some(NOW + 1));
+    assert_eq!(
+        status
+            .evidence
+            .iter()
+            .find(|e| e.source == "192.0.2.1")
+            .unwrap()
+            .succeeded,
+        Some(NOW + 1)
+    );
 }
 
 #[tokio::test]
@@ -214,9 +279,14 @@ async fn a_superseded_secret_is_recognised_after_a_restart() {
     let (_, prepared) = accounts.prepare_generated().await.unwrap();
     let writes = accounts.set_secret(&key("gp-app"), prepared, None, NOW);
     let restarted = Accounts::new(options());
-    restarted.restore(&writes[0].key, writes[0].value.as_ref().unwrap()).unwrap();
+    restarted
+        .restore(&writes[0].key, writes[0].value.as_ref().unwrap())
+        .unwrap();
     restarted.put(facts("gp-app"));
-    assert_eq!(bind(&restarted, "gp-app", GOOD).await.unwrap_err().detail, "wrong secret");
+    assert_eq!(
+        bind(&restarted, "gp-app", GOOD).await.unwrap_err().detail,
+        "wrong secret"
+    );
     // Found out on the idle pool after the answer: one of the next binds knows.
     let mut last = "";
     for _ in 0..1000 {
@@ -245,7 +315,10 @@ async fn secrets_of_other_servers_are_hashed_anew_at_the_first_success() {
     let writes = accounts.drain_writes();
     assert_eq!(writes.len(), 1);
     let kept = String::from_utf8(writes[0].value.clone().unwrap()).unwrap();
-    assert!(kept.contains("$argon2id$") && !kept.contains("{SSHA}") && !kept.contains("short old"), "{kept}");
+    assert!(
+        kept.contains("$argon2id$") && !kept.contains("{SSHA}") && !kept.contains("short old"),
+        "{kept}"
+    );
     assert!(accounts.drain_writes().is_empty());
     assert!(Accounts::take_over(b"clear text secret").is_err_and(|error| !error.contains("text secret")));
 }
@@ -261,7 +334,11 @@ async fn a_full_queue_answers_busy() {
     let accounts = Arc::new(Accounts::new(slow));
     let binds = (0..32u8).map(|n| {
         let accounts = Arc::clone(&accounts);
-        tokio::spawn(async move { accounts.authenticate("nobody", None, secret("x"), &source(n), NOW).await })
+        tokio::spawn(async move {
+            accounts
+                .authenticate("nobody", None, secret("x"), &source(n), NOW)
+                .await
+        })
     });
     let mut details = Vec::new();
     for bind in binds.collect::<Vec<_>>() {
@@ -271,7 +348,10 @@ async fn a_full_queue_answers_busy() {
         }
         details.push(refusal.detail);
     }
-    assert!(details.contains(&"busy") && details.contains(&"unknown name"), "{details:?}");
+    assert!(
+        details.contains(&"busy") && details.contains(&"unknown name"),
+        "{details:?}"
+    );
 }
 
 #[tokio::test]
@@ -280,11 +360,18 @@ async fn certificates_bind_and_follow_the_account() {
     let by_certificate = |certificate| accounts.authenticate_certificate(&certificate, &source(1), NOW);
     assert_eq!(by_certificate([7; 32]).unwrap().account.facts.name, "gp-app");
     assert_eq!(by_certificate([8; 32]).unwrap_err().detail, "unknown certificate");
-    accounts.put(AccountFacts { expires: Some(NOW), ..facts("gp-app") });
+    accounts.put(AccountFacts {
+        expires: Some(NOW),
+        ..facts("gp-app")
+    });
     assert_eq!(by_certificate([7; 32]).unwrap_err().detail, "expired");
     accounts.put(facts("gp-app"));
     accounts.put(facts("second"));
-    assert_eq!(by_certificate([7; 32]).unwrap_err().detail, "unknown certificate", "two accounts claim it");
+    assert_eq!(
+        by_certificate([7; 32]).unwrap_err().detail,
+        "unknown certificate",
+        "two accounts claim it"
+    );
 }
 
 #[tokio::test]
@@ -296,7 +383,10 @@ async fn a_rename_takes_the_secret_along() {
     assert!(writes[0].value.is_none() && writes[1].value.is_some());
     assert!(!session.holds(NOW));
     assert!(bind(&accounts, "renamed", GOOD).await.is_ok());
-    assert_eq!(bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail, "unknown name");
+    assert_eq!(
+        bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail,
+        "unknown name"
+    );
 }
 
 #[tokio::test]
@@ -308,8 +398,15 @@ async fn no_secret_and_no_hash_is_printed() {
     accounts.set_secret(&key("gp-app"), prepared, None, NOW);
     let identity = bind(&accounts, "gp-app", CANARY).await.unwrap();
     let refusal = bind(&accounts, "gp-app", "canary-wrong-pelican").await.unwrap_err();
-    let printed = format!("{debug} {identity:?} {refusal:?} {:?} {:?}", accounts.status(&key("gp-app")), secret(CANARY));
-    assert!(!printed.contains("pelican") && !printed.contains("argon2id$"), "{printed}");
+    let printed = format!(
+        "{debug} {identity:?} {refusal:?} {:?} {:?}",
+        accounts.status(&key("gp-app")),
+        secret(CANARY)
+    );
+    assert!(
+        !printed.contains("pelican") && !printed.contains("argon2id$"),
+        "{printed}"
+    );
     for write in accounts.drain_writes() {
         assert!(!String::from_utf8(write.value.unwrap()).unwrap().contains("pelican"));
     }

@@ -28,7 +28,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let report = store.check(&mut |fault| faults.push(fault))?;
     if arguments.json {
         let (entries, changes, bytes) = (report.entries, report.changes, report.bytes);
-        println!("{:#}", serde_json::json!({ "entries": entries, "changes": changes, "bytes": bytes, "faults": faults }));
+        println!(
+            "{:#}",
+            serde_json::json!({ "entries": entries, "changes": changes, "bytes": bytes, "faults": faults })
+        );
     } else {
         faults.iter().for_each(|fault| println!("{fault}"));
         println!(
@@ -47,10 +50,18 @@ pub fn compact(arguments: CompactArguments) -> anyhow::Result<Answer> {
     let store = open(&arguments.place.setting()?)?;
     let started = Instant::now();
     store.compact()?;
-    println!("compacted {} entries in {:.1} s", store.snapshot().len(), started.elapsed().as_secs_f64());
+    println!(
+        "compacted {} entries in {:.1} s",
+        store.snapshot().len(),
+        started.elapsed().as_secs_f64()
+    );
     Ok(Answer::Done)
 }
 
 fn open(setting: &Setting) -> anyhow::Result<Store> {
-    Ok(Store::open(&setting.data, Arc::new(setting.schema()?), setting.config.store.options())?)
+    Ok(Store::open(
+        &setting.data,
+        Arc::new(setting.schema()?),
+        setting.config.store.options(),
+    )?)
 }

@@ -109,8 +109,16 @@ fn in_process(setting: &Setting) -> anyhow::Result<UnixStream> {
     there.set_nonblocking(true)?;
     let mut there = tokio::net::UnixStream::from_std(there)?;
     let peer = there.peer_cred()?;
-    let address = Address::Local { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() };
-    let source = Arc::new(Source { address, tls: None, connection: 0 });
+    let address = Address::Local {
+        uid: peer.uid(),
+        gid: peer.gid(),
+        pid: peer.pid(),
+    };
+    let source = Arc::new(Source {
+        address,
+        tls: None,
+        connection: 0,
+    });
     let service = Service::new(directory, setting.config.limits.wire(), Arc::new(Metrics::default()));
     tokio::spawn(async move {
         let (_running, stop) = watch::channel(false);

@@ -102,7 +102,9 @@ pub fn explain(
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());
     let mut search = search.map_err(|outcome| refusal(base, &outcome))?;
-    let (plan, estimate) = search.plan().map_or_else(Default::default, |plan| (plan.to_string(), plan.estimate()));
+    let (plan, estimate) = search
+        .plan()
+        .map_or_else(Default::default, |plan| (plan.to_string(), plan.estimate()));
     let mut entries = 0;
     let outcome = loop {
         let mut work = STEP;
@@ -117,11 +119,21 @@ pub fn explain(
     if !outcome.is_success() {
         return Err(refusal(base, &outcome));
     }
-    Ok(Explained { plan, estimate, candidates: search.candidates(), entries, took: started.elapsed() })
+    Ok(Explained {
+        plan,
+        estimate,
+        candidates: search.candidates(),
+        entries,
+        took: started.elapsed(),
+    })
 }
 
 fn refusal(base: &str, outcome: &crate::model::Outcome) -> anyhow::Error {
-    anyhow::anyhow!("the search below `{base}` was refused: {:?} {}", outcome.code, outcome.message)
+    anyhow::anyhow!(
+        "the search below `{base}` was refused: {:?} {}",
+        outcome.code,
+        outcome.message
+    )
 }
 
 impl Explained {
@@ -152,7 +164,11 @@ fn print_index_costs(directory: &Directory, json: bool) {
     let mut rows = Vec::new();
     for attribute in directory.schema().attributes() {
         let (mut values, mut bytes) = (0, 0);
-        for index in snapshot.layers.iter().filter_map(|layer| layer.segment.index(attribute.id)) {
+        for index in snapshot
+            .layers
+            .iter()
+            .filter_map(|layer| layer.segment.index(attribute.id))
+        {
             values += u64::from(index.dictionary.len());
             bytes += index.bytes;
         }

@@ -8,8 +8,15 @@ use clap::Args;
 use std::sync::Arc;
 
 /// The containers every naming context begins with.
-const CONTAINERS: [&str; 7] =
-    ["Organisations", "People", "Services", "Workgroups", "ReferenceData", "Lists", "Applications"];
+const CONTAINERS: [&str; 7] = [
+    "Organisations",
+    "People",
+    "Services",
+    "Workgroups",
+    "ReferenceData",
+    "Lists",
+    "Applications",
+];
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -81,20 +88,38 @@ fn suffix_entry(dn: &Dn, spelled: &str) -> anyhow::Result<Entry> {
         "l" => "locality",
         other => bail!("`{spelled}` is no naming context: expected o, ou, dc, c or l in front, found {other}"),
     };
-    Ok(Entry { dn: dn.clone(), attributes: vec![attribute("objectClass", class), attribute_of(ava)] })
+    Ok(Entry {
+        dn: dn.clone(),
+        attributes: vec![attribute("objectClass", class), attribute_of(ava)],
+    })
 }
 
 fn container_entry(suffix: &Dn, name: &str) -> Entry {
-    let ava = Ava { attribute: "ou".to_owned(), value: name.as_bytes().to_vec() };
+    let ava = Ava {
+        attribute: "ou".to_owned(),
+        value: name.as_bytes().to_vec(),
+    };
     let attributes = vec![attribute("objectClass", "organizationalUnit"), attribute_of(&ava)];
-    Entry { dn: suffix.child(Rdn { avas: vec![ava] }), attributes }
+    Entry {
+        dn: suffix.child(Rdn { avas: vec![ava] }),
+        attributes,
+    }
 }
 
 fn attribute_of(ava: &Ava) -> Attribute {
-    let description = AttributeDescription { attribute_type: ava.attribute.clone(), options: Vec::new() };
-    Attribute { description, values: vec![ava.value.clone()] }
+    let description = AttributeDescription {
+        attribute_type: ava.attribute.clone(),
+        options: Vec::new(),
+    };
+    Attribute {
+        description,
+        values: vec![ava.value.clone()],
+    }
 }
 
 fn attribute(name: &str, value: &str) -> Attribute {
-    attribute_of(&Ava { attribute: name.to_owned(), value: value.as_bytes().to_vec() })
+    attribute_of(&Ava {
+        attribute: name.to_owned(),
+        value: value.as_bytes().to_vec(),
+    })
 }

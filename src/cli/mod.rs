@@ -20,9 +20,9 @@ mod certificate;
 mod check;
 mod client;
 mod explain;
+pub mod generate;
 mod init;
 mod serve;
-pub mod generate;
 mod setting;
 mod status;
 mod table;
@@ -108,8 +108,16 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 fn operator(directory: &Directory) -> anyhow::Result<Session> {
     let user = std::fs::metadata("/proc/self").context("the process cannot see its own user in /proc")?;
     let process = i32::try_from(std::process::id()).ok();
-    let address = Address::Local { uid: user.uid(), gid: user.gid(), pid: process };
-    let source = Arc::new(Source { address, tls: None, connection: 0 });
+    let address = Address::Local {
+        uid: user.uid(),
+        gid: user.gid(),
+        pid: process,
+    };
+    let source = Arc::new(Source {
+        address,
+        tls: None,
+        connection: 0,
+    });
     directory
         .bind_external(&source)
         .map_err(|outcome| anyhow::anyhow!("this user is no administrator: {:?} {}", outcome.code, outcome.message))

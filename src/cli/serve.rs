@@ -73,7 +73,10 @@ pub fn runtime(setting: &Setting) -> anyhow::Result<tokio::runtime::Runtime> {
     if setting.config.limits.worker_threads > 0 {
         builder.worker_threads(setting.config.limits.worker_threads);
     }
-    builder.enable_all().build().context("no runtime could be started; the system is out of threads or files")
+    builder
+        .enable_all()
+        .build()
+        .context("no runtime could be started; the system is out of threads or files")
 }
 
 /// An open directory and its listeners; peers wait until one of the `run` functions.
@@ -93,19 +96,31 @@ impl Server {
         let directory = Directory::open(setting.directory_options()?)?;
         let metrics = Arc::new(Metrics::default());
         let listeners = Listeners::open(listen_options(setting), metrics.clone())?;
-        let metrics_listener = match setting.config.metrics_address().map_err(anyhow::Error::msg)? {
-            None => None,
-            Some(address) => Some(
-                TcpListener::bind(address)
-                    .await
-                    .with_context(|| format!("cannot listen on {address}; mend listen.metrics in the configuration"))?,
-            ),
-        };
-        let tls = listeners.tls_addresses().into_iter().map(|address| format!("ldaps://{address}"));
-        let plain = listeners.plain_addresses().into_iter().map(|address| format!("ldap://{address}"));
+        let metrics_listener =
+            match setting.config.metrics_address().map_err(anyhow::Error::msg)? {
+                None => None,
+                Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+                    format!("cannot listen on {address}; mend listen.metrics in the configuration")
+                })?),
+            };
+        let tls = listeners
+            .tls_addresses()
+            .into_iter()
+            .map(|address| format!("ldaps://{address}"));
+        let plain = listeners
+            .plain_addresses()
+            .into_iter()
+            .map(|address| format!("ldap://{address}"));
         let urls = tls.chain(plain).collect();
         let service = Service::new(directory.clone(), setting.config.limits.wire(), metrics.clone());
-        Ok(Server { directory, urls, listeners, metrics, metrics_listener, service })
+        Ok(Server {
+            directory,
+            urls,
+            listeners,
+            metrics,
+            metrics_listener,
+            service,
+        })
     }
 
     /// Serves until SIGTERM or SIGINT; SIGHUP reads the policy again (certificates are read when their files change).
@@ -144,7 +159,9 @@ impl Server {
                 notify_supervisor("STOPPING=1");
             }
         });
-        self.listeners.run(stop, move |peer| ldap::serve(peer, service.clone())).await;
+        self.listeners
+            .run(stop, move |peer| ldap::serve(peer, service.clone()))
+            .await;
         let directory = self.directory;
         // The last writes wait for the disk: not on a thread that serves.
         if let Err(error) = tokio::task::spawn_blocking(move || directory.flush()).await {
@@ -160,7 +177,9 @@ fn listen_options(setting: &Setting) -> ListenOptions {
         plain_addresses: listen.starttls.clone(),
         local: Some(setting.ldapi()),
         tls: Some(TlsOptions {
-            client_authorities: Some(&tls.client_authorities).filter(|path| !path.is_empty()).map(PathBuf::from),
+            client_authorities: Some(&tls.client_authorities)
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
             handshake: Duration::from_secs(limits.handshake_seconds),
             ..TlsOptions::new(setting.certificate(), setting.key())
         }),
@@ -171,7 +190,9 @@ fn listen_options(setting: &Setting) -> ListenOptions {
 }
 
 fn reload_policy(directory: &Directory, setting: &Setting) {
-    let reloaded = setting.policy_file().and_then(|policy| Ok(directory.reload_policy(&policy)?));
+    let reloaded = setting
+        .policy_file()
+        .and_then(|policy| Ok(directory.reload_policy(&policy)?));
     match reloaded {
         Ok(()) => tracing::info!("the policy was read again"),
         Err(error) => tracing::error!(error = format!("{error:#}"), "the policy in force stays"),
@@ -194,8 +215,11 @@ async fn serve_metrics(listener: TcpListener, metrics: Arc<Metrics>) {
                 return Ok(());
             }
             let body = metrics.render();
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length:";
-            stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length:";
+            stream
+                .write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes())
+                .await?;
             stream.shutdown().await
         };
         tokio::spawn(tokio::time::timeout(PATIENCE, answer));
@@ -204,7 +228,9 @@ async fn serve_metrics(listener: TcpListener, metrics: Arc<Metrics>) {
 
 /// Tells systemd how the service is (sd_notify), where it asked to be told.
 fn notify_supervisor(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let told = UnixDatagram::unbound().and_then(|socket| {
         let name = path.as_encoded_bytes();
         let address = match name.strip_prefix(b"@") {
@@ -221,7 +247,9 @@ fn notify_supervisor(state: &str) {
 /// Logs go to standard error; `NHSDIR_LOG` filters them (`info` without it).
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("NHSDIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => log.with_ansi(false).try_init(),
         LogFormat::Json => log.json().try_init(),

@@ -61,7 +61,10 @@ impl Setting {
     pub fn schema(&self) -> anyhow::Result<Schema> {
         Schema::load(&self.schema_files()?).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("{}; mend the schema file or take it out of schema.files", lines.join("; "))
+            anyhow::anyhow!(
+                "{}; mend the schema file or take it out of schema.files",
+                lines.join("; ")
+            )
         })
     }
 
@@ -74,7 +77,12 @@ impl Setting {
     }
 
     fn schema_files(&self) -> anyhow::Result<Vec<(String, String)>> {
-        self.config.schema.files.iter().map(|path| read_named(path, "schema.files")).collect()
+        self.config
+            .schema
+            .files
+            .iter()
+            .map(|path| read_named(path, "schema.files"))
+            .collect()
     }
 
     /// The UNIX socket of local administrators.

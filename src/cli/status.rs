@@ -70,7 +70,10 @@ fn print_running(
     println!("data             {}", setting.data.display());
     println!("naming contexts  {}", values("namingContexts").join("; "));
     if let Some(process) = process {
-        println!("process          {process}, {} MiB resident", resident_kib.unwrap_or(0) / 1024);
+        println!(
+            "process          {process}, {} MiB resident",
+            resident_kib.unwrap_or(0) / 1024
+        );
     }
     println!("answered in      {answered_ms:.1} ms");
 }

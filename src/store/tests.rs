@@ -3,7 +3,7 @@
 use super::faulty::{Fault, FaultyKv};
 use super::record::{self, Operational};
 use super::*;
-use crate::model::{Attribute, AttributeDescription, Entry};
+use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::LazyLock;
@@ -16,18 +16,26 @@ type Oracle = BTreeMap<NormalizedDn, u64>;
 /// Small, so that nearly every group makes a segment.
 const TAIL: usize = 4;
 
-/// Entries of three levels: `o=nhs`, `ou=<n / 10>` below it, `cn=<n>` below that.
+/// Entries of three levels: `o=nhs`, nine `ou` below it, `cn=<n>` below those.
+fn dn(n: u64) -> Dn {
+    let text = match n {
+        0 => "o=nhs".to_owned(),
+        1..10 => format!("ou={n},o=nhs"),
+        _ => format!("cn={n},ou={},o=nhs", n % 10),
+    };
+    Dn::parse(&text).unwrap()
+}
+
 fn key(n: u64) -> NormalizedDn {
-    NormalizedDn(match n {
-        0 => b"o=nhs\0".to_vec(),
-        1..10 => format!("o=nhs\0ou={n}\0").into_bytes(),
-        _ => format!("o=nhs\0ou={}\0cn={n}\0", n % 10).into_bytes(),
-    })
+    SCHEMA.normalize_dn(&dn(n)).unwrap()
 }
 
 fn record(n: u64, version: u64) -> Vec<u8> {
     let attribute = |name: &str, value: String| Attribute {
-        description: AttributeDescription { attribute_type: name.to_owned(), options: Vec::new() },
+        description: AttributeDescription {
+            attribute_type: name.to_owned(),
+            options: Vec::new(),
+        },
         values: vec![value.into_bytes()],
     };
     let entry = Entry {
@@ -36,18 +44,29 @@ fn record(n: u64, version: u64) -> Vec<u8> {
             attribute("cn", n.to_string()),
             attribute("description", format!("version {version}")),
         ],
-        ..Entry::default()
+        dn: dn(n),
     };
-    let operational = Operational { sequence: version, entry_uuid: [n as u8; 16], ..Operational::default() };
+    let operational = Operational {
+        sequence: version,
+        entry_uuid: [n as u8; 16],
+        ..Operational::default()
+    };
     record::encode(&entry, &operational, &SCHEMA)
 }
 
 fn put(n: u64, version: u64) -> Change {
-    Change::Put { key: key(n), record: record(n, version) }
+    Change::Put {
+        key: key(n),
+        record: record(n, version),
+    }
 }
 
 fn options(tail_entries: usize) -> StoreOptions {
-    StoreOptions { tail_entries, background: false, ..StoreOptions::default() }
+    StoreOptions {
+        tail_entries,
+        background: false,
+        ..StoreOptions::default()
+    }
 }
 
 fn versions(snapshot: &Snapshot) -> Oracle {
@@ -59,7 +78,13 @@ fn versions(snapshot: &Snapshot) -> Oracle {
 /// A store on a disk that can lose its power. Segments are on the real one.
 fn start(kv: &FaultyKv, data: &Path, tail_entries: usize) -> Result<Store, StoreError> {
     let _ = std::fs::create_dir(data.join("segments"));
-    let core = opening::open_on(Box::new(kv.clone()), data, None, Arc::clone(&SCHEMA), options(tail_entries))?;
+    let core = opening::open_on(
+        Box::new(kv.clone()),
+        data,
+        None,
+        Arc::clone(&SCHEMA),
+        options(tail_entries),
+    )?;
     Ok(Store::start(Arc::new(core)))
 }
 
@@ -72,9 +97,19 @@ fn new_disk() -> FaultyKv {
 /// Group `n`: changes three entries together, and one keyed value that says so.
 fn commit_group(store: &Store, n: u64) -> Result<SequenceNumber, StoreError> {
     let mut group = store.begin();
-    let keyed = KeyedWrite { key: b"group".to_vec(), value: Some(vec![n as u8; 1 + n as usize % 3 * 5_000]) };
+    let keyed = KeyedWrite {
+        key: b"group".to_vec(),
+        value: Some(vec![n as u8; 1 + n as usize % 3 * 5_000]),
+    };
     group.apply(vec![put(n % 4, n), put(10 + n, n)], vec![keyed]);
-    group.apply(vec![if n % 3 == 2 { Change::Delete { key: key(10 + n - 1) } } else { put(20, n) }], Vec::new());
+    group.apply(
+        vec![if n % 3 == 2 {
+            Change::Delete { key: key(10 + n - 1) }
+        } else {
+            put(20, n)
+        }],
+        Vec::new(),
+    );
     group.commit()
 }
 
@@ -102,7 +137,10 @@ fn verify_groups(disk: &FaultyKv, data: &Path, expected: std::ops::RangeInclusiv
     let store = start(disk, data, TAIL).unwrap_or_else(|e| panic!("{what}: {e}"));
     let groups = store.snapshot().sequence.0 / 3;
     assert_eq!(store.snapshot().sequence.0 % 3, 0, "{what}: half a group");
-    assert!(expected.contains(&groups), "{what}: {groups} groups, expected {expected:?}");
+    assert!(
+        expected.contains(&groups),
+        "{what}: {groups} groups, expected {expected:?}"
+    );
     assert_eq!(versions(&store.snapshot()), oracle_after(groups), "{what}");
     assert_eq!(store.keyed().unwrap(), keyed_after(groups), "{what}");
     let mut faults = Vec::new();
@@ -146,7 +184,12 @@ fn the_first_io_error_ends_writing_until_a_restart() {
         assert!(store.fault().is_some_and(|fault| fault.contains("free space")));
         drop(store);
         assert_eq!(kv.steps(), steps, "nothing is written and nothing synced after a fault");
-        verify_groups(&kv, data.path(), acknowledged..=acknowledged + 1, &format!("step {step}"));
+        verify_groups(
+            &kv,
+            data.path(),
+            acknowledged..=acknowledged + 1,
+            &format!("step {step}"),
+        );
     }
 }
 
@@ -166,7 +209,9 @@ fn a_lost_tail_is_an_error_not_an_older_answer() {
     };
     assert!(start(&lose(99), data.path(), TAIL).is_ok());
     for from in [1, 4, 7] {
-        let Err(error) = start(&lose(from), data.path(), TAIL) else { panic!("a journal cut at {from} was opened") };
+        let Err(error) = start(&lose(from), data.path(), TAIL) else {
+            panic!("a journal cut at {from} was opened")
+        };
         assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("restore"), "{error}");
     }
@@ -178,7 +223,14 @@ fn a_lost_tail_is_an_error_not_an_older_answer() {
     drop(other);
     kv.damage(|pairs| {
         pairs.retain(|key, _| key[0] != b'j');
-        earlier.damage(|others| pairs.extend(others.iter().filter(|(key, _)| key[0] == b'j').map(|(k, v)| (k.clone(), v.clone()))));
+        earlier.damage(|others| {
+            pairs.extend(
+                others
+                    .iter()
+                    .filter(|(key, _)| key[0] == b'j')
+                    .map(|(k, v)| (k.clone(), v.clone())),
+            )
+        });
     });
     assert!(matches!(start(&kv, data.path(), TAIL), Err(StoreError::Corrupt { .. })));
 }
@@ -195,7 +247,10 @@ fn check_names_a_damaged_keyed_value() {
     let mut faults = Vec::new();
     let report = store.check(&mut |fault| faults.push(fault)).unwrap();
     assert_eq!(report.changes, 3);
-    assert!(matches!(faults.as_slice(), [fault] if fault.contains("checksum")), "{faults:?}");
+    assert!(
+        matches!(faults.as_slice(), [fault] if fault.contains("checksum")),
+        "{faults:?}"
+    );
 }
 
 #[test]
@@ -312,13 +367,29 @@ fn verify_snapshot(snapshot: &Snapshot, oracle: &Oracle, random: &mut Random, wh
     if let Some(at) = snapshot.find(&key(n)) {
         assert_eq!(snapshot.key(at), key(n), "{what}");
     }
-    let places = snapshot.layers.iter().filter(|layer| layer.find(&key(n)).is_some()).count()
+    let places = snapshot
+        .layers
+        .iter()
+        .filter(|layer| layer.find(&key(n)).is_some())
+        .count()
         + snapshot.tail.iter().filter(|entry| entry.key == key(n)).count();
-    assert_eq!(places, usize::from(oracle.contains_key(&key(n))), "{what}: visible in {places} places");
-    let base = if random.below(5) == 0 { NormalizedDn::default() } else { key(random.below(12)) };
+    assert_eq!(
+        places,
+        usize::from(oracle.contains_key(&key(n))),
+        "{what}: visible in {places} places"
+    );
+    let base = if random.below(5) == 0 {
+        NormalizedDn::default()
+    } else {
+        key(random.below(12))
+    };
     let below: Vec<_> = oracle.keys().filter(|key| key.is_within(&base)).cloned().collect();
     let children = below.iter().filter(|key| key.depth() == base.depth() + 1).count() as u64;
-    assert_eq!(snapshot.children(&base, u64::MAX), children, "{what}: children of {base:?}");
+    assert_eq!(
+        snapshot.children(&base, u64::MAX),
+        children,
+        "{what}: children of {base:?}"
+    );
     assert_eq!(snapshot.children(&base, 2), children.min(2), "{what}");
     assert_eq!(snapshot.subtree(&base, 3), below[..below.len().min(3)], "{what}");
 }
@@ -372,7 +443,12 @@ fn a_power_cut_during_compaction_leaves_the_old_or_the_new_generation() {
 fn readers_see_whole_groups_while_threads_merge_and_compact() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
     std::fs::create_dir(data.path().join("segments")).unwrap();
-    let options = StoreOptions { tail_entries: 4, compact_after_entries: 60, background: true, ..StoreOptions::default() };
+    let options = StoreOptions {
+        tail_entries: 4,
+        compact_after_entries: 60,
+        background: true,
+        ..StoreOptions::default()
+    };
     let core = opening::open_on(Box::new(kv.clone()), data.path(), None, Arc::clone(&SCHEMA), options).unwrap();
     let store = Store::start(Arc::new(core));
     let groups = 120;
@@ -397,8 +473,15 @@ struct Random {
 
 impl Random {
     fn from_env() -> Random {
-        let clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64);
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock);
+        let clock = || {
+            std::time::UNIX_EPOCH
+                .elapsed()
+                .map_or(1, |since| since.as_nanos() as u64)
+        };
+        let seed = std::env::var("SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(clock);
         println!("SEED={seed}");
         Random { seed, state: seed }
     }
