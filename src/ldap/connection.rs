@@ -410,3 +410,6 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
 
 /// Output memory an idle connection keeps.
 const KEPT_OUTPUT: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests;
