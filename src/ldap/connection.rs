@@ -158,7 +158,9 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             if self.closing.is_some() {
                 break;
             }
-            let busy = self.conversation.has_work() || intake == Intake::Spent;
+            // What held the next request back may have ended in this very turn.
+            let released = intake == Intake::Held && self.conversation.outstanding() == 0;
+            let busy = self.conversation.has_work() || intake == Intake::Spent || released;
             match self.exchange(intake, busy).await {
                 Exchanged::Progress if busy => tokio::task::yield_now().await,
                 Exchanged::Progress => {}

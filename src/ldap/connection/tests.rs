@@ -1,6 +1,6 @@
 //! Connections end to end over an in-memory stream, against a real directory of a few hundred entries.
 
-use super::super::ber::{self, Reader, put_integer, put_nested};
+use super::super::ber::{self, Reader, put_integer, put_nested, put_octets};
 use super::super::codec::tag;
 use super::super::controls::PAGED_RESULTS;
 use super::super::encode::NOTICE_OF_DISCONNECTION;
@@ -203,7 +203,10 @@ fn everything(id: u32) -> Vec<u8> {
 /// Matches nobody, and looks at everybody.
 fn long_search(id: u32) -> Vec<u8> {
     specimen::search(id, "o=nhs", 2, &[], |out| {
-        put_nested(out, 0xa2, |out| specimen::present(out, "objectClass"));
+        put_nested(out, 0xa9, |out| {
+            put_octets(out, 0x81, b"caseExactMatch");
+            put_octets(out, 0x83, b"nobody");
+        });
     })
 }
 
