@@ -40,9 +40,11 @@ pub fn release<'a>(
 ) -> Option<ReleasedEntry<'a>> {
     let mut hidden = 0u64;
     let mut whole = selection.copies_user_block();
+    let mut user_octets = 0;
     for attribute in record.attributes() {
-        if !attribute.operational && !view.releasable.contains(attribute.id) {
-            whole = false;
+        if !attribute.operational {
+            user_octets += attribute.encoded.len();
+            whole &= view.releasable.contains(attribute.id);
         }
         let mut conditions = view.hidden_entries.iter();
         if conditions.any(|condition| condition.is_met_by(&attribute, schema)) {
@@ -55,6 +57,8 @@ pub fn release<'a>(
             }
         }
     }
+    // What the walk did not see, because the record is damaged, does not leave.
+    whole &= user_octets == record.user_block().len();
     if whole && hidden != 0 {
         whole = !record
             .attributes()
