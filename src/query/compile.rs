@@ -234,13 +234,14 @@ impl<'a> Compiler<'a> {
                 && applies(rule, attribute)
         });
         let types: SmallVec<[AttributeId; 2]> = types.map(|attribute| attribute.id).collect();
-        self.guarded(types, Vec::new(), test, dn_attributes)
+        self.guarded(None, types, Vec::new(), test, dn_attributes)
     }
 
     fn item(&self, target: &Target<'_>, test: Test, dn_attributes: bool) -> Predicate {
         if let Test::Name(_) = test {
             let options = target.options.is_empty();
             let item = Item {
+                asserted: Some(target.attribute.id),
                 types: smallvec![target.attribute.id],
                 options: Vec::new(),
                 test,
@@ -256,12 +257,14 @@ impl<'a> Compiler<'a> {
         // A subtype that may not be searched is as if it were not there.
         let subtypes = target.attribute.subtypes.iter().copied();
         let types = subtypes.filter(|id| self.view.searchable.contains(*id) && !self.is_counted(*id));
-        self.guarded(types.collect(), target.options.clone(), test, dn_attributes)
+        let asserted = Some(target.attribute.id);
+        self.guarded(asserted, types.collect(), target.options.clone(), test, dn_attributes)
     }
 
     /// Types that are hidden in some entries, or derived, get an item of their own.
     fn guarded(
         &self,
+        asserted: Option<AttributeId>,
         mut types: SmallVec<[AttributeId; 2]>,
         options: Vec<String>,
         test: Test,
@@ -275,6 +278,7 @@ impl<'a> Compiler<'a> {
                 return true;
             }
             let item = Arc::new(Item {
+                asserted,
                 types: smallvec![*id],
                 options: options.clone(),
                 test: test.clone(),
@@ -289,6 +293,7 @@ impl<'a> Compiler<'a> {
         });
         if !types.is_empty() {
             terms.push(Predicate::Item(Arc::new(Item {
+                asserted,
                 types,
                 options,
                 test,
@@ -308,6 +313,7 @@ impl<'a> Compiler<'a> {
     fn condition(&self, condition: &Condition) -> Option<Arc<Item>> {
         let rule = self.schema.attribute(condition.attribute).equality?;
         Some(Arc::new(Item {
+            asserted: Some(condition.attribute),
             types: smallvec![condition.attribute],
             options: Vec::new(),
             test: Test::Equality {

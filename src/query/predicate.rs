@@ -28,7 +28,9 @@ pub enum Predicate {
 /// One assertion: some value of one of these attribute types passes the test.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Item {
-    /// The asserted type and its subtypes, ascending, as far as the view may search them.
+    /// The type that was named; `None` for every type that a rule applies to.
+    pub asserted: Option<AttributeId>,
+    /// That type and its subtypes, ascending, as far as the view may search them.
     pub types: SmallVec<[AttributeId; 2]>,
     /// Options that an attribute must carry, lower case.
     pub options: Vec<String>,
@@ -273,14 +275,9 @@ struct ItemText<'a> {
 
 impl fmt::Display for ItemText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.item.types.as_slice() {
-            [] => f.write_str("entry name")?,
-            [first, rest @ ..] => {
-                f.write_str(self.schema.attribute(*first).name())?;
-                if !rest.is_empty() {
-                    write!(f, "+{}", rest.len())?;
-                }
-            }
+        match self.item.asserted {
+            Some(asserted) => f.write_str(self.schema.attribute(asserted).name())?,
+            None => f.write_str("any attribute")?,
         }
         for option in &self.item.options {
             write!(f, ";{option}")?;

@@ -85,7 +85,7 @@ impl<'a> Chooser<'a> {
     /// value has the places of the terms that candidates must be evaluated for.
     fn conjunction(&self, terms: &[Predicate]) -> (Branch, SmallVec<[usize; 4]>) {
         let mut order: SmallVec<[usize; 8]> = (0..terms.len()).collect();
-        order.sort_by_key(|at| dearness(&terms[*at]));
+        order.sort_by_key(|at| dearness(&terms[*at], self.schema));
         let mut planned: SmallVec<[(usize, Branch); 2]> = SmallVec::new();
         let mut left: SmallVec<[usize; 4]> = SmallVec::new();
         let mut cheapest = u64::MAX;
@@ -250,6 +250,7 @@ impl<'a> Chooser<'a> {
             return self.unserved();
         };
         let presence = |index: &AttributeIndex<'_>| ListAt {
+            item: Arc::clone(item),
             attribute,
             presence: true,
             list: index.presence.list(Ordinal(0)),
@@ -298,6 +299,7 @@ impl<'a> Chooser<'a> {
             return self.values(item, attribute, index, Ordinals::Range(range), false);
         }
         let list = |ordinal| ListAt {
+            item: Arc::clone(item),
             attribute,
             presence: false,
             list: index.postings.list(Ordinal(ordinal)),
@@ -399,17 +401,19 @@ fn as_probes(branch: Branch) -> Option<SmallVec<[Probe; 2]>> {
 }
 
 /// In which order the terms of a conjunction are planned: what is likely to be rare and is cheap to look up comes first.
-fn dearness(predicate: &Predicate) -> u8 {
+fn dearness(predicate: &Predicate, schema: &Schema) -> u8 {
     match predicate {
         Predicate::Item(item) => match &item.test {
             Test::Name(_) => 0,
+            // Object classes are rarely rare.
+            Test::Equality { .. } if item.types.contains(&schema.well_known().object_class) => 2,
             Test::Equality { .. } => 1,
-            Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 3,
-            Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 2,
-            Test::Substrings { .. } => 4,
-            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } => 5,
+            Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 4,
+            Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 3,
+            Test::Substrings { .. } => 5,
+            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } => 6,
         },
-        Predicate::Or(_) | Predicate::And(_) => 6,
-        _ => 7,
+        Predicate::Or(_) | Predicate::And(_) => 7,
+        _ => 8,
     }
 }

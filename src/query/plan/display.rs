@@ -5,6 +5,7 @@ use crate::query::Order;
 use crate::query::predicate::{Octets, Predicate, Test};
 use crate::schema::Schema;
 use std::fmt;
+use std::sync::Arc;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,9 +44,11 @@ struct LayerText<'a> {
 impl LayerText<'_> {
     fn write(&self, f: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
         let (layer, schema) = (self.layer, &*self.plan.schema);
-        let nothing = layer.ids.is_empty() || matches!(layer.branch.access, Access::Nothing);
-        if nothing {
-            return line(f, indent, format_args!("nothing in scope, no candidates"));
+        if layer.ids.is_empty() {
+            return line(f, indent, format_args!("nothing in scope"));
+        }
+        if let Access::Nothing = layer.branch.access {
+            return line(f, indent, format_args!("no candidates, the index has none"));
         }
         if let Access::Entries = layer.branch.access {
             let why = match (&layer.residual, layer.by_choice, layer.is_scan()) {
@@ -109,18 +112,9 @@ fn write_access(f: &mut fmt::Formatter<'_>, indent: usize, branch: &Branch, sche
 
 fn write_probes(f: &mut fmt::Formatter<'_>, indent: usize, probes: &[Probe], schema: &Schema) -> fmt::Result {
     for probe in probes {
-        let sign = if probe.negated { "not in" } else { "in" };
-        line(
-            f,
-            indent,
-            format_args!(
-                "probe {sign} {}",
-                Names {
-                    lists: &probe.lists,
-                    schema
-                }
-            ),
-        )?;
+        let sign = if probe.negated { "probe not " } else { "probe " };
+        let lists = &probe.lists;
+        line(f, indent, format_args!("{sign}{}", Names { lists, schema }))?;
     }
     Ok(())
 }
@@ -133,15 +127,16 @@ struct ListsText<'a> {
 
 impl fmt::Display for ListsText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Names {
-            lists: self.lists,
-            schema: self.schema,
-        };
-        write!(f, "{names}, ~{} candidates", Count(self.branch.estimate))
+        let (lists, schema) = (self.lists, self.schema);
+        let estimate = Count(self.branch.estimate);
+        write!(f, "{}, ~{estimate} candidates", Names { lists, schema })
     }
 }
 
-/// Lists by what they are of, lists of one attribute together.
+/// Items named in one line.
+const NAMED: usize = 5;
+
+/// Lists by what they were looked up for.
 struct Names<'a> {
     lists: &'a [ListAt],
     schema: &'a Schema,
@@ -149,18 +144,29 @@ struct Names<'a> {
 
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alike =
-            |left: &ListAt, right: &ListAt| (left.attribute, left.presence) == (right.attribute, right.presence);
-        for (at, lists) in self.lists.chunk_by(alike).enumerate() {
-            let joint = if at == 0 { "" } else { " and " };
-            let name = self.schema.attribute(lists[0].attribute).name();
+        let alike = |left: &ListAt, right: &ListAt| Arc::ptr_eq(&left.item, &right.item);
+        let groups = self.lists.chunk_by(alike).count();
+        for (at, lists) in self.lists.chunk_by(alike).take(NAMED).enumerate() {
+            let joint = if at == 0 { "" } else { "; " };
+            let item = lists[0].item.display(self.schema);
+            let kind = match (&lists[0].item.test, lists[0].presence, lists.len()) {
+                (Test::Equality { .. }, false, 1) => "equality",
+                (Test::Present, ..) => "presence",
+                (_, true, _) => "any value for",
+                _ => "few values of",
+            };
+            write!(f, "{joint}{kind} {item}: ")?;
             match (lists[0].presence, lists.len()) {
-                (true, _) => write!(f, "{joint}presence list of {name}")?,
-                (false, 1) => write!(f, "{joint}posting list of {name}")?,
-                (false, count) => write!(f, "{joint}{} posting lists of {name}", Count(count as u64))?,
+                (true, 1) => f.write_str("presence list")?,
+                (true, count) => write!(f, "{} presence lists", Count(count as u64))?,
+                (false, 1) => f.write_str("posting list")?,
+                (false, count) => write!(f, "{} posting lists", Count(count as u64))?,
             }
         }
-        Ok(())
+        match groups.saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, "; and {} more", Count(more as u64)),
+        }
     }
 }
 

@@ -72,9 +72,10 @@ pub(super) enum Access {
     Union(Vec<Branch>),
 }
 
-/// A posting list and where it is kept.
-#[derive(Clone, Copy, PartialEq)]
+/// A posting list, where it is kept, and what it was looked up for.
+#[derive(Clone)]
 pub(super) struct ListAt {
+    pub item: Arc<Item>,
     pub attribute: AttributeId,
     pub presence: bool,
     pub list: PostingList,
