@@ -20,7 +20,9 @@ mod certificate;
 mod check;
 mod client;
 mod explain;
+mod export;
 pub mod generate;
+mod import;
 mod init;
 mod serve;
 mod setting;
@@ -55,6 +57,10 @@ enum Command {
     Compact(check::CompactArguments),
     /// Write a synthetic NHS directory as LDIF: real organisations, made-up people
     Generate(generate::Arguments),
+    /// Load LDIF, content or changes, into a directory that no server runs on
+    Import(import::Arguments),
+    /// Write the directory as LDIF
+    Export(export::Arguments),
 }
 
 /// What a command that could do its work came to.
@@ -90,6 +96,8 @@ impl Command {
             Command::Status(arguments) => status::run(arguments),
             Command::Compact(arguments) => check::compact(arguments),
             Command::Generate(arguments) => generate::run(arguments),
+            Command::Import(arguments) => import::run(arguments),
+            Command::Export(arguments) => export::run(arguments),
         }
     }
 }

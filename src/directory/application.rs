@@ -70,7 +70,7 @@ fn naming_value(dn: &str) -> String {
 }
 
 /// Seconds since 1970 of a generalizedTime (RFC 4517 section 3.3.13) with full seconds or less, in UTC.
-pub(super) fn seconds_of(value: &str) -> Option<u64> {
+pub fn seconds_of(value: &str) -> Option<u64> {
     let digits = value.strip_suffix(['Z', 'z'])?.split(['.', ',']).next()?;
     if !digits.bytes().all(|octet| octet.is_ascii_digit())
         || !(10..=14).contains(&digits.len())

@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use application::{account_facts, is_account_key};
+pub use application::{account_facts, is_account_key, seconds_of};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{Search, SearchDone, SearchRequest, SearchStep};

@@ -1,0 +1,182 @@
+//! `nhsdir export`: the directory as LDIF content, parents before children, the same entries always in the same octets.
+
+use super::{Answer, Place, operator};
+use crate::audit::{Act, AuditRecord};
+use crate::directory::{Directory, DirectoryError, Session};
+use crate::model::ldif::LdifWriter;
+use crate::model::{Dn, Filter, Outcome};
+use crate::query::evaluate::{Candidate, Evaluator};
+use crate::query::predicate::Predicate;
+use crate::query::{Truth, compile};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::record::derived_values;
+use crate::store::{Record, Snapshot, StoreError};
+use anyhow::Context;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// Attributes that never leave.
+const SECRETS: [&str; 3] = ["userPassword", "nhsPuSecret", "nhsTelUID"];
+
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// Only this entry and those below; without it every naming context
+    #[arg(long, value_name = "DN")]
+    base: Option<String>,
+    /// Only what this filter (RFC 4515) is true of
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Also entryUUID, who made and changed an entry, and when
+    #[arg(long)]
+    operational: bool,
+    /// Write to FILE instead of standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What to write.
+struct Export<'a> {
+    schema: &'a Schema,
+    predicate: Option<Predicate>,
+    operational: Vec<AttributeId>,
+    secrets: Vec<AttributeId>,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
+    let started = Instant::now();
+    let setting = arguments.place.setting()?;
+    let directory = match Directory::open(setting.directory_options()?) {
+        Err(DirectoryError::Store(error @ StoreError::Locked { .. })) => {
+            Err(error).context("export reads the data files itself; stop the server first, or read with ldapsearch")?
+        }
+        result => result?,
+    };
+    let session = operator(&directory)?;
+    let bases = bases(&directory, arguments.base.as_deref())?;
+    let export = Export::new(&directory, &session, &arguments)?;
+    let snapshot = directory.store().snapshot();
+    let written = match &arguments.out {
+        None => export.write(&snapshot, &bases, io::stdout().lock()),
+        Some(path) => File::create(path).and_then(|file| export.write(&snapshot, &bases, file)),
+    };
+    let entries = match written {
+        // The reader had enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Answer::Done),
+        written => written.with_context(|| match &arguments.out {
+            Some(path) => format!("{} could not be written; choose another --out", path.display()),
+            None => "standard output could not be written".to_owned(),
+        })?,
+    };
+    note_in_audit(&directory, &session, &arguments, entries, started);
+    directory.flush();
+    eprintln!("exported {entries} entries in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(Answer::Done)
+}
+
+/// The keys of where to begin.
+fn bases(directory: &Directory, base: Option<&str>) -> anyhow::Result<Vec<NormalizedDn>> {
+    let Some(base) = base else {
+        return Ok(directory.suffixes().iter().map(|(_, key)| key.clone()).collect());
+    };
+    let key = directory.schema().normalize_dn(&Dn::parse(base)?)?;
+    let is_there = key.is_root() || directory.store().snapshot().find(&key).is_some();
+    anyhow::ensure!(is_there, "{base} is not in the directory; name an entry with --base");
+    Ok(vec![key])
+}
+
+impl<'a> Export<'a> {
+    fn new(directory: &'a Directory, session: &Session, arguments: &Arguments) -> anyhow::Result<Export<'a>> {
+        let schema = directory.schema();
+        let predicate = match &arguments.filter {
+            None => None,
+            Some(text) => {
+                let filter = Filter::parse(text)?;
+                if let Some(name) = schema.first_undefined(&filter) {
+                    eprintln!(
+                        "nhsdir: attribute type {name} is not defined; its term is Undefined and matches nothing"
+                    );
+                }
+                Some(compile::compile(&filter, schema, &session.view))
+            }
+        };
+        let known = schema.well_known();
+        let operational = [
+            known.entry_uuid,
+            known.create_timestamp,
+            known.creators_name,
+            known.modify_timestamp,
+            known.modifiers_name,
+        ];
+        Ok(Export {
+            schema,
+            predicate,
+            operational: operational.into_iter().filter(|_| arguments.operational).collect(),
+            secrets: SECRETS.iter().filter_map(|name| schema.find_attribute(name)).collect(),
+        })
+    }
+
+    fn write(&self, snapshot: &Snapshot, bases: &[NormalizedDn], target: impl Write) -> io::Result<u64> {
+        let mut writer = LdifWriter::new(BufWriter::with_capacity(WRITE_BUFFER_BYTES, target));
+        let mut evaluator = Evaluator::default();
+        let mut entries = 0;
+        writer.version()?;
+        for base in bases {
+            for key in snapshot.subtree(base, usize::MAX) {
+                let Some(at) = snapshot.find(&key) else { continue };
+                let record = snapshot.record(at);
+                let candidate = Candidate { record, key: &key.0 };
+                let matches = |predicate| evaluator.truth(predicate, candidate, self.schema) == Truth::True;
+                if self.predicate.as_ref().is_none_or(matches) {
+                    self.entry(&mut writer, record)?;
+                    entries += 1;
+                }
+            }
+        }
+        writer.flush()?;
+        Ok(entries)
+    }
+
+    fn entry(&self, writer: &mut LdifWriter<impl Write>, record: Record<'_>) -> io::Result<()> {
+        writer.value("dn", record.dn().as_bytes())?;
+        let mut outcome = Ok(());
+        for attribute in record.attributes().filter(|attribute| !attribute.operational) {
+            if self.secrets.contains(&attribute.id) {
+                continue;
+            }
+            for value in attribute.values() {
+                writer.value(attribute.description(), value)?;
+            }
+        }
+        for id in &self.operational {
+            let name = self.schema.attribute(*id).name();
+            derived_values(record, self.schema, *id, &mut |value| {
+                if outcome.is_ok() {
+                    outcome = writer.value(name, value);
+                }
+            });
+        }
+        outcome?;
+        writer.end_record()
+    }
+}
+
+fn note_in_audit(directory: &Arc<Directory>, session: &Session, arguments: &Arguments, entries: u64, started: Instant) {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
+    let mut record = AuditRecord::default();
+    record.begin(Act::Administrative, &session.identity.bound_as, &session.source, now);
+    record.fact("detail", b"export");
+    record.fact("base", arguments.base.as_deref().unwrap_or_default().as_bytes());
+    record.fact("filter", arguments.filter.as_deref().unwrap_or_default().as_bytes());
+    record.number("entries", entries);
+    record.finish(&Outcome::success(), started.elapsed());
+    directory.audit().append(&record);
+}

@@ -1,0 +1,145 @@
+//! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
+
+use super::operational::{LeftOut, Uuids, take_out};
+use crate::account::{Accounts, PreparedSecret};
+use crate::directory::is_account_key;
+use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
+use crate::model::{Entry, Value};
+use crate::schema::{NormalizedDn, Schema};
+use crate::store::segment::PreparedEntry;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// What every thread needs to know.
+pub(super) struct Context<'a> {
+    pub schema: &'a Schema,
+    pub suffixes: &'a [NormalizedDn],
+    /// Entries of before that stay unless the files have them too.
+    pub kept: &'a HashSet<NormalizedDn>,
+    pub now: u64,
+}
+
+/// What one chunk came to.
+#[derive(Default)]
+pub(super) struct Prepared {
+    pub entries: Vec<(PreparedEntry, Origin)>,
+    pub secrets: Vec<(NormalizedDn, PreparedSecret)>,
+    /// Names among [`Context::kept`] that the files have.
+    pub replaced: Vec<NormalizedDn>,
+    pub faults: Vec<LdifFault>,
+    pub left_out: LeftOut,
+    pub bytes: u64,
+}
+
+/// Where an entry came from, to be found again by its key.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub key_hash: u64,
+    pub line: u32,
+}
+
+/// The work of one thread.
+pub(super) struct Preparer<'a> {
+    context: &'a Context<'a>,
+    uuids: Uuids,
+}
+
+pub(super) fn hash_of(key: &NormalizedDn) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<'a> Preparer<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Preparer {
+            context,
+            uuids: Uuids::new(),
+        }
+    }
+
+    pub(super) fn chunk(&mut self, file: &str, chunk: &Chunk) -> Prepared {
+        let mut prepared = Prepared {
+            bytes: chunk.text.len() as u64,
+            ..Prepared::default()
+        };
+        for record in chunk.records(file) {
+            match record {
+                Ok(record) => self.record(file, record, &mut prepared),
+                Err(fault) => prepared.faults.push(fault),
+            }
+        }
+        prepared
+    }
+
+    fn record(&mut self, file: &str, record: LdifRecord, prepared: &mut Prepared) {
+        let line = record.line;
+        let mut fault = |message: String| {
+            prepared.faults.push(LdifFault {
+                file: file.to_owned(),
+                line,
+                message,
+            });
+        };
+        let (LdifOperation::Content(mut entry) | LdifOperation::Add(mut entry)) = record.operation else {
+            return fault(
+                "expected an entry, found another change; changes go into a file that begins with one".to_owned(),
+            );
+        };
+        let schema = self.context.schema;
+        let kept = match take_out(&mut entry, schema, &mut prepared.left_out) {
+            Ok(kept) => kept,
+            Err(message) => return fault(message),
+        };
+        let key = match schema.normalize_dn(&entry.dn) {
+            Ok(key) => key,
+            Err(violation) => return fault(violation.to_string()),
+        };
+        if let Err(violations) = schema.check_entry(&entry) {
+            let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            return fault(format!("{}: {}", entry.dn, violations.join("; ")));
+        }
+        match self.secret(&mut entry, &key) {
+            Ok(None) => {}
+            Ok(Some(secret)) => prepared.secrets.push((key.clone(), secret)),
+            Err(message) => return fault(format!("{}: {message}", entry.dn)),
+        }
+        if self.context.kept.contains(&key) {
+            prepared.replaced.push(key.clone());
+        }
+        let origin = Origin {
+            key_hash: hash_of(&key),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+        };
+        let operational = kept.operational(self.context.now, &mut self.uuids);
+        let entry = PreparedEntry::new(schema, key, &entry, &operational);
+        prepared.entries.push((entry, origin));
+    }
+
+    /// Takes `userPassword` out of an entry: an account's becomes its secret, any other is a fault.
+    fn secret(&self, entry: &mut Entry, key: &NormalizedDn) -> Result<Option<PreparedSecret>, String> {
+        let schema = self.context.schema;
+        let user_password = schema.well_known().user_password;
+        let mut values: Vec<Value> = Vec::new();
+        entry.attributes.retain_mut(|attribute| {
+            // Most names differ in their length.
+            let is_password = attribute.description.attribute_type.len() >= "2.5.4.35".len()
+                && schema.find_attribute(&attribute.description.attribute_type) == Some(user_password);
+            if is_password {
+                values.append(&mut attribute.values);
+            }
+            !is_password
+        });
+        match values.as_slice() {
+            [] => Ok(None),
+            _ if !is_account_key(key, self.context.suffixes) => Err(
+                "userPassword is for application accounts, directly below ou=Applications, only; leave it out"
+                    .to_owned(),
+            ),
+            [value] => Accounts::take_over(value)
+                .map(Some)
+                .map_err(|reason| format!("userPassword: {reason}")),
+            values => Err(format!("expected one userPassword, found {}", values.len())),
+        }
+    }
+}
