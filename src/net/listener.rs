@@ -84,6 +84,9 @@ struct Shared {
 
 /// Numbers connections for audit and logs.
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);
+/// When a quiet connection is probed, and how often again.
+const KEEP_ALIVE: Duration = Duration::from_secs(120);
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(30);
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -185,6 +188,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener, NetError> {
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Accepted sockets inherit it: firewalls forget quiet connections, and peers vanish.
+        socket.set_tcp_keepalive(
+            &socket2::TcpKeepalive::new()
+                .with_time(KEEP_ALIVE)
+                .with_interval(KEEP_ALIVE_AGAIN),
+        )?;
         socket.bind(&address.into())?;
         socket.listen(1024)?;
         TcpListener::from_std(socket.into())

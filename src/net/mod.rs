@@ -71,3 +71,6 @@ pub enum NetError {
     #[error("the TLS handshake failed: {reason}")]
     Handshake { reason: String },
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,8 @@ impl Tls {
             }
         };
         let mut config = builder.with_cert_resolver(Arc::clone(&source) as Arc<dyn ResolvesServerCert>);
+        // One ticket resumes any number of sessions here; each costs a handshake time.
+        config.send_tls13_tickets = 1;
         match aws_lc_rs::Ticketer::new() {
             Ok(ticketer) => config.ticketer = ticketer,
             Err(error) => tracing::warn!(%error, "no session tickets: every handshake will be a full one"),
