@@ -21,6 +21,9 @@ const FORGET_BATCH: usize = 64;
 /// Entries between two rests.
 const PACE_ENTRIES: u32 = 256;
 
+/// Called now and then in long work: may wait, or end the work with an error.
+pub(super) type Rest<'r> = &'r mut dyn FnMut() -> Result<(), StoreError>;
+
 /// Keeps a background compaction from taking a whole core: it rests as long as it worked.
 pub(super) struct Pace {
     since: Instant,
@@ -31,9 +34,9 @@ impl Pace {
         Pace { since: Instant::now() }
     }
 
-    pub(super) fn rest(&mut self, hurry: impl Fn() -> bool) {
+    pub(super) fn rest(&mut self) {
         let worked = self.since.elapsed();
-        if worked > Duration::from_millis(2) && !hurry() {
+        if worked > Duration::from_millis(2) {
             std::thread::sleep(worked.min(Duration::from_millis(100)));
         }
         self.since = Instant::now();
@@ -41,7 +44,7 @@ impl Pace {
 }
 
 /// Compacts everything committed when it begins. Changes made meanwhile stay in the overlay and the journal.
-pub(super) fn compact(core: &Core, pace: &mut dyn FnMut()) -> Result<(), StoreError> {
+pub(super) fn compact(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
     core.writable()?;
     let _generation = locked(&core.generation);
     let (inputs, covered, generation) = {
@@ -120,7 +123,7 @@ fn install(
     Ok(old)
 }
 
-fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: &mut dyn FnMut()) -> Result<Segment, StoreError> {
+fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: Rest<'_>) -> Result<Segment, StoreError> {
     remove_if_there(path)?;
     Segment::write(path, &core.schema, &core.options.unindexed, &mut |emit| {
         visible(&inputs.layers, pace, emit)
@@ -142,7 +145,7 @@ fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: &mut dyn Fn
 type Emit<'e> = &'e mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>;
 
 /// Every visible entry of several layers, ascending by key: the first is streamed, the keys of the others are held.
-fn visible(layers: &[Layer], pace: &mut dyn FnMut(), emit: Emit<'_>) -> Result<(), StoreError> {
+fn visible(layers: &[Layer], pace: Rest<'_>, emit: Emit<'_>) -> Result<(), StoreError> {
     let Some((base, others)) = layers.split_first() else {
         return Ok(());
     };
@@ -169,8 +172,8 @@ fn visible(layers: &[Layer], pace: &mut dyn FnMut(), emit: Emit<'_>) -> Result<(
         if outcome.is_ok() {
             outcome = emit(&current, base.segment.record(id));
         }
-        if count.is_multiple_of(PACE_ENTRIES) {
-            pace();
+        if outcome.is_ok() && count.is_multiple_of(PACE_ENTRIES) {
+            outcome = pace();
         }
         count += 1;
         outcome.is_ok()
@@ -194,7 +197,7 @@ pub(super) fn switch(core: &Core, writer: &mut Writer, mut batch: Batch, manifes
 }
 
 /// Deletes the journal up to a change that the segment now holds. What a power cut brings back is deleted at the next open.
-pub(super) fn forget_covered(core: &Core, up_to: u64, pace: &mut dyn FnMut()) -> Result<(), StoreError> {
+pub(super) fn forget_covered(core: &Core, up_to: u64, pace: Rest<'_>) -> Result<(), StoreError> {
     loop {
         let keys = journal::covered_keys(&*core.kv, up_to, FORGET_BATCH)?;
         if keys.is_empty() {
@@ -202,7 +205,7 @@ pub(super) fn forget_covered(core: &Core, up_to: u64, pace: &mut dyn FnMut()) ->
         }
         core.writable()?;
         core.note_fault(core.kv.discard(keys))?;
-        pace();
+        pace()?;
     }
 }
 

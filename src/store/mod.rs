@@ -85,6 +85,8 @@ pub enum StoreError {
     Corrupt { path: String, detail: String },
     #[error("the store is read-only since an I/O error ({detail}); free or repair the disk, then restart nhsdir")]
     ReadOnly { detail: String },
+    #[error("stopped, because the directory is being closed")]
+    Closing,
     #[error("the directory uses {name}, which the schema no longer defines; add its definition to the schema files")]
     SchemaLost { name: String },
 }
@@ -255,7 +257,7 @@ impl Store {
     /// # Errors
     /// `Io` (a full disk leaves everything as it was), `Corrupt`, `ReadOnly`.
     pub fn compact(&self) -> Result<(), StoreError> {
-        compaction::compact(&self.core, &mut || {})
+        compaction::compact(&self.core, &mut || Ok(()))
     }
 
     /// Verifies every checksum, index against entries, and the journal's chain. Calls `fault` for each fault found.
@@ -505,7 +507,7 @@ impl NextGeneration<'_> {
         next.layers.push(Layer::new(Arc::new(segment)));
         self.core.published.store(Arc::new(next));
         drop(self.writer);
-        compaction::forget_covered(self.core, after.sequence, &mut || {})
+        compaction::forget_covered(self.core, after.sequence, &mut || Ok(()))
     }
 }
 

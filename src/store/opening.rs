@@ -163,7 +163,7 @@ pub(super) fn open_on(
         _lock: lock,
     };
     core.renew_mark(&mark)?;
-    compaction::forget_covered(&core, applied, &mut || {})?;
+    compaction::forget_covered(&core, applied, &mut || Ok(()))?;
     Ok(core)
 }
 

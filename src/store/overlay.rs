@@ -4,7 +4,7 @@
 //! place, under the writer's lock; so every entry stays visible in exactly one place, and a write waits for no merge.
 
 use super::snapshot::{HiddenSet, Layer, Snapshot, TailEntry};
-use super::{Core, Segment, Writer, compaction, locked};
+use super::{Core, Segment, StoreError, Writer, compaction, locked};
 use crate::index::EntryId;
 use crate::schema::{NormalizedDn, Schema};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,8 +107,16 @@ fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<Jo
     let (core, compacting) = (Arc::clone(core), Arc::clone(compacting));
     let run = move || {
         let mut pace = compaction::Pace::half();
-        match compaction::compact(&core, &mut || pace.rest(|| core.wake.is_stopped())) {
+        match compaction::compact(&core, &mut || {
+            pace.rest();
+            if core.wake.is_stopped() {
+                Err(StoreError::Closing)
+            } else {
+                Ok(())
+            }
+        }) {
             Ok(()) => tracing::info!("compacted"),
+            Err(StoreError::Closing) => {}
             Err(error) => {
                 tracing::warn!(%error, "compaction failed; the journal keeps growing until it succeeds");
                 // A full disk must not be tried again and again.
@@ -174,15 +182,21 @@ fn freeze(core: &Core) {
     let before = core.published.load_full();
     let segment = Arc::new(build(&before.tail, &core.schema));
     let _writer = core.lock_writer();
-    let mut next = Snapshot::clone(&core.published.load());
+    let next = frozen(&core.published.load(), &before.tail, segment);
+    core.published.store(Arc::new(next));
+}
+
+/// The snapshot with `segment`, made of the tail as it was, in the place of what of that is still in the tail.
+pub(super) fn frozen(now: &Snapshot, before: &[Arc<TailEntry>], segment: Arc<Segment>) -> Snapshot {
+    let mut next = now.clone();
     let mut layer = Layer::new(segment);
-    let mut rest = next.tail.iter().cloned().peekable();
+    let mut rest = now.tail.iter().cloned().peekable();
     let mut kept = Vec::new();
-    for (id, frozen) in before.tail.iter().enumerate() {
-        while let Some(entry) = rest.next_if(|entry| entry.key < frozen.key) {
+    for (id, entry_before) in before.iter().enumerate() {
+        while let Some(entry) = rest.next_if(|entry| entry.key < entry_before.key) {
             kept.push(entry);
         }
-        if rest.next_if(|entry| Arc::ptr_eq(entry, frozen)).is_none() {
+        if rest.next_if(|entry| Arc::ptr_eq(entry, entry_before)).is_none() {
             layer.hidden.insert(EntryId(id as u32));
         }
     }
@@ -191,7 +205,7 @@ fn freeze(core: &Core) {
     if !layer.is_empty() {
         next.layers.push(layer);
     }
-    core.published.store(Arc::new(next));
+    next
 }
 
 /// Makes the whole tail a segment, for a caller who holds the writer's lock.
@@ -203,7 +217,7 @@ pub(super) fn freeze_all(snapshot: &mut Snapshot, schema: &Schema) {
     }
 }
 
-fn build(tail: &[Arc<TailEntry>], schema: &Schema) -> Segment {
+pub(super) fn build(tail: &[Arc<TailEntry>], schema: &Schema) -> Segment {
     let entries: Vec<_> = tail.iter().map(|entry| (entry.key.clone(), &*entry.record)).collect();
     Segment::build(&entries, schema)
 }

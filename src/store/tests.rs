@@ -405,6 +405,7 @@ fn a_change_during_compaction_is_kept() {
     compaction::compact(&store.core, &mut || {
         rests += 1;
         (0..if rests == 1 { 20 } else { 1 }).for_each(|_| random_group(&store, &mut oracle, &mut random));
+        Ok(())
     })
     .unwrap();
     assert!(rests > 0);
@@ -414,6 +415,37 @@ fn a_change_during_compaction_is_kept() {
     let store = start(&kv, data.path(), 3).unwrap();
     verify_snapshot(&store.snapshot(), &oracle, &mut random, "after a restart");
     assert_eq!(std::fs::read_dir(data.path().join("segments")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_change_while_the_tail_becomes_a_segment_is_kept() {
+    let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+    let store = start(&kv, data.path(), 1_000).unwrap();
+    let mut oracle = Oracle::new();
+    let mut random = Random::from_env();
+    for round in 0..10 {
+        (0..10).for_each(|_| random_group(&store, &mut oracle, &mut random));
+        let before = store.snapshot();
+        let segment = Arc::new(overlay::build(&before.tail, &SCHEMA));
+        (0..10).for_each(|_| random_group(&store, &mut oracle, &mut random));
+        let next = overlay::frozen(&store.snapshot(), &before.tail, segment);
+        verify_snapshot(&next, &oracle, &mut random, &format!("round {round}"));
+        store.core.published.store(Arc::new(next));
+    }
+}
+
+#[test]
+fn a_compaction_that_is_stopped_changes_nothing() {
+    let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+    let store = start(&kv, data.path(), TAIL).unwrap();
+    assert_eq!(run_until_fault(&store, 9), 9);
+    let stopped = compaction::compact(&store.core, &mut || Err(StoreError::Closing));
+    assert!(matches!(stopped, Err(StoreError::Closing)));
+    assert_eq!(std::fs::read_dir(data.path().join("segments")).unwrap().count(), 0);
+    assert_eq!(versions(&store.snapshot()), oracle_after(9));
+    store.compact().unwrap();
+    drop(store);
+    verify_groups(&kv, data.path(), 9..=9, "after a second try");
 }
 
 #[test]
