@@ -51,7 +51,7 @@ pub struct ListenSettings {
     pub metrics: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
     /// PEM file, leaf first. Empty means `tls/cert.pem` in the data directory.
@@ -274,16 +274,6 @@ impl Default for ListenSettings {
     }
 }
 
-impl Default for TlsSettings {
-    fn default() -> Self {
-        Self {
-            certificate: String::new(),
-            key: String::new(),
-            client_authorities: String::new(),
-        }
-    }
-}
-
 impl Default for LimitSettings {
     fn default() -> Self {
         let (directory, wire, listen) = (
@@ -437,15 +427,12 @@ fn key_at(text: &str, offset: usize) -> (usize, String) {
     let line = before.matches('\n').count() + 1;
     let mut section = "";
     let mut key = "";
-    for (number, content) in text.lines().enumerate().take(line) {
-        let content = content.trim();
+    for content in text.lines().take(line).map(str::trim) {
         if let Some(name) = content.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
             section = name.trim_matches('[');
             key = "";
-        } else if let Some((name, _)) = content.split_once('=').filter(|_| number + 1 <= line) {
-            if !content.starts_with('#') {
-                key = name.trim();
-            }
+        } else if let Some((name, _)) = content.split_once('=').filter(|(name, _)| !name.starts_with('#')) {
+            key = name.trim();
         }
     }
     let name = match (section, key) {

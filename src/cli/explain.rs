@@ -3,7 +3,7 @@
 use super::{Answer, Place, operator};
 use crate::access::Selection;
 use crate::directory::{Directory, ProtocolFacts, SearchRequest, SearchStep, Session};
-use crate::model::{Filter, SearchScope};
+use crate::model::{Filter, Outcome, SearchScope};
 use crate::query::Work;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -27,6 +27,9 @@ pub struct Arguments {
     /// See as this release profile does; without it as an administrator
     #[arg(long)]
     profile: Option<String>,
+    /// Stop after so many entries; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    size_limit: u32,
     /// Show what each index costs
     #[arg(long)]
     stats: bool,
@@ -50,6 +53,8 @@ pub struct Explained {
     pub candidates: u64,
     pub entries: u64,
     pub took: Duration,
+    /// Success, or the limit that ended it.
+    pub outcome: Outcome,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
@@ -65,7 +70,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
             (None, Some((suffix, _))) => suffix.to_string(),
             (None, None) => String::new(),
         };
-        let explained = explain(&directory, &session, &base, arguments.scope.into(), text)?;
+        let explained = explain(
+            &directory,
+            &session,
+            &base,
+            arguments.scope.into(),
+            text,
+            arguments.size_limit,
+        )?;
         explained.print(arguments.json);
     } else if !arguments.stats {
         bail!("expected a filter like '(cn=smi*)', or --stats");
@@ -83,6 +95,7 @@ pub fn explain(
     base: &str,
     scope: SearchScope,
     filter: &str,
+    size_limit: u32,
 ) -> anyhow::Result<Explained> {
     let filter = Filter::parse(filter)?;
     if let Some(name) = directory.schema().first_undefined(&filter) {
@@ -95,7 +108,7 @@ pub fn explain(
         filter: &filter,
         selection,
         attributes: &["1.1"],
-        size_limit: 0,
+        size_limit,
         time_limit_seconds: 0,
         page: None,
     };
@@ -116,19 +129,18 @@ pub fn explain(
             break done.outcome;
         }
     };
-    if !outcome.is_success() {
-        return Err(refusal(base, &outcome));
-    }
+    let (candidates, took) = (search.candidates(), started.elapsed());
     Ok(Explained {
         plan,
         estimate,
-        candidates: search.candidates(),
+        candidates,
         entries,
-        took: started.elapsed(),
+        took,
+        outcome,
     })
 }
 
-fn refusal(base: &str, outcome: &crate::model::Outcome) -> anyhow::Error {
+fn refusal(base: &str, outcome: &Outcome) -> anyhow::Error {
     anyhow::anyhow!(
         "the search below `{base}` was refused: {:?} {}",
         outcome.code,
@@ -146,6 +158,7 @@ impl Explained {
                 "candidates": self.candidates,
                 "entries": self.entries,
                 "took_us": took_us,
+                "ended": format!("{:?}", self.outcome.code),
             });
             println!("{value:#}");
             return;
@@ -155,6 +168,9 @@ impl Explained {
             "estimated {} candidates, examined {}, found {} entries in {took_us:.0} us",
             self.estimate, self.candidates, self.entries
         );
+        if !self.outcome.is_success() {
+            println!("ended early: {:?} {}", self.outcome.code, self.outcome.message);
+        }
     }
 }
 

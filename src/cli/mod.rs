@@ -19,6 +19,7 @@ mod account;
 mod certificate;
 mod check;
 mod client;
+mod demo;
 mod explain;
 mod export;
 pub mod generate;
@@ -41,12 +42,14 @@ struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Show the whole story in one command, on a throw-away directory
+    Demo(demo::Arguments),
     /// Create an empty directory and its development certificate
     Init(init::Arguments),
     /// Serve the directory until SIGTERM or SIGINT
     Serve(serve::Arguments),
     /// Manage application accounts
-    Account(account::Arguments),
+    Account(Box<account::Arguments>),
     /// Show how a search runs: plan, estimates, candidates; with --stats what each index costs
     Explain(explain::Arguments),
     /// Verify every checksum, index against entries, and the journal
@@ -88,9 +91,10 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self) -> anyhow::Result<Answer> {
         match self {
+            Command::Demo(arguments) => demo::run(arguments),
             Command::Init(arguments) => init::run(arguments),
             Command::Serve(arguments) => serve::run(arguments),
-            Command::Account(arguments) => account::run(arguments),
+            Command::Account(arguments) => account::run(*arguments),
             Command::Explain(arguments) => explain::run(arguments),
             Command::Check(arguments) => check::run(arguments),
             Command::Status(arguments) => status::run(arguments),

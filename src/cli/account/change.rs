@@ -68,31 +68,15 @@ impl Create {
             facts.push(("nhsdirRole", Role::Reader.name().to_owned()));
         }
         let mut session = Session::open(&self.common).await?;
-        let dn = session.dn(&self.name);
-        let mut attributes = vec![
-            ("objectClass", HashSet::from(["applicationProcess", "nhsdirAccount"])),
-            ("cn", HashSet::from([self.name.as_str()])),
-        ];
-        let given = facts.iter().filter(|(_, value)| !value.is_empty());
-        attributes.extend(given.map(|(name, value)| (*name, HashSet::from([value.as_str()]))));
-        let mut result = session.client.ldap.add(&dn, attributes.clone()).await?;
-        if result.rc == NO_SUCH_OBJECT {
-            session.create_container().await?;
-            result = session.client.ldap.add(&dn, attributes).await?;
-        }
-        if result.rc == ENTRY_ALREADY_EXISTS {
-            eprintln!(
-                "nhsdir: account {} is there already; give it a new secret with `nhsdir account rotate {0}`",
-                self.name
-            );
-            return Ok(Answer::No);
-        }
-        done(&result).with_context(|| format!("account {} was not created", self.name))?;
-        match session.change_secret(&dn, chosen.as_deref()).await {
-            Ok(generated) => print_secret(&dn, generated, self.common.json),
-            Err(error) => {
-                session.client.ldap.delete(&dn).await?;
-                Err(error.context(format!("account {} was not created", self.name)))
+        let created = session.create(&self.name, &facts, chosen.as_deref()).await;
+        match created.with_context(|| format!("account {} was not created", self.name))? {
+            Created::Now(generated) => print_secret(&session.dn(&self.name), generated, self.common.json),
+            Created::Before => {
+                let name = &self.name;
+                eprintln!(
+                    "nhsdir: account {name} is there already; give it a new secret with `nhsdir account rotate {name}`"
+                );
+                Ok(Answer::No)
             }
         }
     }
@@ -170,7 +154,47 @@ pub(super) fn no_account(name: &str) -> Answer {
     Answer::No
 }
 
+/// How the creation of an account ended.
+pub(super) enum Created {
+    /// With a generated secret, if none was chosen.
+    Now(Option<String>),
+    /// An account of that name was there.
+    Before,
+}
+
 impl Session {
+    /// Adds the account's entry, then sets its secret; without a good secret there is no account.
+    pub(super) async fn create(
+        &mut self,
+        name: &str,
+        facts: &[(&'static str, String)],
+        chosen: Option<&str>,
+    ) -> anyhow::Result<Created> {
+        let dn = self.dn(name);
+        let mut attributes = vec![
+            ("objectClass", HashSet::from(["applicationProcess", "nhsdirAccount"])),
+            ("cn", HashSet::from([name])),
+        ];
+        let given = facts.iter().filter(|(_, value)| !value.is_empty());
+        attributes.extend(given.map(|(name, value)| (*name, HashSet::from([value.as_str()]))));
+        let mut result = self.client.ldap.add(&dn, attributes.clone()).await?;
+        if result.rc == NO_SUCH_OBJECT {
+            self.create_container().await?;
+            result = self.client.ldap.add(&dn, attributes).await?;
+        }
+        if result.rc == ENTRY_ALREADY_EXISTS {
+            return Ok(Created::Before);
+        }
+        done(&result)?;
+        match self.change_secret(&dn, chosen).await {
+            Ok(generated) => Ok(Created::Now(generated)),
+            Err(error) => {
+                self.client.ldap.delete(&dn).await?;
+                Err(error)
+            }
+        }
+    }
+
     async fn create_container(&mut self) -> anyhow::Result<()> {
         let attributes = vec![
             ("objectClass", HashSet::from(["organizationalUnit"])),

@@ -5,7 +5,7 @@ mod instant;
 mod report;
 
 use super::client::Client;
-use super::{Answer, Place, block_on};
+use super::{Answer, Place, Setting, block_on};
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Args, Debug)]
@@ -125,6 +125,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
             Command::Delete(named) => change::delete(&mut named.session().await?, &named.name).await,
         }
     })
+}
+
+/// Creates a reader's account in the first naming context and gives its generated secret.
+pub async fn issue(setting: &Setting, name: &str) -> anyhow::Result<String> {
+    let mut client = Client::open(setting).await?;
+    let suffix = client.suffix().await?;
+    let mut session = Session { client, suffix };
+    let role = ("nhsdirRole", Role::Reader.name().to_owned());
+    match session.create(name, &[role], None).await? {
+        change::Created::Now(Some(secret)) => Ok(secret),
+        change::Created::Now(None) | change::Created::Before => anyhow::bail!("account {name} was not created"),
+    }
 }
 
 impl Named {
