@@ -1,9 +1,8 @@
 //! The directory's content: generated as LDIF, then imported as any other file.
 
-use crate::cli::Setting;
-use crate::cli::generate;
+use crate::cli::{Answer, Place, Setting, generate, import};
 use crate::model::ldif::LdifWriter;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -20,16 +19,17 @@ pub fn load(setting: &Setting, folder: &Path, people: u64) -> anyhow::Result<()>
     let started = Instant::now();
     let entries = write(&file, people).with_context(|| format!("{} could not be written", file.display()))?;
     println!(
-        "{entries} entries generated in {:.1} s",
+        "generated {entries} entries in {:.1} s",
         started.elapsed().as_secs_f64()
     );
-    let started = Instant::now();
-    let _ = setting;
-    println!(
-        "imported, indexed and on disk in {:.1} s\n",
-        started.elapsed().as_secs_f64()
-    );
-    Ok(())
+    let place = Place {
+        data: Some(setting.data.clone()),
+        config: None,
+    };
+    match import::run(import::Arguments::new(place, file))? {
+        Answer::Done => Ok(()),
+        Answer::No => bail!("the generated directory was not imported"),
+    }
 }
 
 fn write(file: &Path, people: u64) -> io::Result<u64> {

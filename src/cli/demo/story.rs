@@ -81,7 +81,7 @@ async fn refusals(ldap: &mut Ldap, account: &Account) -> anyhow::Result<()> {
         .unwrap_or_default();
     told(
         "root DSE",
-        &format!("LDAP version 3, SASL {mechanisms}; nothing else before a bind"),
+        &format!("LDAP version 3, SASL {mechanisms}; no more before a bind"),
         started.elapsed(),
     );
 
@@ -149,7 +149,7 @@ impl Teller {
             .await?;
         match found
             .first()
-            .and_then(|entry| entry.attrs.get("nhsMhsEndPoint"))
+            .and_then(|entry| entry.attrs.get("nhsMHSEndPoint"))
             .and_then(|values| values.first())
         {
             Some(end_point) => println!("      end point {end_point}"),
@@ -190,7 +190,9 @@ impl Teller {
         } else {
             ""
         };
-        told(what, &format!("{} entries{more}", entries.len()), best);
+        let count = entries.len();
+        let noun = if count == 1 { "entry" } else { "entries" };
+        told(what, &format!("{count} {noun}{more}"), best);
         println!("      {filter}");
         if let Some(entry) = entries.first() {
             println!("      first {}", summary(entry));
@@ -208,7 +210,8 @@ fn told(step: &str, result: &str, took: Duration) {
 }
 
 fn refused(result: &LdapResult) -> String {
-    format!("refused: {}", described(result))
+    let described = described(result);
+    format!("refused: {}", described.split(',').next().unwrap_or(&described))
 }
 
 fn expect(result: &LdapResult, code: u32) -> anyhow::Result<()> {

@@ -39,6 +39,18 @@ pub struct Arguments {
     replace: bool,
 }
 
+impl Arguments {
+    /// One file, all or nothing.
+    pub fn new(place: Place, file: PathBuf) -> Arguments {
+        Arguments {
+            place,
+            files: vec![file],
+            skip_bad: false,
+            replace: false,
+        }
+    }
+}
+
 /// One file, open, with the chunk that was read to see what it holds.
 struct Source {
     chunks: Chunks<Box<dyn Read + Send>>,
