@@ -178,7 +178,11 @@ impl<'a> Compiler<'a> {
     fn approximate(&self, attribute: &AttributeType, value: &[u8]) -> Option<Test> {
         let rule = attribute.equality?;
         let test = self.compared(rule, value)?;
-        let keys = if rule.is_text() { approximate::keys(value) } else { Vec::new() };
+        let keys = if rule.is_text() {
+            approximate::keys(value)
+        } else {
+            Vec::new()
+        };
         Some(if keys.is_empty() {
             test
         } else {

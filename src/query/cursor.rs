@@ -17,7 +17,6 @@ use std::sync::Arc;
 pub struct Cursor {
     snapshot: Arc<Snapshot>,
     plan: Plan,
-    scope: Scope,
     runs: SmallVec<[LayerRun; 1]>,
     /// The next tail entry to look at.
     tail: usize,
@@ -61,6 +60,7 @@ enum Found {
 /// Looks at candidates and counts them.
 struct Examiner {
     schema: Arc<Schema>,
+    scope: Scope,
     evaluator: Evaluator,
     key: Vec<u8>,
     /// Whether what is evaluated needs an entry's key.
@@ -72,7 +72,7 @@ struct Examiner {
 impl Cursor {
     /// Plans the query against the snapshot and stands before the first entry. Does no work that grows with the directory.
     pub fn open(snapshot: Arc<Snapshot>, schema: Arc<Schema>, mut query: Query) -> Cursor {
-        let scope = Scope::new(&query);
+        let scope = Scope::new(&mut query);
         let plan = Plan::new(&snapshot, Arc::clone(&schema), &mut query, &scope);
         let runs = plan.layers.iter().map(LayerRun::new).collect();
         let nothing = plan.wanted == Predicate::False;
@@ -80,6 +80,7 @@ impl Cursor {
         Cursor {
             examiner: Examiner {
                 schema,
+                scope,
                 evaluator: Evaluator::default(),
                 key: Vec::new(),
                 needs_key: plan.wanted.needs_key(),
@@ -87,7 +88,6 @@ impl Cursor {
                 limit: query.candidate_limit,
             },
             plan,
-            scope,
             runs,
             tail,
             tail_head: None,
@@ -206,7 +206,7 @@ impl Cursor {
             work.left -= 1;
             let index = self.tail as u32;
             self.tail += 1;
-            if !self.scope.covers(&entry.key.0, entry.depth) {
+            if !self.examiner.scope.covers(&entry.key.0, entry.depth) {
                 continue;
             }
             if !self.examiner.count() {
@@ -250,12 +250,12 @@ impl LayerRun {
 
     /// The next match, each once.
     fn next(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
-        let repeats = plan.branch.may_repeat();
+        let repeats = plan.branch.is_unordered();
         loop {
             if work.left == 0 {
                 return Found::Paused;
             }
-            let id = match self.stream.next(&layer.segment, &plan.ids, work) {
+            let id = match self.stream.next(&plan.branch, &layer.segment, &plan.ids, work) {
                 Step::Id(id) => id,
                 Step::Paused => return Found::Paused,
                 Step::End => return Found::End,
@@ -269,6 +269,9 @@ impl LayerRun {
                 .depth
                 .is_some_and(|depth| layer.segment.depth(EntryId(id)) != depth)
             {
+                continue;
+            }
+            if plan.by_key && !examiner.covers(layer, id) {
                 continue;
             }
             if !examiner.count() {
@@ -318,6 +321,12 @@ impl Examiner {
         }
         self.candidates += 1;
         true
+    }
+
+    /// Whether an entry's own key is in scope.
+    fn covers(&mut self, layer: &Layer, id: u32) -> bool {
+        layer.segment.names().value(Ordinal(id), &mut self.key);
+        self.scope.covers(&self.key, layer.segment.depth(EntryId(id)))
     }
 
     fn fulfils(&mut self, residual: &Predicate, layer: &Layer, id: u32) -> bool {

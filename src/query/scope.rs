@@ -32,26 +32,35 @@ pub(super) struct Ids {
 }
 
 impl Scope {
-    pub fn new(query: &Query) -> Scope {
-        let base = query.base.clone();
-        let inside = query.within.iter().any(|subtree| base.is_within(subtree));
-        let below = |subtrees: &[NormalizedDn]| -> Vec<NormalizedDn> {
-            subtrees
-                .iter()
-                .filter(|subtree| subtree.is_within(&base))
-                .cloned()
-                .collect()
-        };
-        let within = if inside { Vec::new() } else { below(&query.within) };
+    /// Takes base, bounds and resume point out of the query.
+    pub fn new(query: &mut Query) -> Scope {
+        let base = std::mem::take(&mut query.base);
+        let (mut within, mut without) = (std::mem::take(&mut query.within), std::mem::take(&mut query.without));
+        let inside = within.iter().any(|subtree| base.is_within(subtree));
+        let outside = without.iter().any(|subtree| base.is_within(subtree));
+        if inside {
+            within.clear();
+        }
+        within.retain(|subtree| subtree.is_within(&base));
+        without.retain(|subtree| subtree.is_within(&base));
         Scope {
-            nothing: (!inside && within.is_empty()) || query.without.iter().any(|subtree| base.is_within(subtree)),
+            nothing: (!inside && within.is_empty()) || outside,
             within,
-            without: below(&query.without),
+            without,
             depth: base.depth(),
             scope: query.scope,
-            after: query.after.clone(),
+            after: query.after.take(),
             base,
         }
+    }
+
+    pub fn is_base_object(&self) -> bool {
+        self.scope == SearchScope::BaseObject
+    }
+
+    /// Nothing can be given.
+    pub fn is_nothing(&self) -> bool {
+        self.nothing
     }
 
     /// Whether an entry's key is in scope.
@@ -136,6 +145,13 @@ impl Ids {
             kept.extend([before, behind].into_iter().filter(|part| part.start < part.end));
         }
         self.ranges = kept;
+    }
+
+    /// Every id of a segment.
+    pub fn all(segment: &Segment) -> Ids {
+        let mut ids = Ids::default();
+        ids.push(0..segment.len(), 0);
+        ids
     }
 
     pub fn is_empty(&self) -> bool {

@@ -29,20 +29,18 @@ pub(super) enum Stream {
         next: u32,
         deeper: u32,
     },
-    One(u32),
+    /// Not yet given.
+    One,
     Lists {
-        lists: SmallVec<[ListAt; 1]>,
         at: usize,
         position: Position,
     },
     Values(Box<ValueStream>),
     Union {
-        branches: Vec<(Stream, Probes)>,
+        streams: Vec<Stream>,
         at: usize,
     },
 }
-
-pub(super) type Probes = SmallVec<[Probe; 2]>;
 
 /// A place in a list and the least id that may come next.
 pub(super) struct Position {
@@ -51,7 +49,8 @@ pub(super) struct Position {
 }
 
 pub(super) struct ValueStream {
-    values: Values,
+    /// The ordinals still to be looked at.
+    ordinals: Ordinals,
     /// Verified ordinals whose lists are still to come, the next one last.
     ready: SmallVec<[u32; VERIFIED_AT_ONCE as usize]>,
     current: Option<Position>,
@@ -63,75 +62,82 @@ impl Stream {
         match &branch.access {
             Access::Nothing => Stream::End,
             Access::Entries => Stream::Entries { next: 0, deeper: 0 },
-            Access::One(id) => Stream::One(id.0),
+            Access::One(_) => Stream::One,
             Access::Lists(lists) => match lists.first() {
                 Some(first) => Stream::Lists {
                     position: Position::new(first.list),
-                    lists: lists.clone(),
                     at: 0,
                 },
                 None => Stream::End,
             },
             Access::Values(values) => Stream::Values(Box::new(ValueStream {
-                values: Values::clone(values),
+                ordinals: values.ordinals.clone(),
                 ready: SmallVec::new(),
                 current: None,
                 value: Vec::new(),
             })),
-            Access::Union(branches) => {
-                let stream = |branch: &Branch| (Stream::new(branch), branch.probes.clone());
-                Stream::Union {
-                    branches: branches.iter().map(stream).collect(),
-                    at: 0,
-                }
-            }
+            Access::Union(branches) => Stream::Union {
+                streams: branches.iter().map(Stream::new).collect(),
+                at: 0,
+            },
         }
     }
 
-    /// The next candidate in scope, of any depth. Takes from `work` for what is looked at in vain, not for the candidate itself.
-    pub fn next(&mut self, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
-        match self {
-            Stream::End => Step::End,
-            Stream::Entries { next, deeper } => next_entry(next, deeper, segment, ids, work),
-            Stream::One(id) => {
-                let id = *id;
-                *self = Stream::End;
-                if ids.next(id) == Some(id) {
-                    Step::Id(id)
+    /// The next candidate of `branch` in scope, of any depth. Takes from `work` for what is looked at in vain, not for
+    /// the candidate itself.
+    pub fn next(&mut self, branch: &Branch, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
+        match (self, &branch.access) {
+            (Stream::Entries { next, deeper }, _) => next_entry(next, deeper, segment, ids, work),
+            (stream @ Stream::One, Access::One(id)) => {
+                *stream = Stream::End;
+                if ids.next(id.0) == Some(id.0) {
+                    Step::Id(id.0)
                 } else {
                     Step::End
                 }
             }
-            Stream::Lists { lists, at, position } => loop {
-                let Some(list) = lists.get(*at) else {
+            (Stream::Lists { at, position }, Access::Lists(lists)) => {
+                next_of_lists(lists, at, position, segment, ids, work)
+            }
+            (Stream::Values(stream), Access::Values(values)) => stream.next(values, segment, ids, work),
+            (Stream::Union { streams, at }, Access::Union(branches)) => loop {
+                let (Some(stream), Some(branch)) = (streams.get_mut(*at), branches.get(*at)) else {
                     return Step::End;
                 };
-                let id = list.postings(segment).and_then(|postings| position.next(postings, ids));
-                if let Some(id) = id {
-                    return Step::Id(id);
-                }
-                *at += 1;
-                if let Some(next) = lists.get(*at) {
-                    *position = Position::new(next.list);
-                    if !take(work) {
-                        return Step::Paused;
-                    }
-                }
-            },
-            Stream::Values(values) => values.next(segment, ids, work),
-            Stream::Union { branches, at } => loop {
-                let Some((stream, probes)) = branches.get_mut(*at) else {
-                    return Step::End;
-                };
-                match stream.next(segment, ids, work) {
-                    Step::Id(id) if admits(probes, segment, id) => return Step::Id(id),
+                match stream.next(branch, segment, ids, work) {
+                    Step::Id(id) if admits(&branch.probes, segment, id) => return Step::Id(id),
                     Step::Id(_) if take(work) => {}
                     Step::Id(_) | Step::Paused => return Step::Paused,
                     Step::End => *at += 1,
                 }
             },
+            _ => Step::End,
         }
     }
+}
+
+fn next_of_lists(
+    lists: &[ListAt],
+    at: &mut usize,
+    position: &mut Position,
+    segment: &Segment,
+    ids: &Ids,
+    work: &mut Work,
+) -> Step {
+    while let Some(list) = lists.get(*at) {
+        let id = list.postings(segment).and_then(|postings| position.next(postings, ids));
+        if let Some(id) = id {
+            return Step::Id(id);
+        }
+        *at += 1;
+        if let Some(next) = lists.get(*at) {
+            *position = Position::new(next.list);
+            if !take(work) {
+                return Step::Paused;
+            }
+        }
+    }
+    Step::End
 }
 
 /// Takes one unit of work; false when that was the last, so that the caller pauses.
@@ -220,8 +226,8 @@ fn end_of_child(segment: &Segment, id: u32, depth: u8) -> u32 {
 }
 
 impl ValueStream {
-    fn next(&mut self, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
-        let Some(index) = segment.index(self.values.attribute) else {
+    fn next(&mut self, values: &Values, segment: &Segment, ids: &Ids, work: &mut Work) -> Step {
+        let Some(index) = segment.index(values.attribute) else {
             return Step::End;
         };
         loop {
@@ -238,18 +244,18 @@ impl ValueStream {
             if work.left == 0 {
                 return Step::Paused;
             }
-            if !self.refill(&index, work) {
+            if !self.refill(values, &index, work) {
                 return Step::End;
             }
         }
     }
 
     /// Looks at the next value or values; false when there are no more.
-    fn refill(&mut self, index: &AttributeIndex<'_>, work: &mut Work) -> bool {
-        let test = &self.values.item.test;
-        match &mut self.values.ordinals {
+    fn refill(&mut self, values: &Values, index: &AttributeIndex<'_>, work: &mut Work) -> bool {
+        let test = &values.item.test;
+        match &mut self.ordinals {
             Ordinals::Range(range) if range.start >= range.end => return false,
-            Ordinals::Range(range) if self.values.verify => {
+            Ordinals::Range(range) if values.verify => {
                 let count = VERIFIED_AT_ONCE.min(work.left).min(range.end - range.start);
                 let now = range.start..range.start + count;
                 let ready = &mut self.ready;
@@ -273,10 +279,10 @@ impl ValueStream {
                     return false;
                 };
                 work.left -= 1;
-                if self.values.verify {
+                if values.verify {
                     index.dictionary.value(ordinal, &mut self.value);
                 }
-                if !self.values.verify || test.admits(&self.value) {
+                if !values.verify || test.admits(&self.value) {
                     self.ready.push(ordinal.0);
                 }
             }

@@ -5,7 +5,7 @@
 mod choose;
 mod display;
 
-use super::predicate::{Item, Predicate};
+use super::predicate::{Item, Predicate, Test};
 use super::scope::{Ids, Scope};
 use super::{Order, Query};
 use crate::index::EntryId;
@@ -40,6 +40,8 @@ pub(super) struct LayerPlan {
     pub residual: Predicate,
     /// Entries are evaluated one after the other because that is cheaper than an index, not for want of one.
     pub by_choice: bool,
+    /// There are so few candidates that each is held to the scope by its own key; `ids` is then the whole segment.
+    pub by_key: bool,
     /// Candidates come in no order but have to be given in one: they are gathered first.
     pub gather: bool,
 }
@@ -136,37 +138,85 @@ impl Plan {
     }
 }
 
+/// Candidates that are held to the scope one by one, which costs less than finding where the scope begins and ends.
+const FEW_IN_SEGMENT: u64 = 4;
+/// In a scope of so few entries no index is looked at.
+const FEW_IN_SCOPE: u64 = 4;
+
 impl LayerPlan {
     fn new(segment: &Segment, schema: &Schema, wanted: &Predicate, order: Order, scope: &Scope) -> LayerPlan {
-        let ids = scope.ids(segment);
-        if ids.is_empty() {
-            return LayerPlan {
-                ids,
-                branch: Branch::nothing(),
-                residual: Predicate::True,
-                by_choice: false,
-                gather: false,
-            };
+        if scope.is_nothing() || segment.is_empty() || *wanted == Predicate::False {
+            return LayerPlan::nothing(Ids::default());
         }
+        if let Some(plan) = LayerPlan::point(segment, schema, wanted, order, scope) {
+            return plan;
+        }
+        let ids = scope.ids(segment);
         let entries = ids.len();
-        let (mut branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
-        let alone = matches!(&branch.access, Access::Lists(lists) if lists.len() == 1);
-        let many = matches!(&branch.access, Access::Lists(_) | Access::Values(_) | Access::Union(_)) && !alone;
-        let dear = many
-            && (Branch::entries(entries).cost <= branch.cost
-                || (order == Order::Name && gathering_is_dear(&branch, entries)));
-        if dear {
-            branch = Branch {
-                exact: false,
-                ..Branch::entries(entries)
-            };
+        if entries == 0 {
+            return LayerPlan::nothing(ids);
+        }
+        if entries <= FEW_IN_SCOPE {
+            return LayerPlan::every_entry(ids, wanted);
+        }
+        let (branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
+        let many = branch.is_unordered();
+        let dear = Branch::entries(entries).cost <= branch.cost
+            || (order == Order::Name && gathering_is_dear(&branch, entries));
+        if many && dear {
+            return LayerPlan::every_entry(ids, wanted);
         }
         LayerPlan {
             ids,
-            residual: if dear { wanted.clone() } else { residual },
-            by_choice: dear,
-            gather: many && !dear && order == Order::Name,
             branch,
+            residual,
+            by_choice: false,
+            by_key: false,
+            gather: many && order == Order::Name,
+        }
+    }
+
+    /// The plan where an equality leaves next to nothing in the whole segment, wherever the scope lies.
+    fn point(segment: &Segment, schema: &Schema, wanted: &Predicate, order: Order, scope: &Scope) -> Option<LayerPlan> {
+        if scope.is_base_object() || !may_be_point(wanted) {
+            return None;
+        }
+        let entries = u64::from(segment.len());
+        let (branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
+        match &branch.access {
+            Access::Nothing => Some(LayerPlan::nothing(Ids::all(segment))),
+            Access::One(_) | Access::Lists(_) if branch.estimate <= FEW_IN_SEGMENT => Some(LayerPlan {
+                ids: Ids::all(segment),
+                gather: branch.is_unordered() && order == Order::Name,
+                branch,
+                residual,
+                by_choice: false,
+                by_key: true,
+            }),
+            _ => None,
+        }
+    }
+
+    fn nothing(ids: Ids) -> LayerPlan {
+        LayerPlan {
+            ids,
+            branch: Branch::nothing(),
+            residual: Predicate::True,
+            by_choice: false,
+            by_key: false,
+            gather: false,
+        }
+    }
+
+    /// Evaluates every entry in scope although an index may serve.
+    fn every_entry(ids: Ids, wanted: &Predicate) -> LayerPlan {
+        LayerPlan {
+            branch: Branch::entries(ids.len()),
+            ids,
+            residual: wanted.clone(),
+            by_choice: true,
+            by_key: false,
+            gather: false,
         }
     }
 
@@ -176,6 +226,17 @@ impl LayerPlan {
             _ => self.branch.coarse && self.branch.estimate * 2 >= self.ids.len(),
         };
         evaluates_all && self.residual != Predicate::True && self.ids.len() > SMALL_SCOPE_ENTRIES
+    }
+}
+
+/// Whether an equality has to hold of every entry found.
+fn may_be_point(wanted: &Predicate) -> bool {
+    match wanted {
+        Predicate::Item(item) => matches!(item.test, Test::Equality { .. } | Test::Name(_)),
+        Predicate::And(terms) => terms
+            .iter()
+            .any(|term| matches!(term, Predicate::Item(_)) && may_be_point(term)),
+        _ => false,
     }
 }
 
@@ -207,8 +268,8 @@ impl Branch {
         }
     }
 
-    /// Whether the same id may come more than once.
-    pub fn may_repeat(&self) -> bool {
+    /// Whether ids come in no order, and one may come more than once.
+    pub fn is_unordered(&self) -> bool {
         match &self.access {
             Access::Nothing | Access::Entries | Access::One(_) => false,
             Access::Lists(lists) => lists.len() > 1,
