@@ -61,7 +61,10 @@ pub fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     };
     for entry in entries {
         let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.parse().ok());
         if let (Some(number), Some("jsonl")) = (number, path.extension().and_then(|extension| extension.to_str())) {
             files.push((number, path));
         }
@@ -100,7 +103,10 @@ fn take_apart(line: &[u8]) -> Result<(&[u8], Link), String> {
     // The tail has a fixed length: 10 octets, 32 digits, two more.
     let at = line.len().checked_sub(TAIL.len() + 34).ok_or_else(wrong)?;
     let (hashed, tail) = line.split_at(at);
-    let chain = tail.strip_prefix(TAIL).and_then(|tail| tail.strip_suffix(b"\"}")).and_then(unhex);
+    let chain = tail
+        .strip_prefix(TAIL)
+        .and_then(|tail| tail.strip_suffix(b"\"}"))
+        .and_then(unhex);
     let digits = hashed.strip_prefix(b"{\"n\":").ok_or_else(wrong)?;
     let digits = digits.split(|octet| *octet == b',').next().unwrap_or_default();
     let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
@@ -207,8 +213,14 @@ pub fn last_lines(directory: &Path, count: usize) -> io::Result<Vec<AuditLine>> 
     Ok(lines)
 }
 
-/// Calls `each` with every whole line from `from` (file number and octet) on; gives where the next line will be.
-pub fn lines_from(directory: &Path, from: (u64, u64), each: &mut dyn FnMut(AuditLine)) -> io::Result<(u64, u64)> {
+/// Calls `each` with every whole line from `from` (file number and octet) on that has the octets `with` in it (empty: every
+/// line); gives where the next line will be. Only such lines are parsed.
+pub fn lines_from(
+    directory: &Path,
+    from: (u64, u64),
+    with: &[u8],
+    each: &mut dyn FnMut(AuditLine),
+) -> io::Result<(u64, u64)> {
     let mut at = from;
     for (number, path) in files(directory)? {
         if number < from.0 {
@@ -228,7 +240,9 @@ pub fn lines_from(directory: &Path, from: (u64, u64), each: &mut dyn FnMut(Audit
                 break;
             }
             at.1 += octets as u64;
-            each(AuditLine::parse(&line));
+            if with.is_empty() || line.windows(with.len()).any(|octets| octets == with) {
+                each(AuditLine::parse(&line));
+            }
         }
     }
     Ok(at)
@@ -295,7 +309,8 @@ fn follow(before: Option<Link>, line: &[u8]) -> Result<Link, String> {
         None => {
             let line = AuditLine::parse(line);
             let previous = line.text_of("previous").and_then(|text| unhex(text.as_bytes()));
-            let previous = previous.ok_or("expected a line of act begin with the chain it continues; an older file is missing")?;
+            let previous =
+                previous.ok_or("expected a line of act begin with the chain it continues; an older file is missing")?;
             Link {
                 number: link.number.wrapping_sub(1),
                 chain: previous,
@@ -303,7 +318,11 @@ fn follow(before: Option<Link>, line: &[u8]) -> Result<Link, String> {
         }
     };
     if before.number.checked_add(1) != Some(link.number) {
-        return Err(format!("expected line number {}, found {}: lines are missing or were added", before.number.wrapping_add(1), link.number));
+        return Err(format!(
+            "expected line number {}, found {}: lines are missing or were added",
+            before.number.wrapping_add(1),
+            link.number
+        ));
     }
     let chain = chained(&before.chain, hashed);
     if chain != link.chain {
@@ -343,9 +362,14 @@ impl AuditLine {
 
     /// The entryUUIDs of the entries that left or were written.
     pub fn entries(&self) -> Vec<[u8; 16]> {
-        let octets = self.text_of("entries").and_then(|text| STANDARD_NO_PAD.decode(text).ok());
+        let octets = self
+            .text_of("entries")
+            .and_then(|text| STANDARD_NO_PAD.decode(text).ok());
         let octets = octets.unwrap_or_default();
-        octets.chunks_exact(16).filter_map(|uuid| uuid.try_into().ok()).collect()
+        octets
+            .chunks_exact(16)
+            .filter_map(|uuid| uuid.try_into().ok())
+            .collect()
     }
 
     pub fn holds_entry(&self, entry_uuid: &[u8; 16]) -> bool {

@@ -152,7 +152,9 @@ fn append_address(address: &Address, out: &mut Vec<u8>) {
 fn append_base64(octets: &[u8], out: &mut Vec<u8>) {
     let at = out.len();
     out.resize(at + octets.len().div_ceil(3) * 4, 0);
-    let written = out.get_mut(at..).and_then(|room| STANDARD_NO_PAD.encode_slice(octets, room).ok());
+    let written = out
+        .get_mut(at..)
+        .and_then(|room| STANDARD_NO_PAD.encode_slice(octets, room).ok());
     out.truncate(at + written.unwrap_or(0));
 }
 
@@ -191,7 +193,9 @@ fn append_character(character: char, out: &mut Vec<u8>) {
         '"' => out.extend_from_slice(b"\\\""),
         '\\' => out.extend_from_slice(b"\\\\"),
         // Line and paragraph separators and the marks that turn the direction of writing are controls in effect.
-        c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+        c if c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+        {
             write!(out, "\\u{:04x}", u32::from(c)).expect("writing to memory succeeds");
         }
         c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),

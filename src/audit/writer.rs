@@ -53,7 +53,10 @@ fn milliseconds() -> u64 {
 
 impl Writer {
     pub(super) fn open(directory: &Path, options: AuditOptions) -> io::Result<Writer> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
         let files = read::files(directory)?;
         let mut writer = Writer {
             directory: directory.to_owned(),
@@ -86,7 +89,10 @@ impl Writer {
                     break;
                 }
                 Some(Err(error)) => {
-                    notes.push(format!("the last line of {} cannot be continued: {error}", file_name(*number)));
+                    notes.push(format!(
+                        "the last line of {} cannot be continued: {error}",
+                        file_name(*number)
+                    ));
                     break;
                 }
                 None => {}
@@ -117,7 +123,9 @@ impl Writer {
         file.set_len(whole)?;
         file.sync_all()?;
         let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(format!("{torn} octets of an unfinished last line were set aside in {name}"))
+        Ok(format!(
+            "{torn} octets of an unfinished last line were set aside in {name}"
+        ))
     }
 
     fn next_file(&mut self) -> io::Result<()> {
@@ -199,7 +207,11 @@ impl Writer {
                     break;
                 }
             }
-            if !queue.stopping && queue.flush_to <= queue.flushed && !queue.bodies.is_empty() && queue.bodies.len() < self.options.queue_bytes {
+            if !queue.stopping
+                && queue.flush_to <= queue.flushed
+                && !queue.bodies.is_empty()
+                && queue.bodies.len() < self.options.queue_bytes
+            {
                 // Let a batch gather; a flush, the end or a full queue cuts it short.
                 queue = pause(shared, queue, false);
             }
@@ -293,8 +305,14 @@ impl Writer {
                 break;
             }
             match std::fs::remove_file(&path) {
-                Ok(()) => self.note(&format!("{} was removed after {} days", file_name(number), self.options.keep_days)),
-                Err(error) => tracing::error!(%error, path = %path.display(), "an expired audit file could not be removed"),
+                Ok(()) => self.note(&format!(
+                    "{} was removed after {} days",
+                    file_name(number),
+                    self.options.keep_days
+                )),
+                Err(error) => {
+                    tracing::error!(%error, path = %path.display(), "an expired audit file could not be removed")
+                }
             }
         }
     }
@@ -331,5 +349,10 @@ fn pause<'q>(shared: &Shared, mut queue: MutexGuard<'q, Queue>, idle: bool) -> M
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
 }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 mod account;
+mod audit;
 mod certificate;
 mod check;
 mod client;
@@ -50,6 +51,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Manage application accounts
     Account(Box<account::Arguments>),
+    /// Show what was done and seen, by whom; verify the log
+    Audit(audit::Arguments),
     /// Show how a search runs: plan, estimates, candidates; with --stats what each index costs
     Explain(explain::Arguments),
     /// Verify every checksum, index against entries, and the journal
@@ -95,6 +98,7 @@ impl Command {
             Command::Init(arguments) => init::run(arguments),
             Command::Serve(arguments) => serve::run(arguments),
             Command::Account(arguments) => account::run(*arguments),
+            Command::Audit(arguments) => audit::run(arguments),
             Command::Explain(arguments) => explain::run(arguments),
             Command::Check(arguments) => check::run(arguments),
             Command::Status(arguments) => status::run(arguments),
