@@ -114,18 +114,25 @@ pub fn check(octets: &[u8], nesting: usize, elements: usize) -> Result<usize, Be
         if count > elements {
             return Err(BerError::Elements { limit: elements });
         }
-        let rest = octets.get(at..end).unwrap_or_default();
-        let header = header(rest)?.ok_or(BerError::Truncated)?;
-        let left = rest.len() - header.header;
-        if header.contents > left {
+        let (tag, contents, next) = match octets.get(at..) {
+            Some([tag, length, ..]) if end - at >= 2 && *length < 0x80 && is_tag(*tag) => {
+                (*tag, at + 2, at + 2 + usize::from(*length))
+            }
+            _ => {
+                let rest = octets.get(at..end).unwrap_or_default();
+                let header = long_header(rest)?.ok_or(BerError::Truncated)?;
+                let contents = at + header.header;
+                (header.tag, contents, contents + header.contents)
+            }
+        };
+        if next > end {
             return Err(BerError::Overrun {
-                length: header.contents,
-                left,
+                length: next - contents,
+                left: end - contents,
             });
         }
-        at += header.header;
-        if header.tag & CONSTRUCTED == 0 {
-            at += header.contents;
+        if tag & CONSTRUCTED == 0 {
+            at = next;
             continue;
         }
         match ends.get_mut(depth) {
@@ -133,7 +140,8 @@ pub fn check(octets: &[u8], nesting: usize, elements: usize) -> Result<usize, Be
             _ => return Err(BerError::Nesting { limit }),
         }
         depth += 1;
-        end = at + header.contents;
+        at = contents;
+        end = next;
     }
 }
 

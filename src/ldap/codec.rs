@@ -26,13 +26,19 @@ pub enum Operation<'a> {
     Bind(BindRequest<'a>),
     Unbind,
     Search(SearchOperation<'a>),
+    Change(Change<'a>),
+    Compare(CompareRequest<'a>),
+    Abandon { id: i64 },
+    Extended(ExtendedRequest<'a>),
+}
+
+/// The operations that change the directory (RFC 4511 sections 4.6 to 4.9).
+#[derive(Debug)]
+pub enum Change<'a> {
     Modify(ModifyRequest<'a>),
     Add(AddRequest<'a>),
     Delete { dn: &'a str },
     ModifyDn(ModifyDnRequest<'a>),
-    Compare(CompareRequest<'a>),
-    Abandon { id: i64 },
-    Extended(ExtendedRequest<'a>),
 }
 
 /// RFC 4511 section 4.2.
@@ -167,12 +173,12 @@ pub fn decode<'a>(frame: &Frame<'a>, limits: &WireLimits) -> Result<Request<'a>,
         tag::SEARCH_REQUEST => Operation::Search(search(body, limits)?),
         tag::BIND_REQUEST => Operation::Bind(bind(body)?),
         tag::UNBIND_REQUEST => Operation::Unbind,
-        tag::MODIFY_REQUEST => Operation::Modify(modify(body)?),
-        tag::ADD_REQUEST => Operation::Add(add(body)?),
-        tag::DELETE_REQUEST => Operation::Delete {
+        tag::MODIFY_REQUEST => Operation::Change(Change::Modify(modify(body)?)),
+        tag::ADD_REQUEST => Operation::Change(Change::Add(add(body)?)),
+        tag::DELETE_REQUEST => Operation::Change(Change::Delete {
             dn: text("entry", frame.operation)?,
-        },
-        tag::MODIFY_DN_REQUEST => Operation::ModifyDn(modify_dn(body)?),
+        }),
+        tag::MODIFY_DN_REQUEST => Operation::Change(Change::ModifyDn(modify_dn(body)?)),
         tag::COMPARE_REQUEST => Operation::Compare(compare(body)?),
         tag::ABANDON_REQUEST => Operation::Abandon {
             id: ber::integer(frame.operation)?,

@@ -3,7 +3,7 @@
 //! Invariants: every answer passes [`Conversation::answer`], which counts and logs it; no request is read while a bind is under way, and
 //! no bind while anything else is (RFC 4511 section 4.2.1); a session that no longer holds is answered nothing but the notice.
 
-use super::codec::{self, Operation, response_tag};
+use super::codec::{self, Change, Operation, response_tag};
 use super::encode::{self, Extra};
 use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
@@ -189,8 +189,8 @@ impl Conversation {
             }
             (Operation::Abandon { id: abandoned }, _) => self.abandon(abandoned),
             (Operation::Compare(compare), Some(session)) => self.compare(id, &compare, &session),
-            (operation, Some(session)) => self.update(id, operation, session),
-            (operation, None) => {
+            (Operation::Change(change), Some(session)) => self.update(id, change, session),
+            (operation @ (Operation::Unbind | Operation::Compare(_) | Operation::Change(_)), _) => {
                 let outcome = Outcome::new(ResultCode::StrongerAuthRequired, "expected a bind first");
                 self.refuse(id, request_tag(&operation), &outcome);
             }
@@ -300,10 +300,10 @@ fn counted(operation: &Operation<'_>) -> metrics::Operation {
         Operation::Bind(_) => metrics::Operation::Bind,
         Operation::Unbind => metrics::Operation::Unbind,
         Operation::Search(_) => metrics::Operation::Search,
-        Operation::Modify(_) => metrics::Operation::Modify,
-        Operation::Add(_) => metrics::Operation::Add,
-        Operation::Delete { .. } => metrics::Operation::Delete,
-        Operation::ModifyDn(_) => metrics::Operation::ModifyDn,
+        Operation::Change(Change::Modify(_)) => metrics::Operation::Modify,
+        Operation::Change(Change::Add(_)) => metrics::Operation::Add,
+        Operation::Change(Change::Delete { .. }) => metrics::Operation::Delete,
+        Operation::Change(Change::ModifyDn(_)) => metrics::Operation::ModifyDn,
         Operation::Compare(_) => metrics::Operation::Compare,
         Operation::Abandon { .. } => metrics::Operation::Abandon,
         Operation::Extended(_) => metrics::Operation::Extended,
@@ -315,10 +315,10 @@ fn request_tag(operation: &Operation<'_>) -> u8 {
         Operation::Bind(_) => codec::tag::BIND_REQUEST,
         Operation::Unbind => codec::tag::UNBIND_REQUEST,
         Operation::Search(_) => codec::tag::SEARCH_REQUEST,
-        Operation::Modify(_) => codec::tag::MODIFY_REQUEST,
-        Operation::Add(_) => codec::tag::ADD_REQUEST,
-        Operation::Delete { .. } => codec::tag::DELETE_REQUEST,
-        Operation::ModifyDn(_) => codec::tag::MODIFY_DN_REQUEST,
+        Operation::Change(Change::Modify(_)) => codec::tag::MODIFY_REQUEST,
+        Operation::Change(Change::Add(_)) => codec::tag::ADD_REQUEST,
+        Operation::Change(Change::Delete { .. }) => codec::tag::DELETE_REQUEST,
+        Operation::Change(Change::ModifyDn(_)) => codec::tag::MODIFY_DN_REQUEST,
         Operation::Compare(_) => codec::tag::COMPARE_REQUEST,
         Operation::Abandon { .. } => codec::tag::ABANDON_REQUEST,
         Operation::Extended(_) => codec::tag::EXTENDED_REQUEST,

@@ -24,6 +24,9 @@ struct Decoder {
     depth: usize,
 }
 
+/// Terms that an AND or OR has room for at first.
+const FIRST_TERMS: usize = 6;
+
 const AND: u8 = 0xa0;
 const OR: u8 = 0xa1;
 const NOT: u8 = 0xa2;
@@ -80,19 +83,12 @@ impl Decoder {
         })
     }
 
-    fn list<'a>(&mut self, items: Reader<'a>, depth: usize) -> Result<Vec<Filter<'a>>, DecodeError> {
+    fn list<'a>(&mut self, mut items: Reader<'a>, depth: usize) -> Result<Vec<Filter<'a>>, DecodeError> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
         let depth = self.below(depth)?;
-        let mut ahead = items;
-        let mut count = 0;
-        while !ahead.is_empty() && count <= self.left {
-            ahead.element()?;
-            count += 1;
-        }
-        let mut items = items;
-        let mut filters = Vec::with_capacity(count);
+        let mut filters = Vec::with_capacity(FIRST_TERMS);
         while !items.is_empty() {
             filters.push(self.filter(&mut items, depth)?);
         }

@@ -1,6 +1,6 @@
 //! Add, delete, modify and modify DN (RFC 4511 sections 4.6 to 4.9).
 
-use super::codec::{self, ModifyDnRequest, Operation, tag};
+use super::codec::{self, Change, ModifyDnRequest, tag};
 use super::conversation::{Answer, Conversation};
 use super::encode::Extra;
 use super::frame::MessageId;
@@ -13,9 +13,9 @@ pub const FEATURES: &[&str] = &["1.3.6.1.1.14"];
 
 impl Conversation {
     /// Begins a change; it is answered when it is durable.
-    pub(super) fn update(&mut self, id: MessageId, operation: Operation<'_>, session: Arc<Session>) {
-        let (response, update) = match operation {
-            Operation::Add(add) => (
+    pub(super) fn update(&mut self, id: MessageId, change: Change<'_>, session: Arc<Session>) {
+        let (response, update) = match change {
+            Change::Add(add) => (
                 tag::ADD_RESPONSE,
                 name(add.dn).map(|dn| {
                     Update::Add(Entry {
@@ -24,21 +24,15 @@ impl Conversation {
                     })
                 }),
             ),
-            Operation::Delete { dn } => (tag::DELETE_RESPONSE, name(dn).map(|dn| Update::Delete { dn })),
-            Operation::Modify(modify) => (
+            Change::Delete { dn } => (tag::DELETE_RESPONSE, name(dn).map(|dn| Update::Delete { dn })),
+            Change::Modify(modify) => (
                 tag::MODIFY_RESPONSE,
                 name(modify.dn).map(|dn| Update::Modify {
                     dn,
                     changes: modify.changes,
                 }),
             ),
-            Operation::ModifyDn(rename) => (tag::MODIFY_DN_RESPONSE, modify_dn(&rename)),
-            Operation::Bind(_)
-            | Operation::Unbind
-            | Operation::Search(_)
-            | Operation::Compare(_)
-            | Operation::Abandon { .. }
-            | Operation::Extended(_) => return,
+            Change::ModifyDn(rename) => (tag::MODIFY_DN_RESPONSE, modify_dn(&rename)),
         };
         match update {
             Ok(update) => {
