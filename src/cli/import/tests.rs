@@ -1,1 +1,230 @@
+use super::*;
+use crate::cli::{export, init};
+use crate::model::Filter;
+use clap::Parser;
 
+/// A directory of one test, with its configuration.
+struct Room {
+    directory: tempfile::TempDir,
+}
+
+#[derive(Parser)]
+struct ImportLine {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+#[derive(Parser)]
+struct ExportLine {
+    #[command(flatten)]
+    arguments: export::Arguments,
+}
+
+impl Room {
+    fn new() -> Room {
+        let room = Room {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        init::create(&room.place().setting().unwrap(), &["o=nhs".to_owned()]).unwrap();
+        room
+    }
+
+    fn data(&self) -> String {
+        self.directory.path().join("data").display().to_string()
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            data: Some(self.data().into()),
+            config: None,
+        }
+    }
+
+    fn file(&self, text: &str) -> String {
+        let path = self.directory.path().join("given.ldif");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn import(&self, text: &str, flags: &[&str]) -> anyhow::Result<Answer> {
+        let file = self.file(text);
+        let data = self.data();
+        let words = ["import", "--data", &data, &file]
+            .into_iter()
+            .chain(flags.iter().copied());
+        run(ImportLine::parse_from(words).arguments)
+    }
+
+    fn export(&self, flags: &[&str]) -> String {
+        let out = self.directory.path().join("out.ldif").display().to_string();
+        let data = self.data();
+        let words = ["export", "--data", &data, "--out", &out]
+            .into_iter()
+            .chain(flags.iter().copied());
+        assert_eq!(
+            export::run(ExportLine::parse_from(words).arguments).unwrap(),
+            Answer::Done
+        );
+        std::fs::read_to_string(out).unwrap()
+    }
+
+    /// The names below ou=People that a filter is true of.
+    fn people(&self, filter: &str) -> Vec<String> {
+        Filter::parse(filter).unwrap();
+        let text = self.export(&["--base", "ou=People,o=nhs", "--filter", filter]);
+        let names = text.lines().filter_map(|line| line.strip_prefix("dn: uid="));
+        names.map(|name| name.split(',').next().unwrap().to_owned()).collect()
+    }
+}
+
+fn person(uid: &str) -> String {
+    format!("dn: uid={uid},ou=People,o=nhs\nobjectClass: inetOrgPerson\nuid: {uid}\ncn: {uid}\nsn: S\n\n")
+}
+
+#[test]
+fn entries_come_in_any_order_and_names_of_init_may_come_again() {
+    let room = Room::new();
+    let child = person("2").replace("ou=People,o=nhs", "uid=1,ou=People,o=nhs");
+    let containers = "dn: o=nhs\nobjectClass: organization\no: nhs\ndescription: new\n\ndn: ou=People,o=nhs\nobjectClass: organizationalUnit\nou: People\n\n";
+    let text = format!("{child}{}{containers}", person("1"));
+    assert_eq!(room.import(&text, &[]).unwrap(), Answer::Done);
+    assert_eq!(room.people("(sn=s)"), ["1", "2"]);
+    let all = room.export(&[]);
+    assert!(
+        all.starts_with("version: 1\n\ndn: o=nhs\nobjectClass: organization\no: nhs\ndescription: new\n\n"),
+        "{all}"
+    );
+    assert!(
+        all.contains("dn: ou=Applications,o=nhs\n"),
+        "what init made and the file lacks stays: {all}"
+    );
+    // What was exported loads again, and comes out the same.
+    assert_eq!(room.import(&all, &["--replace"]).unwrap(), Answer::Done);
+    assert_eq!(room.export(&[]), all);
+}
+
+#[test]
+fn nothing_is_written_unless_all_is_good() {
+    let bad = [
+        "dn: uid=9,ou=People,o=nhs\nobjectClass: inetOrgPerson\nuid: 9\ncn: 9\n\n".to_owned(),
+        person("8").replace("sn: S", "sn: S\nnoSuchType: 1"),
+        person("8").replace("sn: S", "sn: S\nsn S"),
+        person("8").replace("ou=People", "ou=Nowhere"),
+        person("8").replace("o=nhs", "o=elsewhere"),
+        person("8").replace(
+            "sn: S",
+            "sn: S\nuserPassword: {SSHA}bm90IGEgaGFzaCBvZiBhbnl0aGluZyAuLi4u",
+        ),
+        person("8").replace("sn: S", "sn: S\nentryUUID: 12"),
+        person("1"),
+        "dn: uid=1,ou=People,o=nhs\nchangetype: delete\n\n".to_owned(),
+    ];
+    for bad in bad {
+        let room = Room::new();
+        let text = format!("{}{bad}{}", person("1"), person("2"));
+        assert_eq!(room.import(&text, &[]).unwrap(), Answer::No, "{bad}");
+        assert_eq!(room.people("(sn=*)"), [] as [&str; 0], "{bad}");
+        assert_eq!(room.import(&text, &["--skip-bad"]).unwrap(), Answer::No, "{bad}");
+        assert_eq!(room.people("(sn=*)"), ["1", "2"], "{bad}");
+    }
+}
+
+#[test]
+fn entries_are_added_to_those_of_before() {
+    let room = Room::new();
+    assert_eq!(room.import(&person("1"), &[]).unwrap(), Answer::Done);
+    assert_eq!(room.import(&person("2"), &[]).unwrap(), Answer::Done);
+    assert_eq!(room.people("(sn=*)"), ["1", "2"]);
+    assert_eq!(room.import(&person("2"), &[]).unwrap(), Answer::No);
+    assert_eq!(room.import(&person("3"), &["--replace"]).unwrap(), Answer::Done);
+    assert_eq!(room.people("(sn=*)"), ["3"]);
+    assert_eq!(
+        room.import("\n", &[]).unwrap(),
+        Answer::No,
+        "an empty file is no import"
+    );
+}
+
+#[test]
+fn what_another_server_kept_is_taken_over_or_left_out() {
+    let room = Room::new();
+    let kept = "entryUUID: 597ae2f6-16a6-1027-98f4-d28b5365dc14\ncreateTimestamp: 20200102030405Z\nmodifyTimestamp: 20210102030405Z\ncreatorsName: cn=admin,o=nhs\nmodifiersName: cn=feed,o=nhs\n";
+    let left_out = "structuralObjectClass: inetOrgPerson\nentryCSN: 20210102030405.000000Z#000000#000#000000\nhasSubordinates: FALSE\nsubschemaSubentry: cn=Subschema\npwdChangedTime: 20210102030405Z\n";
+    let text = person("1").trim_end().to_owned() + "\n" + kept + left_out;
+    assert_eq!(room.import(&text, &[]).unwrap(), Answer::Done);
+    let exported = room.export(&["--filter", "(uid=1)", "--operational"]);
+    for line in kept.lines() {
+        assert!(exported.contains(line), "{line} is not in {exported}");
+    }
+    assert!(!exported.contains("pwdChangedTime"));
+}
+
+#[test]
+fn accounts_are_taken_over_and_their_secrets_stay_inside() {
+    let room = Room::new();
+    // {SSHA} of "correct horse battery staple" with salt "salt".
+    let hash = "{SSHA}396MbBWXRxNekvZdjsTMJL2vMJtzYWx0";
+    let account = |secret: &str| {
+        format!(
+            "dn: cn=pas,ou=Applications,o=nhs\nobjectClass: applicationProcess\nobjectClass: nhsdirAccount\ncn: pas\nnhsdirRole: reader\nuserPassword: {secret}\n\n"
+        )
+    };
+    assert_eq!(room.import(&account("in clear text"), &[]).unwrap(), Answer::No);
+    assert_eq!(room.import(&account(hash), &[]).unwrap(), Answer::Done);
+    let exported = room.export(&[]);
+    assert!(exported.contains("dn: cn=pas,ou=Applications,o=nhs\n"));
+    assert!(
+        !exported.contains("userPassword") && !exported.contains("SSHA"),
+        "{exported}"
+    );
+    let directory = Directory::open(room.place().setting().unwrap().directory_options().unwrap()).unwrap();
+    let source = Arc::new(crate::model::Source {
+        address: crate::model::Address::Tcp(([127, 0, 0, 1], 1).into()),
+        tls: None,
+        connection: 1,
+    });
+    let bind = |secret: &str| {
+        let secret = crate::account::Secret::new(secret.as_bytes().to_vec());
+        let bound = crate::cli::block_on(async { anyhow::Ok(directory.bind("pas", secret, &source).await) });
+        bound.unwrap().map(|_| ()).map_err(|outcome| outcome.code)
+    };
+    assert_eq!(bind("correct horse battery staple"), Ok(()));
+    assert_eq!(
+        bind("correct horse battery stable"),
+        Err(crate::model::ResultCode::InvalidCredentials)
+    );
+    drop(directory);
+    // Replacing the directory keeps the account.
+    assert_eq!(room.import(&person("1"), &["--replace"]).unwrap(), Answer::Done);
+    assert!(room.export(&[]).contains("dn: cn=pas,ou=Applications,o=nhs\n"));
+}
+
+#[test]
+fn changes_are_applied_in_their_order() {
+    let room = Room::new();
+    assert_eq!(
+        room.import(&format!("{}{}", person("1"), person("2")), &[]).unwrap(),
+        Answer::Done
+    );
+    let changes = "dn: uid=1,ou=People,o=nhs\nchangetype: modify\nreplace: sn\nsn: T\n-\n\ndn: uid=2,ou=People,o=nhs\nchangetype: delete\n\ndn: uid=1,ou=People,o=nhs\nchangetype: modrdn\nnewrdn: uid=7\ndeleteoldrdn: 1\n\n";
+    assert_eq!(room.import(changes, &[]).unwrap(), Answer::Done);
+    assert_eq!(room.people("(sn=T)"), ["7"]);
+    assert_eq!(room.people("(sn=S)"), [] as [&str; 0]);
+    assert_eq!(room.import(changes, &[]).unwrap(), Answer::No, "the names are gone");
+}
+
+#[test]
+fn a_directory_in_use_is_said() {
+    let room = Room::new();
+    let directory = Directory::open(room.place().setting().unwrap().directory_options().unwrap()).unwrap();
+    let error = room.import(&person("1"), &[]).unwrap_err();
+    drop(directory);
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("stop the server first") && text.contains("is in use"),
+        "{text}"
+    );
+    let words = ["import", "--data", "x", "/nowhere/at/all.ldif"];
+    let arguments = ImportLine::parse_from(words).arguments;
+    assert!(Source::open(&arguments.files[0]).is_err());
+}

@@ -12,10 +12,10 @@ mod record;
 mod write;
 
 use super::{Attribute, Dn, Entry, Rdn};
-use std::collections::VecDeque;
 use std::io::Read;
 
 pub use chunk::{Chunk, Chunks};
+use record::Place;
 pub use record::Records;
 pub use write::LdifWriter;
 
@@ -87,7 +87,9 @@ pub struct LdifFault {
 /// Reads records one by one. After a fault it goes on behind the next blank line, so that every fault of a file is said.
 pub struct LdifReader<R> {
     chunks: Chunks<R>,
-    ready: VecDeque<Result<LdifRecord, LdifFault>>,
+    /// Being read; the place in it moves on.
+    chunk: Chunk,
+    place: Place,
 }
 
 impl<R: Read> LdifReader<R> {
@@ -95,7 +97,11 @@ impl<R: Read> LdifReader<R> {
     pub fn new(name: impl Into<String>, reader: R) -> Self {
         LdifReader {
             chunks: Chunks::new(name, reader),
-            ready: VecDeque::new(),
+            chunk: Chunk {
+                first_line: 1,
+                text: Vec::new(),
+            },
+            place: Place { position: 0, line: 1 },
         }
     }
 }
@@ -105,12 +111,24 @@ impl<R: Read> Iterator for LdifReader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(record) = self.ready.pop_front() {
+            let mut records = Records::resume(self.chunks.file(), self.place, &self.chunk.text);
+            if let Some(record) = records.next() {
+                self.place = records.place();
                 return Some(record);
             }
             match self.chunks.next()? {
-                Ok(chunk) => self.ready.extend(chunk.records(self.chunks.file())),
-                Err(fault) => return Some(Err(fault)),
+                Ok(chunk) => {
+                    self.place = Place {
+                        position: 0,
+                        line: chunk.first_line,
+                    };
+                    self.chunk = chunk;
+                }
+                Err(fault) => {
+                    // Nothing is left of the chunk before.
+                    self.chunk.text.clear();
+                    return Some(Err(fault));
+                }
             }
         }
     }

@@ -242,10 +242,8 @@ fn lines_keep_their_numbers_across_chunks_and_long_records_are_left_out() {
         line += 3;
     }
     for (chunk_bytes, text) in [(7, text.clone()), (100, text.clone()), (64, text.replace('\n', "\r\n"))] {
-        let reader = LdifReader {
-            chunks: Chunks::with_sizes("t", text.as_bytes(), chunk_bytes, 400),
-            ready: VecDeque::new(),
-        };
+        let mut reader = LdifReader::new("t", text.as_bytes());
+        reader.chunks = Chunks::with_sizes("t", text.as_bytes(), chunk_bytes, 400);
         let got: Vec<String> = reader.map(|item| show(&item)).collect();
         assert_eq!(got, expected, "chunks of {chunk_bytes}");
     }
