@@ -124,8 +124,8 @@ fn a_bad_import_writes_nothing_and_names_every_line() {
     let file = place.folder().join("bad.ldif");
     let good = "dn: ou=Good,o=nhs\nobjectClass: organizationalUnit\nou: Good\n\n";
     let no_class = "dn: ou=Bad,o=nhs\nou: Bad\n\n";
-    let no_parent = "dn: ou=Lost,ou=Nowhere,o=nhs\nobjectClass: organizationalUnit\nou: Lost\n";
-    fs::write(&file, format!("{good}{no_class}{no_parent}")).unwrap();
+    let no_name = "dn: nonsense\nobjectClass: organizationalUnit\nou: Lost\n";
+    fs::write(&file, format!("{good}{no_class}{no_name}")).unwrap();
     let name = file.to_str().unwrap();
     let output = place.run(&["import", name], "");
     let said = text(&output.stderr);
@@ -134,6 +134,17 @@ fn a_bad_import_writes_nothing_and_names_every_line() {
     assert!(!place.succeed(&["export"], "").contains("ou=Good"));
     place.run(&["import", "--skip-bad", name], "");
     assert!(place.succeed(&["export"], "").contains("ou=Good"));
+
+    let no_parent = "dn: ou=Lost,ou=Nowhere,o=nhs\nobjectClass: organizationalUnit\nou: Lost\n\n";
+    let again = "dn: ou=Best,o=nhs\nobjectClass: organizationalUnit\nou: Best\n\n".repeat(2);
+    fs::write(&file, format!("{no_parent}{again}")).unwrap();
+    let said = text(&place.run(&["import", name], "").stderr);
+    assert!(
+        said.contains("bad.ldif:1: ou=Lost,ou=Nowhere,o=nhs: its parent is missing"),
+        "{said}"
+    );
+    assert!(said.contains("bad.ldif:9: ou=Best,o=nhs came before"), "{said}");
+    assert!(!place.succeed(&["export"], "").contains("ou=Best"));
 }
 
 /// The story of an account; its steps give the same with a server and without one.

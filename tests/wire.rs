@@ -155,8 +155,9 @@ async fn filters_of_every_kind() {
         ("(&(departmentNumber=A81001)(!(title=consultant)))", &[zoe]),
         ("(&(uid=*)(!(title=consultant)))", &[zoe, bob]),
         ("(|(sn=jones)(givenName=ann))", &[ann, bob]),
+        // uid has no ordering rule (RFC 4519 section 2.39): the term is Undefined.
         ("(uid>=000000000002)", &[]),
-        ("(sn~=smith)", &[zoe]),
+        ("(sn~=smith)", &[ann, zoe]),
         ("(manager=UID=000000000001, ou=people,O=nhs)", &[bob]),
         ("(sn:caseExactMatch:=smith)", &[]),
         ("(sn:caseExactMatch:=Smith)", &[zoe]),
@@ -171,9 +172,6 @@ async fn filters_of_every_kind() {
         ("(&(uid=*)(&))", &[ann, zoe, bob]),
     ];
     for (filter, expected) in cases {
-        if *filter == "(uid>=000000000002)" {
-            // uid has no ordering rule (RFC 4519 section 2.39), so the term is Undefined.
-        }
         assert_eq!(uids(&mut ldap, filter).await, *expected, "{filter}");
     }
 }

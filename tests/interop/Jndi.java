@@ -89,7 +89,8 @@ public class Jndi {
                 }
             }
         } while (cookie != null && cookie.length > 0);
-        check(total == 2000, "expected 2000 people, found " + total);
+        int people = Integer.parseInt(System.getenv("PEOPLE"));
+        check(total == people, "expected " + people + " people, found " + total);
         context.close();
         System.out.println("ok");
     }

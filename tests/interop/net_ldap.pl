@@ -31,6 +31,6 @@ while (1) {
     last unless length($answer->cookie // '');
     $page->cookie($answer->cookie);
 }
-$total == 2000 or die "expected 2000 people, found $total";
+$total == $ENV{PEOPLE} or die "expected $ENV{PEOPLE} people, found $total";
 $ldap->unbind;
 print "ok\n";

@@ -29,7 +29,7 @@ found = list(
         "ou=People," + base, "(objectClass=nhsPerson)", SUBTREE, attributes=["cn", "sn"], paged_size=150, generator=True
     )
 )
-assert len(found) == 2000, len(found)
+assert len(found) == int(os.environ["PEOPLE"]), len(found)
 person = next(entry for entry in found if entry["attributes"]["sn"])
 surname = person["attributes"]["sn"]
 surname = surname if isinstance(surname, str) else surname[0]
