@@ -1,5 +1,5 @@
 //! Posting lists: for each ordinal of a dictionary the ascending entry numbers that have the value.
-//! One entry is inline, others are delta-coded in blocks of 128 with a skip table, or a bitmap where that is smaller.
+//! One entry is inline, others are delta-coded in blocks of 64 with a skip table, or a bitmap where that is smaller.
 //!
 //! Layout (integers little-endian):
 //! ```text
@@ -7,7 +7,7 @@
 //! a descriptor for each list: u32. Below 2^31: the one id of a list of one. Otherwise bit 30 says the kind
 //!     (0 deltas, 1 bitmap) and the low 30 bits where the list begins in the list area, in units of 4 octets
 //! the list area, each list padded to 4 octets:
-//!     deltas: u32 length; the first id of each block of 128, u32 each; with more than one block the offset of each
+//!     deltas: u32 length; the first id of each block of 64, u32 each; with more than one block the offset of each
 //!         block's deltas, u32 each, from the end of this table; then the deltas of the other ids, varints
 //!     bitmap: u32 length, u32 first id (a multiple of 64), u32 number of words, the words, u64 each
 //! ```
@@ -17,7 +17,7 @@ use super::octets::{push_varint, u32_at, u64_at, varint};
 use super::{EntryId, Ordinal};
 
 /// Ids in a block of deltas.
-const BLOCK: u32 = 128;
+const BLOCK: u32 = 64;
 /// Descriptor bit: not an inline id.
 const LISTED: u32 = 1 << 31;
 /// Descriptor bit: the list is a bitmap.
@@ -29,7 +29,9 @@ const SAMPLES: u32 = 64;
 pub struct PostingsBuilder {
     descriptors: Vec<u32>,
     lists: Vec<u8>,
+    /// The list in hand: its deltas, and where each block's begin.
     deltas: Vec<u8>,
+    block_offsets: Vec<u32>,
 }
 
 impl PostingsBuilder {
@@ -47,21 +49,22 @@ impl PostingsBuilder {
         let words = (last - first) / 64 + 1;
         let start = (self.lists.len() / 4) as u32 | LISTED;
         self.deltas.clear();
-        let mut block_offsets = Vec::new();
+        self.block_offsets.clear();
         for block in ids.chunks(BLOCK as usize) {
-            block_offsets.push(self.deltas.len() as u32);
+            self.block_offsets.push(self.deltas.len() as u32);
             for pair in block.windows(2) {
                 push_varint(&mut self.deltas, pair[1] - pair[0]);
             }
         }
-        let tables = if block_offsets.len() > 1 { 8 } else { 4 } * block_offsets.len();
+        let blocks = self.block_offsets.len();
+        let tables = if blocks > 1 { 8 } else { 4 } * blocks;
         self.lists.extend_from_slice(&(ids.len() as u32).to_le_bytes());
         if 8 + words as usize * 8 <= tables + self.deltas.len() {
             self.descriptors.push(start | BITMAP);
             self.push_bitmap(first, words, ids);
         } else {
             self.descriptors.push(start);
-            self.push_deltas(&block_offsets, ids);
+            self.push_deltas(ids);
         }
     }
 
@@ -76,12 +79,12 @@ impl PostingsBuilder {
         }
     }
 
-    fn push_deltas(&mut self, block_offsets: &[u32], ids: &[u32]) {
+    fn push_deltas(&mut self, ids: &[u32]) {
         for first in ids.iter().step_by(BLOCK as usize) {
             self.lists.extend_from_slice(&first.to_le_bytes());
         }
-        if block_offsets.len() > 1 {
-            for offset in block_offsets {
+        if self.block_offsets.len() > 1 {
+            for offset in &self.block_offsets {
                 self.lists.extend_from_slice(&offset.to_le_bytes());
             }
         }
@@ -202,7 +205,7 @@ impl<'a> Postings<'a> {
         (sampled * u64::from(count) / u64::from(SAMPLES)).max(u64::from(count))
     }
 
-    /// Whether an entry is in a list. Cheap for bitmaps, a decode of at most 128 deltas for others.
+    /// Whether an entry is in a list. Cheap for bitmaps, a decode of at most 64 deltas for others.
     #[inline]
     pub fn contains(&self, list: PostingList, id: EntryId) -> bool {
         match list.shape {

@@ -16,7 +16,6 @@
 use crate::index::octets::{push_varint, varint};
 use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use crate::schema::{AttributeId, Schema};
-use std::fmt::Write as _;
 
 const FORM_LOADED: u8 = 0;
 const FORM_CHANGED: u8 = 1;
@@ -515,29 +514,30 @@ pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(Att
 /// entry in bulk is no name, so such an entry has no creatorsName and modifiersName.
 pub fn derived_values(record: Record<'_>, schema: &Schema, id: AttributeId, each: &mut dyn FnMut(&[u8])) {
     let known = schema.well_known();
-    let mut name = |dn: &str| {
-        if !dn.is_empty() {
-            each(dn.as_bytes());
+    let mut name = |text: &[u8]| {
+        if !text.is_empty() {
+            each(text);
         }
     };
     if id == known.entry_dn {
-        name(record.dn());
+        name(record.dn().as_bytes());
     } else if id == known.subschema_subentry {
-        name(SUBSCHEMA_DN);
+        name(SUBSCHEMA_DN.as_bytes());
     } else if id == known.creators_name {
-        name(record.operational().creator);
+        name(record.operational().creator.as_bytes());
     } else if id == known.modifiers_name {
-        name(record.operational().modifier);
+        name(record.operational().modifier.as_bytes());
     } else if id == known.entry_uuid {
         name(&uuid_text(&record.operational().entry_uuid));
     } else if id == known.create_timestamp {
-        name(&format!("{}Z", time_text(record.operational().created)));
+        name(&time_text(record.operational().created));
     } else if id == known.modify_timestamp {
-        name(&format!("{}Z", time_text(record.operational().modified)));
+        name(&time_text(record.operational().modified));
     } else if id == known.entry_csn {
         let operational = record.operational();
-        let (time, sequence) = (time_text(operational.modified), operational.sequence);
-        name(&format!("{time}.000000Z#{sequence:06x}#000#000000"));
+        let mut text = time_text(operational.modified)[..14].to_vec();
+        text.extend_from_slice(format!(".000000Z#{:06x}#000#000000", operational.sequence).as_bytes());
+        name(&text);
     } else if id == known.structural_object_class {
         let mut classes = Vec::new();
         for attribute in record
@@ -549,28 +549,45 @@ pub fn derived_values(record: Record<'_>, schema: &Schema, id: AttributeId, each
         }
         if let Some(class) = schema.structural_class(&classes) {
             let class = &schema.classes()[usize::from(class.0)];
-            name(class.names.first().unwrap_or(&class.oid));
+            name(class.names.first().unwrap_or(&class.oid).as_bytes());
         }
     }
 }
 
 /// The form of RFC 4122 section 3.
-fn uuid_text(uuid: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
+fn uuid_text(uuid: &[u8; 16]) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
     for (place, octet) in uuid.iter().enumerate() {
         if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
+            at += 1;
         }
-        let _ = write!(text, "{octet:02x}");
+        text[at] = DIGITS[usize::from(octet >> 4)];
+        text[at + 1] = DIGITS[usize::from(octet & 15)];
+        at += 2;
     }
     text
 }
 
-/// Generalized time (RFC 4517 section 3.3.13) in UTC, without its final `Z`.
-fn time_text(seconds: u64) -> String {
+/// Generalized time (RFC 4517 section 3.3.13) in UTC. Years are kept to four digits.
+fn time_text(seconds: u64) -> [u8; 15] {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
-    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+    let year = time.year().unsigned_abs() % 10_000;
+    let parts = [
+        (year / 100) as u8,
+        (year % 100) as u8,
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+    ];
+    let mut text = [b'Z'; 15];
+    for (place, part) in parts.into_iter().enumerate() {
+        text[place * 2] = b'0' + part / 10;
+        text[place * 2 + 1] = b'0' + part % 10;
+    }
+    text
 }

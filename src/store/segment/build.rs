@@ -35,7 +35,7 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> S
     let mut octets = Vec::with_capacity(entries.iter().map(|entry| entry.1.len() * 2).sum());
     for ((key, record), number) in entries.iter().zip(0..) {
         parts.push(&key.0, record.len());
-        gathered.add(number, Record::new(record, &types), schema);
+        gathered.add(number, Record::new(record, types), schema);
         octets.extend_from_slice(record);
     }
     let records = 0..octets.len();
@@ -49,7 +49,7 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> S
         records,
         names: append(&parts.names.finish()),
         depths: append(&parts.depths),
-        types,
+        types: types.into(),
         indexes: Vec::new(),
         slots: empty_slots(schema),
     };
@@ -96,7 +96,7 @@ pub(super) fn write(
             .renumber(&mut octets, |id| id.0)
             .map_err(|fault| corrupt(path, &format!("entry {}: {fault}", record.dn())))?;
         parts.push(&key.0, octets.len());
-        gathered.add(number, Record::new(&octets, &types), schema);
+        gathered.add(number, Record::new(&octets, types), schema);
         number += 1;
         file.extend(&octets)
     })?;

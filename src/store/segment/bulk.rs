@@ -36,7 +36,7 @@ pub struct PreparedEntry {
 pub struct BulkLoad<'a> {
     store: &'a Store,
     replace: bool,
-    types: Box<[AttributeId]>,
+    types: &'static [AttributeId],
     gathered: Gathered,
     keys: Keys,
     spill: Spill,
@@ -68,11 +68,11 @@ impl PreparedEntry {
     /// Encodes an entry that was checked against the schema, and normalises its values.
     pub fn new(schema: &Schema, key: NormalizedDn, entry: &Entry, operational: &Operational<'_>) -> PreparedEntry {
         let record = encode(entry, operational, schema);
-        let types = identity_types(schema);
-        PreparedEntry::of_record(schema, key, record, &types)
+        PreparedEntry::of_record(schema, key, record)
     }
 
-    fn of_record(schema: &Schema, key: NormalizedDn, record: Vec<u8>, types: &[AttributeId]) -> PreparedEntry {
+    fn of_record(schema: &Schema, key: NormalizedDn, record: Vec<u8>) -> PreparedEntry {
+        let types = identity_types(schema);
         let mut terms = Vec::with_capacity(256);
         record::index_terms(Record::new(&record, types), schema, &mut |id, term| {
             terms.extend_from_slice(&id.0.to_le_bytes());
@@ -100,7 +100,7 @@ impl<'a> BulkLoad<'a> {
     pub fn add(&mut self, key: NormalizedDn, entry: &Entry, operational: &Operational<'_>) -> Result<(), StoreError> {
         let schema = self.store.schema();
         let record = encode(entry, operational, schema);
-        self.add_prepared(PreparedEntry::of_record(schema, key, record, &self.types))
+        self.add_prepared(PreparedEntry::of_record(schema, key, record))
     }
 
     /// As [`BulkLoad::add`], with the work that other threads can do done already.
@@ -108,7 +108,7 @@ impl<'a> BulkLoad<'a> {
         let schema = self.store.schema();
         let number = self.keys.push(&prepared.key.0);
         self.gathered
-            .add_present(number, Record::new(&prepared.record, &self.types), schema);
+            .add_present(number, Record::new(&prepared.record, self.types), schema);
         let (terms, mut at) = (&prepared.terms, 0);
         while let Some(id) = terms.get(at..at + 2) {
             let id = AttributeId(u16::from_le_bytes([id[0], id[1]]));
@@ -181,7 +181,7 @@ impl<'a> BulkLoad<'a> {
                 .record(at)
                 .renumber(&mut record, |id| id.0)
                 .map_err(|fault| corrupt(next.path(), &format!("{}: {fault}", snapshot.record(at).dn())))?;
-            self.add_prepared(PreparedEntry::of_record(schema, key, record, &self.types))?;
+            self.add_prepared(PreparedEntry::of_record(schema, key, record))?;
         }
         Ok(())
     }
@@ -227,7 +227,7 @@ impl<'a> BulkLoad<'a> {
         let records = self.spill.read()?;
         let fault = |(number, reason): &(u32, &'static str)| BulkFault {
             key: NormalizedDn(self.keys.key(*number).to_vec()),
-            dn: Record::new(records.record(*number), &self.types).dn().to_owned(),
+            dn: Record::new(records.record(*number), self.types).dn().to_owned(),
             reason,
         };
         Ok(faulty.iter().map(fault).collect())

@@ -18,13 +18,14 @@ mod tests;
 mod verify;
 
 use super::StoreError;
-use super::record::Record;
+use super::record::{NO_TYPE, Record};
 use crate::index::EntryId;
 use crate::index::dictionary::Dictionary;
 use crate::index::octets::u64_at;
 use crate::index::postings::Postings;
 use crate::index::substring::Substrings;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use bulk::{BulkFault, BulkLoad, BulkOutcome, PreparedEntry};
@@ -54,7 +55,7 @@ struct Layout {
     names: Range<usize>,
     depths: Range<usize>,
     /// Type numbers of the records to attribute types.
-    types: Box<[AttributeId]>,
+    types: Cow<'static, [AttributeId]>,
     indexes: Vec<IndexLayout>,
     /// By attribute type.
     slots: Vec<Slot>,
@@ -229,8 +230,17 @@ impl IndexLayout {
 }
 
 /// Type numbers that are the schema's own.
-fn identity_types(schema: &Schema) -> Box<[AttributeId]> {
-    schema.attributes().iter().map(|attribute| attribute.id).collect()
+fn identity_types(schema: &Schema) -> &'static [AttributeId] {
+    static IDENTITY: [AttributeId; NO_TYPE.0 as usize] = {
+        let mut identity = [NO_TYPE; NO_TYPE.0 as usize];
+        let mut number = 0;
+        while number < NO_TYPE.0 {
+            identity[number as usize] = AttributeId(number);
+            number += 1;
+        }
+        identity
+    };
+    IDENTITY.get(..schema.attributes().len()).unwrap_or(&IDENTITY)
 }
 
 /// What an index of each attribute type is when no entry has it.

@@ -193,7 +193,7 @@ fn records_come_back_as_entries() {
     };
     let octets = encode(&sent, &operational, &schema);
     let types = identity_types(&schema);
-    let record = Record::new(&octets, &types);
+    let record = Record::new(&octets, types);
     assert_eq!(record.dn(), "cn=A+sn=B,o=nhs");
     assert_eq!(record.operational(), operational);
     let entry = record.to_entry();
@@ -234,7 +234,7 @@ fn damaged_records_do_not_panic() {
         let at = rng.below(octets.len());
         octets[at] = rng.next() as u8;
         octets.truncate(octets.len() - rng.below(2) * rng.below(octets.len()));
-        let record = Record::new(&octets, &types);
+        let record = Record::new(&octets, types);
         record.to_entry();
         record.user_block();
         record.operational();
