@@ -6,7 +6,7 @@ use super::update::{Update, violation};
 use super::{DirectoryLimits, clock, modify, rename};
 use crate::account::{Accounts, PreparedSecret};
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Outcome, ResultCode};
-use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation};
 use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -447,11 +447,15 @@ impl Held {
     }
 }
 
+/// Checks a whole entry. The secret of an application account is kept apart from its entry, so a class that requires
+/// `userPassword` is content without.
 pub(super) fn check(schema: &Schema, entry: &Entry, naming: ResultCode) -> Result<(), Outcome> {
-    schema.check_entry(entry).map_err(|faults| match faults.first() {
-        Some(fault) => violation(fault, naming),
-        None => Outcome::new(ResultCode::Other, "the schema refused the entry without a reason"),
-    })
+    let kept_apart = |fault: &SchemaViolation| matches!(fault, SchemaViolation::MissingAttribute { attribute, .. } if attribute == "userPassword");
+    let faults = schema.check_entry(entry).err().unwrap_or_default();
+    match faults.iter().find(|fault| !kept_apart(fault)) {
+        Some(fault) => Err(violation(fault, naming)),
+        None => Ok(()),
+    }
 }
 
 /// An attribute that a client gives in an add: defined, not kept by the server, with values.
