@@ -363,7 +363,7 @@ impl AuditLine {
     /// The entryUUIDs of the entries that left or were written.
     pub fn entries(&self) -> Vec<[u8; 16]> {
         let octets = self
-            .text_of("entries")
+            .text_of("uuids")
             .and_then(|text| STANDARD_NO_PAD.decode(text).ok());
         let octets = octets.unwrap_or_default();
         octets
@@ -373,6 +373,6 @@ impl AuditLine {
     }
 
     pub fn holds_entry(&self, entry_uuid: &[u8; 16]) -> bool {
-        self.members.contains_key("entries") && self.entries().contains(entry_uuid)
+        self.members.contains_key("uuids") && self.entries().contains(entry_uuid)
     }
 }

@@ -91,11 +91,10 @@ impl AuditRecord {
         self.entries.extend_from_slice(entry_uuid);
     }
 
-    /// Ends the record: the entries (their UUIDs in one base64 string), how it ended and how long it took.
+    /// Ends the record: the entries (`uuids`, 16 octets each in one base64 string), how it ended and how long it took.
     pub fn finish(&mut self, outcome: &Outcome, took: Duration) {
         if !self.entries.is_empty() {
-            self.number("count", (self.entries.len() / 16) as u64);
-            self.name("entries");
+            self.name("uuids");
             self.body.push(b'"');
             append_base64(&self.entries, &mut self.body);
             self.body.push(b'"');

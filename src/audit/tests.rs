@@ -44,7 +44,7 @@ fn a_record_is_one_json_object() {
         value,
         serde_json::json!({
             "t": 1_800_000_000_123u64, "act": "search", "account": "gp-app", "source": "192.0.2.10:40000", "connection": 7,
-            "base": "o=nhs", "filter": "(cn=Smi*)", "count": 2, "entries": "AQEBAQEBAQEBAQEBAQEBAQICAgICAgICAgICAgICAgI",
+            "base": "o=nhs", "filter": "(cn=Smi*)", "uuids": "AQEBAQEBAQEBAQEBAQEBAQICAgICAgICAgICAgICAgI",
             "code": 0, "result": "success", "took_us": 42,
         })
     );

@@ -18,6 +18,8 @@ use time::OffsetDateTime;
 
 /// How often `tail --follow` looks for new lines.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+/// What a running server may take to write an act that was answered just before.
+const SETTLE: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -78,12 +80,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     }
 }
 
+/// The log's folder, once it holds what was answered before this command began.
 fn folder(setting: &Setting) -> anyhow::Result<PathBuf> {
     let folder = setting.data.join("audit");
     if !folder.is_dir() {
         let data = setting.data.display();
         bail!("{data}: no audit log here; name a data directory that was served or imported into");
     }
+    std::thread::sleep(SETTLE);
     Ok(folder)
 }
 
@@ -180,7 +184,7 @@ fn who_saw(common: &Common, dn: &str) -> anyhow::Result<Answer> {
             printable(dn)
         );
     };
-    let found = print_matching(&folder, b"\"entries\"", common.json, &|line| line.holds_entry(&uuid))?;
+    let found = print_matching(&folder, b"\"uuids\"", common.json, &|line| line.holds_entry(&uuid))?;
     if found.is_empty() {
         eprintln!(
             "nobody is recorded to have seen {} ({})",
@@ -215,7 +219,7 @@ fn uuid_of(setting: &Setting, dn: &str) -> anyhow::Result<Option<[u8; 16]>> {
 /// The entryUUID of an entry that was added, changed or deleted under this name, from the last record of that.
 fn uuid_in_log(folder: &Path, dn: &str) -> anyhow::Result<Option<[u8; 16]>> {
     let mut found = None;
-    read::lines_from(folder, (0, 0), b"\"entries\"", &mut |line| {
+    read::lines_from(folder, (0, 0), b"\"uuids\"", &mut |line| {
         let same = line.text_of("dn").is_some_and(|of| of.eq_ignore_ascii_case(dn));
         if let (true, [uuid]) = (same, line.entries().as_slice()) {
             found = Some(*uuid);
@@ -260,8 +264,8 @@ const PLACED: [&str; 13] = [
     "account",
     "source",
     "connection",
-    "count",
     "entries",
+    "uuids",
     "code",
     "result",
     "message",
@@ -297,7 +301,9 @@ fn readable(line: &AuditLine) -> String {
     if line.text_of("result").is_some() {
         _ = write!(out, " -> {}", text("result"));
     }
-    if let Some(count) = line.number_of("count") {
+    let listed = line.entries().len() as u64;
+    let count = line.number_of("entries").unwrap_or(listed);
+    if count > 0 || line.number_of("entries").is_some() {
         _ = write!(out, ", {count} {}", if count == 1 { "entry" } else { "entries" });
     }
     if line.text_of("message").is_some() {
