@@ -65,9 +65,14 @@ struct Examiner {
     key: Vec<u8>,
     /// Whether what is evaluated needs an entry's key.
     needs_key: bool,
+    /// Work that evaluating one entry takes.
+    effort: u32,
     candidates: u64,
     limit: u64,
 }
+
+/// Items that are evaluated for one unit of work.
+const ITEMS_A_UNIT: usize = 8;
 
 impl Cursor {
     /// Plans the query against the snapshot and stands before the first entry. Does no work that grows with the directory.
@@ -84,6 +89,7 @@ impl Cursor {
                 evaluator: Evaluator::default(),
                 key: Vec::new(),
                 needs_key: plan.wanted.needs_key(),
+                effort: 1 + (plan.wanted.items() / ITEMS_A_UNIT) as u32,
                 candidates: 0,
                 limit: query.candidate_limit,
             },
@@ -203,7 +209,7 @@ impl Cursor {
             if work.left == 0 {
                 return Found::Paused;
             }
-            work.left -= 1;
+            work.left = work.left.saturating_sub(self.examiner.effort);
             let index = self.tail as u32;
             self.tail += 1;
             if !self.examiner.scope.covers(&entry.key.0, entry.depth) {
@@ -280,8 +286,11 @@ impl LayerRun {
             if !admits(&plan.branch.probes, &layer.segment, id) {
                 continue;
             }
-            if plan.residual != Predicate::True && !examiner.fulfils(&plan.residual, layer, id) {
-                continue;
+            if plan.residual != Predicate::True {
+                work.left = work.left.saturating_sub(examiner.effort - 1);
+                if !examiner.fulfils(&plan.residual, layer, id) {
+                    continue;
+                }
             }
             if !repeats || self.seen.insert(id) {
                 return Found::Id(id);

@@ -60,7 +60,8 @@ pub struct Query {
     pub candidate_limit: u64,
 }
 
-/// How much a cursor may do before it hands back control: counts candidates examined and dictionary values verified.
+/// How much a cursor may do before it hands back control: counts candidates examined (more than one for each where the
+/// filter is large) and dictionary values verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     pub left: u32,

@@ -139,6 +139,17 @@ impl Predicate {
         settle(self, true)
     }
 
+    /// How many items it holds, conditions included.
+    pub fn items(&self) -> usize {
+        match self {
+            Predicate::True | Predicate::False | Predicate::Undefined => 0,
+            Predicate::And(terms) | Predicate::Or(terms) => terms.iter().map(Predicate::items).sum(),
+            Predicate::Not(inner) => inner.items(),
+            Predicate::Item(_) => 1,
+            Predicate::Guarded { conditions, .. } => 1 + conditions.len(),
+        }
+    }
+
     /// Whether evaluating needs the entry's key.
     pub fn needs_key(&self) -> bool {
         match self {
