@@ -41,6 +41,7 @@ struct Loading<'a> {
     bulk: BulkLoad<'a>,
     bar: ProgressBar,
     names: &'a [String],
+    kept: &'a HashSet<NormalizedDn>,
     origins: Vec<(Origin, u32)>,
     secrets: Vec<(NormalizedDn, PreparedSecret)>,
     replaced: HashSet<NormalizedDn>,
@@ -75,6 +76,7 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         bulk: directory.store().bulk(kept.replaces)?,
         bar: progress(bytes, "reading"),
         names: &names,
+        kept: &kept.keys,
         origins: Vec::new(),
         secrets: Vec::new(),
         replaced: HashSet::new(),
@@ -94,7 +96,8 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
     if kept.replaces {
         keep(&mut loading, &before, &kept.keys, directory)?;
     }
-    loading.finish(&before, &suffixes, now, arguments.skip_bad)
+    let existing = (!kept.replaces).then_some(&*before);
+    loading.finish(&before, existing, &suffixes, now, arguments.skip_bad)
 }
 
 /// What stays of a directory that is replaced. One that holds nothing but what `nhsdir init` made, and accounts, is always replaced,
@@ -260,12 +263,13 @@ impl Loading<'_> {
     fn finish(
         mut self,
         before: &Snapshot,
+        existing: Option<&Snapshot>,
         suffixes: &[NormalizedDn],
         now: u64,
         skip_bad: bool,
     ) -> anyhow::Result<Summary> {
-        let accounts = self.secrets.len();
-        let keyed = self.keyed_writes(now);
+        let keyed = self.keyed_writes(existing, now);
+        let accounts = keyed.len();
         let bar = progress(Some(self.origins.len() as u64), "writing");
         let mut show = |written: u64, all: u64| {
             bar.set_length(all);
@@ -298,11 +302,20 @@ impl Loading<'_> {
         })
     }
 
-    /// What makes the accounts' secrets theirs.
-    fn keyed_writes(&mut self, now: u64) -> Vec<KeyedWrite> {
+    /// What makes the accounts' secrets theirs. Left out are those of entries that the store will not take: `existing` is what it keeps.
+    fn keyed_writes(&mut self, existing: Option<&Snapshot>, now: u64) -> Vec<KeyedWrite> {
         if self.secrets.is_empty() {
             return Vec::new();
         }
+        let loaded: HashSet<u64> = self.origins.iter().map(|(origin, _)| origin.key_hash).collect();
+        let is_there = |key: &NormalizedDn| existing.is_some_and(|existing| existing.find(key).is_some());
+        let mut met = HashSet::new();
+        self.secrets.retain(|(key, _)| {
+            let has_parent = key.parent().is_some_and(|parent| {
+                loaded.contains(&hash_of(&parent)) || self.kept.contains(&parent) || is_there(&parent)
+            });
+            has_parent && !is_there(key) && met.insert(key.clone())
+        });
         let accounts = Accounts::new(AccountOptions::default());
         let secrets = std::mem::take(&mut self.secrets);
         let writes = secrets

@@ -2,7 +2,7 @@
 
 use crate::directory::seconds_of;
 use crate::model::{Dn, Entry, Value};
-use crate::schema::Schema;
+use crate::schema::{AttributeId, Schema};
 use crate::store::Operational;
 use std::collections::BTreeMap;
 
@@ -37,48 +37,95 @@ pub(super) struct Kept {
 /// How often an attribute was left out, by name.
 pub(super) type LeftOut = BTreeMap<String, u64>;
 
-/// Takes what the server keeps out of an entry.
+/// What an attribute is to an import.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stays,
+    Password,
+    Kept(AttributeId),
+    LeftOut,
+}
+
+/// The kinds of names as spelled. Names mostly come in the same order in one entry after the other.
+#[derive(Default)]
+pub(super) struct Kinds {
+    met: Vec<(String, Kind)>,
+    next: usize,
+}
+
+/// Different spellings that are remembered.
+const KINDS_LIMIT: usize = 256;
+
+impl Kinds {
+    fn of(&mut self, name: &str, schema: &Schema) -> Kind {
+        let from_next = self.met.iter().enumerate().skip(self.next);
+        let found = from_next
+            .chain(self.met.iter().enumerate().take(self.next))
+            .find(|(_, (met, _))| met == name);
+        if let Some((at, (_, kind))) = found {
+            let kind = *kind;
+            self.next = at + 1;
+            return kind;
+        }
+        let kind = kind(name, schema);
+        if self.met.len() < KINDS_LIMIT {
+            self.met.push((name.to_owned(), kind));
+        }
+        kind
+    }
+}
+
+fn kind(name: &str, schema: &Schema) -> Kind {
+    let known = schema.well_known();
+    let taken_over = [
+        known.entry_uuid,
+        known.create_timestamp,
+        known.modify_timestamp,
+        known.creators_name,
+        known.modifiers_name,
+    ];
+    match schema.find_attribute(name) {
+        Some(id) if id == known.user_password => Kind::Password,
+        Some(id) if taken_over.contains(&id) => Kind::Kept(id),
+        Some(id) if schema.attribute(id).is_operational() || schema.attribute(id).no_user_modification => Kind::LeftOut,
+        _ if KEPT_ELSEWHERE.iter().any(|kept| kept.eq_ignore_ascii_case(name)) => Kind::LeftOut,
+        _ => Kind::Stays,
+    }
+}
+
+/// Takes what the server keeps out of an entry. Also says whether the entry has a password, which stays.
 ///
 /// # Errors
 /// A value that cannot be taken over.
-pub(super) fn take_out(entry: &mut Entry, schema: &Schema, left_out: &mut LeftOut) -> Result<Kept, String> {
-    let known = schema.well_known();
+pub(super) fn take_out(
+    entry: &mut Entry,
+    schema: &Schema,
+    kinds: &mut Kinds,
+    left_out: &mut LeftOut,
+) -> Result<(Kept, bool), String> {
     let mut kept = Kept::default();
+    let mut has_password = false;
     let mut fault = None;
     entry.attributes.retain(|attribute| {
         let name = attribute.description.attribute_type.as_str();
-        let id = schema.find_attribute(name);
-        let is_kept = id.is_some_and(|id| {
-            let attribute = schema.attribute(id);
-            attribute.is_operational() || attribute.no_user_modification
-        });
-        if !is_kept && !KEPT_ELSEWHERE.iter().any(|kept| kept.eq_ignore_ascii_case(name)) {
-            return true;
+        match kinds.of(name, schema) {
+            Kind::Stays => true,
+            Kind::Password => {
+                has_password = true;
+                true
+            }
+            Kind::Kept(id) => {
+                let taken = kept.take(id, name, &attribute.values, schema);
+                fault = fault.take().or(taken.err());
+                false
+            }
+            Kind::LeftOut => {
+                *left_out.entry(name.to_owned()).or_default() += 1;
+                false
+            }
         }
-        let Some(id) = id else {
-            *left_out.entry(name.to_owned()).or_default() += 1;
-            return false;
-        };
-        let taken = if id == known.entry_uuid {
-            one(name, &attribute.values, "a UUID", uuid).map(|uuid| kept.entry_uuid = Some(uuid))
-        } else if id == known.create_timestamp {
-            one(name, &attribute.values, "a time like 20260131235959Z", seconds_of)
-                .map(|time| kept.created = Some(time))
-        } else if id == known.modify_timestamp {
-            one(name, &attribute.values, "a time like 20260131235959Z", seconds_of)
-                .map(|time| kept.modified = Some(time))
-        } else if id == known.creators_name {
-            one(name, &attribute.values, "a distinguished name", dn).map(|dn| kept.creator = dn)
-        } else if id == known.modifiers_name {
-            one(name, &attribute.values, "a distinguished name", dn).map(|dn| kept.modifier = dn)
-        } else {
-            *left_out.entry(schema.attribute(id).name().to_owned()).or_default() += 1;
-            Ok(())
-        };
-        fault = fault.take().or(taken.err());
-        false
     });
-    fault.map_or(Ok(kept), Err)
+    fault.map_or(Ok((kept, has_password)), Err)
 }
 
 fn one<T>(name: &str, values: &[Value], expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, String> {
@@ -109,6 +156,23 @@ fn dn(text: &str) -> Option<String> {
 }
 
 impl Kept {
+    fn take(&mut self, id: AttributeId, name: &str, values: &[Value], schema: &Schema) -> Result<(), String> {
+        const TIME: &str = "a time like 20260131235959Z";
+        let known = schema.well_known();
+        if id == known.entry_uuid {
+            self.entry_uuid = Some(one(name, values, "a UUID", uuid)?);
+        } else if id == known.create_timestamp {
+            self.created = Some(one(name, values, TIME, seconds_of)?);
+        } else if id == known.modify_timestamp {
+            self.modified = Some(one(name, values, TIME, seconds_of)?);
+        } else if id == known.creators_name {
+            self.creator = one(name, values, "a distinguished name", dn)?;
+        } else {
+            self.modifier = one(name, values, "a distinguished name", dn)?;
+        }
+        Ok(())
+    }
+
     /// With what is missing filled in.
     pub(super) fn operational(&self, now: u64, uuids: &mut Uuids) -> Operational<'_> {
         let created = self.created.or(self.modified).unwrap_or(now);

@@ -1,6 +1,6 @@
 //! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
 
-use super::operational::{LeftOut, Uuids, take_out};
+use super::operational::{Kinds, LeftOut, Uuids, take_out};
 use crate::account::{Accounts, PreparedSecret};
 use crate::directory::is_account_key;
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
@@ -42,6 +42,7 @@ pub(super) struct Origin {
 pub(super) struct Preparer<'a> {
     context: &'a Context<'a>,
     uuids: Uuids,
+    kinds: Kinds,
 }
 
 pub(super) fn hash_of(key: &NormalizedDn) -> u64 {
@@ -55,6 +56,7 @@ impl<'a> Preparer<'a> {
         Preparer {
             context,
             uuids: Uuids::new(),
+            kinds: Kinds::default(),
         }
     }
 
@@ -87,8 +89,8 @@ impl<'a> Preparer<'a> {
             );
         };
         let schema = self.context.schema;
-        let kept = match take_out(&mut entry, schema, &mut prepared.left_out) {
-            Ok(kept) => kept,
+        let (kept, has_password) = match take_out(&mut entry, schema, &mut self.kinds, &mut prepared.left_out) {
+            Ok(taken) => taken,
             Err(message) => return fault(message),
         };
         let key = match schema.normalize_dn(&entry.dn) {
@@ -99,10 +101,11 @@ impl<'a> Preparer<'a> {
             let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
             return fault(format!("{}: {}", entry.dn, violations.join("; ")));
         }
-        match self.secret(&mut entry, &key) {
-            Ok(None) => {}
-            Ok(Some(secret)) => prepared.secrets.push((key.clone(), secret)),
-            Err(message) => return fault(format!("{}: {message}", entry.dn)),
+        if has_password {
+            match self.secret(&mut entry, &key) {
+                Ok(secret) => prepared.secrets.push((key.clone(), secret)),
+                Err(message) => return fault(format!("{}: {message}", entry.dn)),
+            }
         }
         if self.context.kept.contains(&key) {
             prepared.replaced.push(key.clone());
@@ -117,28 +120,23 @@ impl<'a> Preparer<'a> {
     }
 
     /// Takes `userPassword` out of an entry: an account's becomes its secret, any other is a fault.
-    fn secret(&self, entry: &mut Entry, key: &NormalizedDn) -> Result<Option<PreparedSecret>, String> {
+    fn secret(&self, entry: &mut Entry, key: &NormalizedDn) -> Result<PreparedSecret, String> {
         let schema = self.context.schema;
-        let user_password = schema.well_known().user_password;
+        let user_password = Some(schema.well_known().user_password);
         let mut values: Vec<Value> = Vec::new();
         entry.attributes.retain_mut(|attribute| {
-            // Most names differ in their length.
-            let is_password = attribute.description.attribute_type.len() >= "2.5.4.35".len()
-                && schema.find_attribute(&attribute.description.attribute_type) == Some(user_password);
+            let is_password = schema.find_attribute(&attribute.description.attribute_type) == user_password;
             if is_password {
                 values.append(&mut attribute.values);
             }
             !is_password
         });
         match values.as_slice() {
-            [] => Ok(None),
             _ if !is_account_key(key, self.context.suffixes) => Err(
                 "userPassword is for application accounts, directly below ou=Applications, only; leave it out"
                     .to_owned(),
             ),
-            [value] => Accounts::take_over(value)
-                .map(Some)
-                .map_err(|reason| format!("userPassword: {reason}")),
+            [value] => Accounts::take_over(value).map_err(|reason| format!("userPassword: {reason}")),
             values => Err(format!("expected one userPassword, found {}", values.len())),
         }
     }

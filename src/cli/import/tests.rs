@@ -159,6 +159,18 @@ fn what_another_server_kept_is_taken_over_or_left_out() {
     assert!(!exported.contains("pwdChangedTime"));
 }
 
+fn bind_with(room: &Room, secret: &str) -> Result<(), crate::model::ResultCode> {
+    let directory = Directory::open(room.place().setting().unwrap().directory_options().unwrap()).unwrap();
+    let source = Arc::new(crate::model::Source {
+        address: crate::model::Address::Tcp(([127, 0, 0, 1], 1).into()),
+        tls: None,
+        connection: 1,
+    });
+    let secret = crate::account::Secret::new(secret.as_bytes().to_vec());
+    let bound = crate::cli::block_on(async { anyhow::Ok(directory.bind("pas", secret, &source).await) });
+    bound.unwrap().map(|_| ()).map_err(|outcome| outcome.code)
+}
+
 #[test]
 fn accounts_are_taken_over_and_their_secrets_stay_inside() {
     let room = Room::new();
@@ -177,24 +189,20 @@ fn accounts_are_taken_over_and_their_secrets_stay_inside() {
         !exported.contains("userPassword") && !exported.contains("SSHA"),
         "{exported}"
     );
-    let directory = Directory::open(room.place().setting().unwrap().directory_options().unwrap()).unwrap();
-    let source = Arc::new(crate::model::Source {
-        address: crate::model::Address::Tcp(([127, 0, 0, 1], 1).into()),
-        tls: None,
-        connection: 1,
-    });
-    let bind = |secret: &str| {
-        let secret = crate::account::Secret::new(secret.as_bytes().to_vec());
-        let bound = crate::cli::block_on(async { anyhow::Ok(directory.bind("pas", secret, &source).await) });
-        bound.unwrap().map(|_| ()).map_err(|outcome| outcome.code)
-    };
-    assert_eq!(bind("correct horse battery staple"), Ok(()));
+    assert_eq!(bind_with(&room, "correct horse battery staple"), Ok(()));
     assert_eq!(
-        bind("correct horse battery stable"),
+        bind_with(&room, "correct horse battery stable"),
         Err(crate::model::ResultCode::InvalidCredentials)
     );
-    drop(directory);
-    // Replacing the directory keeps the account.
+    // Replacing the directory keeps the account; an entry that is left out brings no secret.
+    let other = "{SSHA}AAAAAAAAAAAAAAAAAAAAAAAAAAAAc2FsdA==";
+    assert_eq!(room.import(&person("2"), &[]).unwrap(), Answer::Done);
+    assert_eq!(
+        room.import(&format!("{}{}", person("3"), account(other)), &["--skip-bad"])
+            .unwrap(),
+        Answer::No
+    );
+    assert_eq!(bind_with(&room, "correct horse battery staple"), Ok(()));
     assert_eq!(room.import(&person("1"), &["--replace"]).unwrap(), Answer::Done);
     assert!(room.export(&[]).contains("dn: cn=pas,ou=Applications,o=nhs\n"));
 }
