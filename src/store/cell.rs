@@ -48,16 +48,43 @@ pub fn key(area: u8, name: &[u8], index: u16) -> Vec<u8> {
     key
 }
 
-/// Calls `each` with the name and value of everything in an area whose name is not less than `from`, ascending.
-///
-/// # Errors
-/// `Corrupt` when a cell is damaged, missing or under a key that is not its own; whatever `each` gives.
+/// Is given name, value and number of cells.
+pub type EachValue<'e> = &'e mut dyn FnMut(&[u8], &[u8], u16) -> Result<(), StoreError>;
+
+/// A value at the end of an area whose last cells are missing: a power cut came while it was being appended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Torn {
+    pub name: Vec<u8>,
+    /// How many of its cells are there.
+    pub cells: u16,
+}
+
+/// Like [`scan_appended`], for areas that are written in batches: a torn value is damage.
 pub fn scan(
     kv: &dyn Kv,
     area: u8,
     from: &[u8],
-    each: &mut dyn FnMut(&[u8], &[u8], u16) -> Result<(), StoreError>,
+    each: EachValue<'_>,
 ) -> Result<(), StoreError> {
+    match scan_appended(kv, area, from, each)? {
+        Some(torn) => Err(corrupt(
+            kv.place(),
+            &format!("the value {} lacks its last cells", shown(&torn.name)),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Calls `each` with the name and value of everything in an area whose name is not less than `from`, ascending.
+///
+/// # Errors
+/// `Corrupt` when a cell is damaged, missing or under a key that is not its own; whatever `each` gives.
+pub fn scan_appended(
+    kv: &dyn Kv,
+    area: u8,
+    from: &[u8],
+    each: EachValue<'_>,
+) -> Result<Option<Torn>, StoreError> {
     let mut start = vec![area];
     start.extend_from_slice(from);
     let mut value = Assembly::default();
@@ -71,13 +98,11 @@ pub fn scan(
         outcome.is_ok()
     })?;
     outcome?;
-    if value.next != value.count {
-        return Err(corrupt(
-            kv.place(),
-            &format!("the value {} lacks its last cells", value.shown()),
-        ));
-    }
-    Ok(())
+    let is_torn = value.next != value.count;
+    Ok(is_torn.then_some(Torn {
+        name: value.name,
+        cells: value.next,
+    }))
 }
 
 /// A value being put together from its cells.
@@ -115,10 +140,6 @@ impl Assembly {
         self.next += 1;
         Ok(self.next == self.count)
     }
-
-    fn shown(&self) -> String {
-        shown(&self.name)
-    }
 }
 
 fn checksum(key: &[u8], rest: &[u8]) -> u32 {
@@ -137,7 +158,7 @@ mod tests {
     use super::super::faulty::FaultyKv;
     use super::*;
 
-    fn all(kv: &dyn Kv, area: u8) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn all(kv: &dyn Kv, area: u8) -> Result<Vec<crate::store::KeyedPair>, StoreError> {
         let mut found = Vec::new();
         scan(kv, area, b"", &mut |name, value, _| {
             found.push((name.to_vec(), value.to_vec()));

@@ -137,6 +137,18 @@ impl Kv for FaultyKv {
         Ok(())
     }
 
+    fn append(&self, pairs: Batch) -> Result<(), StoreError> {
+        let mut disk = self.locked();
+        for write in pairs.writes {
+            disk.step()?;
+            disk.pending.push(Batch { writes: vec![write] });
+        }
+        disk.step()?;
+        disk.durable = disk.current();
+        disk.pending.clear();
+        Ok(())
+    }
+
     fn discard(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
         let mut disk = self.locked();
         disk.step()?;

@@ -8,8 +8,9 @@
 //! ```
 //! Integers are little-endian. The record's name in the journal's area is the first sequence number, big-endian.
 
+use super::cell::{self, Torn};
 use super::kv::{Batch, Kv, corrupt};
-use super::{Change, SequenceNumber, StoreError, cell};
+use super::{Change, SequenceNumber, StoreError};
 use crate::schema::NormalizedDn;
 use sha2::{Digest, Sha256};
 
@@ -219,20 +220,31 @@ impl ChangeRef<'_> {
 
 /// Reads every group after `from`, verifying the chain; gives the position of the last.
 ///
+/// The last group may be torn: it was never acknowledged, unless the mark says so. Its first number and cells are given too.
+///
 /// # Errors
 /// `Corrupt` when a group is damaged, out of order, or missing before a later one; whatever `each` gives.
 pub fn replay(
     kv: &dyn Kv,
     from: Position,
     each: &mut dyn FnMut(&Group<'_>, Position) -> Result<(), StoreError>,
-) -> Result<Position, StoreError> {
+) -> Result<(Position, Option<Torn>), StoreError> {
     let mut at = from;
-    cell::scan(kv, AREA, &name(from.sequence + 1), &mut |_, octets, _| {
+    let torn = cell::scan_appended(kv, AREA, &name(from.sequence + 1), &mut |_, octets, _| {
         let (group, after) = Group::read(octets, &at).map_err(|detail| corrupt(kv.place(), &detail))?;
         at = after;
         each(&group, after)
     })?;
-    Ok(at)
+    Ok((at, torn))
+}
+
+/// Deletes what there is of a torn group.
+pub fn discard(kv: &dyn Kv, torn: &Torn) -> Result<(), StoreError> {
+    kv.discard(
+        (0..torn.cells)
+            .map(|index| cell::key(AREA, &torn.name, index))
+            .collect(),
+    )
 }
 
 /// The keys of journal records up to a sequence number that a segment now covers, at most `limit`.
@@ -310,11 +322,12 @@ mod tests {
 
     fn read(kv: &FaultyKv, from: Position) -> Result<(Vec<Change>, Position), StoreError> {
         let mut changes = Vec::new();
-        let at = replay(kv, from, &mut |group, _| {
+        let (at, torn) = replay(kv, from, &mut |group, _| {
             assert_eq!(group.table, 3);
             changes.extend(group.changes());
             Ok(())
         })?;
+        assert_eq!(torn, None);
         Ok((changes, at))
     }
 

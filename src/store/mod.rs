@@ -65,6 +65,9 @@ pub struct KeyedWrite {
     pub value: Option<Vec<u8>>,
 }
 
+/// Key and value in the keyed area.
+pub type KeyedPair = (Vec<u8>, Vec<u8>);
+
 /// What can go wrong. Every message says what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -200,7 +203,7 @@ impl Store {
     }
 
     /// Every key and value of the keyed area, ascending by length of key, then key.
-    pub fn keyed(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn keyed(&self) -> Result<Vec<KeyedPair>, StoreError> {
         let mut pairs = Vec::new();
         cell::scan(&*self.core.kv, KEYED, b"", &mut |name, value, _| {
             pairs.push((name[2..].to_vec(), value.to_vec()));
@@ -313,16 +316,21 @@ impl Core {
         manifest: Option<Manifest>,
     ) -> Result<(), StoreError> {
         self.writable()?;
+        let journal_only =
+            manifest.is_none() && batch.writes.iter().all(|(key, _)| key.first() == Some(&journal::AREA));
         let manifest = manifest.unwrap_or_else(|| writer.manifest.clone());
         let mark = Mark {
             epoch: manifest.epoch,
             generation: manifest.generation,
             position: after,
         };
-        let written = self
-            .kv
-            .commit(batch)
-            .and_then(|()| self.kv.write_mark(writer.mark_slot, &mark.encode()));
+        // A group without keyed writes needs no batch: a torn one is found at open, and dropped.
+        let durable = if journal_only {
+            self.kv.append(batch)
+        } else {
+            self.kv.commit(batch)
+        };
+        let written = durable.and_then(|()| self.kv.write_mark(writer.mark_slot, &mark.encode()));
         self.note_fault(written)?;
         self.mark_is_dirty.store(true, Ordering::Release);
         writer.mark_slot = (writer.mark_slot + 1) % mark::SLOTS;
@@ -500,6 +508,7 @@ impl NextGeneration<'_> {
             }),
             ..self.writer.manifest.clone()
         };
+        let old = self.writer.manifest.segment.clone();
         compaction::switch(self.core, &mut self.writer, batch, manifest)?;
         note_cells(&mut self.writer, cells);
         let mut next = Snapshot::empty(&self.core.schema);
@@ -507,6 +516,9 @@ impl NextGeneration<'_> {
         next.layers.push(Layer::new(Arc::new(segment)));
         self.core.published.store(Arc::new(next));
         drop(self.writer);
+        if let Some(old) = old {
+            compaction::remove_if_there(&self.core.segments.join(old.name))?;
+        }
         compaction::forget_covered(self.core, after.sequence, &mut || Ok(()))
     }
 }

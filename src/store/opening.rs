@@ -220,7 +220,7 @@ fn replay(
         schema,
         table: None,
     };
-    let end = journal::replay(kv, manifest.applied, &mut |group, after| {
+    let (end, torn) = journal::replay(kv, manifest.applied, &mut |group, after| {
         if after.sequence == mark.position.sequence {
             at_mark = Some(after.hash);
         }
@@ -233,6 +233,10 @@ fn replay(
         Ok(())
     })?;
     mark::verify(kv.place(), mark, manifest.generation, end.sequence, |_| at_mark)?;
+    if let Some(torn) = torn {
+        // The mark does not reach it, so nobody was told that it is there.
+        journal::discard(kv, &torn)?;
+    }
     snapshot.sequence = end.number();
     snapshot.change_all(newest);
     if snapshot.tail.len() > options.tail_entries {
@@ -347,8 +351,8 @@ pub(super) fn check(core: &Core, fault: &mut dyn FnMut(String)) -> Result<CheckR
         Ok(())
     });
     match end {
-        Ok(end) if end == writer.position => {}
-        Ok(end) => fault(format!(
+        Ok((end, None)) if end == writer.position => {}
+        Ok((end, _)) => fault(format!(
             "the journal ends at change {}, not at {}",
             end.sequence, writer.position.sequence
         )),

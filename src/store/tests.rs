@@ -170,6 +170,62 @@ fn a_power_cut_at_any_step_loses_nothing_acknowledged() {
     }
 }
 
+/// Groups of several cells and no keyed writes, which are appended and not batched.
+#[test]
+fn a_torn_group_is_dropped_whole() {
+    let commit = |store: &Store, n: u64| {
+        let mut group = store.begin();
+        group.apply((0..60).map(|entry| put(entry, n)).collect(), Vec::new());
+        group.commit()
+    };
+    let state = |n: u64| -> Oracle { (0..60).filter(|_| n > 0).map(|entry| (key(entry), n)).collect() };
+    for step in 0..20 {
+        let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+        let store = start(&kv, data.path(), TAIL).unwrap();
+        kv.arm(step, Fault::PowerCut);
+        let acknowledged = (1..=9).take_while(|n| commit(&store, *n).is_ok()).count() as u64;
+        assert!(acknowledged < 9);
+        for (pending, marks) in (0..9).flat_map(|pending| [(pending, false), (pending, true)]) {
+            let disk = kv.after_power_cut(pending, marks);
+            let what = format!("step {step}, {pending} pending cells kept, marks kept: {marks}");
+            let store = start(&disk, data.path(), TAIL).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let groups = store.snapshot().sequence.0 / 60;
+            assert!((acknowledged..=acknowledged + 1).contains(&groups), "{what}: {groups}");
+            assert_eq!(versions(&store.snapshot()), state(groups), "{what}");
+            // A shorter group under the same number leaves nothing of the torn one.
+            assert_eq!(commit_one(&store), SequenceNumber(groups * 60 + 1));
+            drop(store);
+            assert_eq!(
+                start(&disk, data.path(), TAIL).unwrap().snapshot().sequence.0,
+                groups * 60 + 1,
+                "{what}"
+            );
+        }
+    }
+}
+
+fn commit_one(store: &Store) -> SequenceNumber {
+    let mut group = store.begin();
+    group.apply(vec![put(1, 1)], Vec::new());
+    group.commit().unwrap()
+}
+
+#[test]
+fn an_acknowledged_group_that_lost_a_cell_is_an_error() {
+    let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+    let store = start(&kv, data.path(), 100).unwrap();
+    let mut group = store.begin();
+    group.apply((0..60).map(|entry| put(entry, 1)).collect(), Vec::new());
+    group.commit().unwrap();
+    drop(store);
+    kv.damage(|pairs| {
+        let last = pairs.keys().rfind(|key| key[0] == b'j').cloned().unwrap();
+        assert!(last[10] > 0, "the group has several cells");
+        pairs.remove(&last);
+    });
+    assert!(matches!(start(&kv, data.path(), 100), Err(StoreError::Corrupt { .. })));
+}
+
 #[test]
 fn the_first_io_error_ends_writing_until_a_restart() {
     for step in 0..12 {
@@ -295,7 +351,7 @@ fn flipped_bits_in_sled_are_an_error_or_harmless() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("d");
     let store = Store::create(&path, Arc::clone(&SCHEMA), options(1_000)).unwrap();
-    (1..=30).for_each(|n| drop(commit_group(&store, n).unwrap()));
+    assert_eq!(run_until_fault(&store, 30), 30);
     drop(store);
     let log = path.join("journal/db");
     let sound = std::fs::read(&log).unwrap();
@@ -485,7 +541,7 @@ fn readers_see_whole_groups_while_threads_merge_and_compact() {
     let store = Store::start(Arc::new(core));
     let groups = 120;
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| (1..=groups).for_each(|n| drop(commit_group(&store, n).unwrap())));
+        let writer = scope.spawn(|| assert_eq!(run_until_fault(&store, groups), groups));
         while !writer.is_finished() {
             let snapshot = store.snapshot();
             assert_eq!(snapshot.sequence.0 % 3, 0);
