@@ -2,7 +2,7 @@
 
 use super::file::{FileWriter, Section};
 use super::gather::{Gathered, build_all};
-use super::{EntryTable, IndexLayout, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types};
+use super::{Emit, EntryTable, IndexLayout, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types};
 use crate::index::dictionary::DictionaryBuilder;
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::StoreError;
@@ -79,9 +79,7 @@ pub(super) fn write(
     path: &Path,
     schema: &Schema,
     unindexed: &[String],
-    entries: &mut dyn FnMut(
-        &mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>,
+    entries: &mut dyn FnMut(&mut Emit<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let types = identity_types(schema);
     let mut parts = Entries::default();

@@ -35,6 +35,9 @@ const OFFSET: usize = 5;
 /// Octets after the last offset, so that each can be read as eight.
 const OFFSET_PADDING: usize = 3;
 
+/// Takes one entry after the other.
+pub type Emit<'e> = dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError> + 'e;
+
 /// A segment in a mapped file or in memory.
 pub struct Segment {
     octets: Octets,
@@ -194,9 +197,7 @@ impl Segment {
         path: &std::path::Path,
         schema: &Schema,
         unindexed: &[String],
-        entries: &mut dyn FnMut(
-            &mut dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreError>,
-        ) -> Result<(), StoreError>,
+        entries: &mut dyn FnMut(&mut Emit<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         build::write(path, schema, unindexed, entries)
     }
