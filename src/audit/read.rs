@@ -362,9 +362,7 @@ impl AuditLine {
 
     /// The entryUUIDs of the entries that left or were written.
     pub fn entries(&self) -> Vec<[u8; 16]> {
-        let octets = self
-            .text_of("uuids")
-            .and_then(|text| STANDARD_NO_PAD.decode(text).ok());
+        let octets = self.text_of("uuids").and_then(|text| STANDARD_NO_PAD.decode(text).ok());
         let octets = octets.unwrap_or_default();
         octets
             .chunks_exact(16)
