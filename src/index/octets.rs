@@ -2,6 +2,15 @@
 
 /// The number at `at`, or 0 when the bytes end before.
 #[inline]
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    match at.checked_add(2).and_then(|end| bytes.get(at..end)) {
+        Some(octets) => u16::from_le_bytes(octets.try_into().expect("the slice has two octets")),
+        None => 0,
+    }
+}
+
+/// The number at `at`, or 0 when the bytes end before.
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     match at.checked_add(4).and_then(|end| bytes.get(at..end)) {
         Some(octets) => u32::from_le_bytes(octets.try_into().expect("the slice has four octets")),
