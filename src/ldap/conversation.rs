@@ -203,7 +203,7 @@ impl Conversation {
         self.metrics().result(outcome.code as u32);
         tracing::debug!(
             connection = self.source.connection,
-            message = id.0,
+            id = id.0,
             response,
             code = ?outcome.code,
             text = outcome.message,
@@ -225,7 +225,7 @@ impl Conversation {
             connection = self.source.connection,
             peer = %self.source.address,
             ?code,
-            message,
+            reason = message,
             "disconnecting"
         );
         self.metrics().result(code as u32);
