@@ -90,8 +90,8 @@ impl Committer {
     /// Waits until account bookkeeping is on disk.
     pub(super) fn flush_bookkeeping(&self) {
         let (reply, done) = sync_channel(1);
-        let sent = self.queue.as_ref().map(|queue| queue.send(Job::Bookkeeping { reply }));
-        if matches!(sent, Some(Ok(()))) {
+        let queue = self.queue.as_ref();
+        if queue.is_some_and(|queue| queue.send(Job::Bookkeeping { reply }).is_ok()) {
             // A writer that is gone drops the reply: nothing is left to wait for.
             let _ = done.recv();
         }

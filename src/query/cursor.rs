@@ -177,16 +177,12 @@ impl Cursor {
     }
 
     fn least_head(&mut self) -> Advance {
-        let at_end = |run: &&mut LayerRun| matches!(run.head, Head::At(_));
-        let mut runs = self.runs.iter_mut();
         let mut least: Option<(usize, &mut LayerRun)> = None;
-        let mut number = 0;
-        for run in runs.by_ref() {
+        for (number, run) in self.runs.iter_mut().enumerate() {
             let nearer = least.as_ref().is_none_or(|(_, other)| run.head_key < other.head_key);
-            if at_end(&run) && nearer {
+            if matches!(run.head, Head::At(_)) && nearer {
                 least = Some((number, run));
             }
-            number += 1;
         }
         let tail_key = self.tail_head.map(|index| &self.snapshot.tail[index as usize].key.0);
         match (least, tail_key) {

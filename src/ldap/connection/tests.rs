@@ -441,7 +441,7 @@ async fn broken_messages_end_the_connection_with_a_notice() {
         response,
     ] {
         let mut client = Client::connect(Transport::Local, WireLimits::default()).await;
-        client.send(&[broken.clone()]).await;
+        client.send(std::slice::from_ref(&broken)).await;
         assert_eq!(client.disconnected().await, 2, "{broken:02x?}");
         assert_eq!(client.metrics.broken_messages.value(), 1);
     }
@@ -478,7 +478,7 @@ async fn clear_text_answers_nothing_but_start_tls() {
         .await;
     assert_eq!(client.next().await.code, Some(13));
     assert_eq!(client.next().await.code, Some(13));
-    client.send(&[start_tls.clone()]).await;
+    client.send(std::slice::from_ref(&start_tls)).await;
     let answer = client.next().await;
     assert_eq!((answer.id, answer.code), (1, Some(0)));
     assert!(find(&answer.operation, extended::START_TLS.as_bytes()));

@@ -146,7 +146,7 @@ impl<R: Read> Iterator for Chunks<R> {
                 return Some(Ok(self.give(end)));
             }
             if self.pending.len() > self.record_bytes {
-                return Some(self.skip_record().unwrap_or_else(|fault| fault)).map(Err);
+                return Some(Err(self.skip_record().unwrap_or_else(|fault| fault)));
             }
         }
     }

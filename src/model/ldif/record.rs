@@ -138,10 +138,8 @@ impl<'a> Records<'a> {
 
     /// Goes on behind the next blank line.
     fn resynchronise(&mut self) {
-        if let Some(line) = self.peeked.take() {
-            if line.text.is_empty() {
-                return;
-            }
+        if self.peeked.take().is_some_and(|line| line.text.is_empty()) {
+            return;
         }
         while let Some(line) = self.physical_line() {
             if line.is_empty() {
