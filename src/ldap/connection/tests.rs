@@ -447,6 +447,34 @@ async fn broken_messages_end_the_connection_with_a_notice() {
     }
 }
 
+/// T1, T29: whatever comes, the connection ends when the peer leaves, and without a panic.
+#[tokio::test]
+async fn hostile_octets_end_in_answers_or_in_the_end() {
+    let mut random = specimen::Random::seeded();
+    let requests = specimen::every_request();
+    for _ in 0..300 {
+        let mut client = Client::connect(Transport::Local, WireLimits::default()).await;
+        for _ in 0..3 {
+            let mut message = requests[random.below(requests.len())].clone();
+            for _ in 0..random.below(3) {
+                let at = random.below(message.len());
+                message[at] = random.octet();
+            }
+            // The server may have hung up by now.
+            let _ = client.stream.write_all(&message).await;
+        }
+        let _ = client.stream.shutdown().await;
+        for answer in client.rest().await {
+            assert!(
+                answer.tag != tag::SEARCH_RESULT_ENTRY || answer.operation.starts_with(&[4, 0]),
+                "{answer:?}"
+            );
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(10), client.served).await;
+        assert_eq!(ended.expect("it ends").expect("no panic"), Ending::Closed);
+    }
+}
+
 #[tokio::test]
 async fn a_fault_of_content_is_answered_and_the_connection_lives() {
     let mut client = Client::bound(WireLimits::default()).await;
