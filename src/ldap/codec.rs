@@ -22,6 +22,10 @@ pub struct Request<'a> {
 
 /// The operations a client may ask for (RFC 4511 section 4.1.1).
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every request is a search: a box would cost each an allocation"
+)]
 pub enum Operation<'a> {
     Bind(BindRequest<'a>),
     Unbind,
