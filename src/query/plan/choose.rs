@@ -332,7 +332,7 @@ impl<'a> Chooser<'a> {
                 && estimate < range.len() as u64
             {
                 ordinals = Ordinals::Grams {
-                    cursor: substrings.cursor(piece),
+                    cursor: Box::new(substrings.cursor(piece)),
                     piece: piece.clone(),
                     estimate,
                 };

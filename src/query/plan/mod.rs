@@ -97,7 +97,7 @@ pub(super) enum Ordinals {
     Range(Range<u32>),
     Grams {
         piece: Vec<u8>,
-        cursor: SubstringCursor,
+        cursor: Box<SubstringCursor>,
         estimate: u64,
     },
 }
