@@ -128,7 +128,10 @@ fn person(number: usize, people: usize) -> Entry {
                 &[&format!("+44 20 {:04} {:04}", number / 10_000, number % 10_000)],
             ),
             ("departmentNumber", &[&format!("ward {}", number % departments)]),
-            ("employeeType", &[if number.is_multiple_of(9) { "locum" } else { "staff" }]),
+            (
+                "employeeType",
+                &[if number.is_multiple_of(9) { "locum" } else { "staff" }],
+            ),
             (
                 "title",
                 &[if number.is_multiple_of(2) {

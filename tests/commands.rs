@@ -259,6 +259,7 @@ fn explain_shows_plan_and_counts() {
     let place = Place::filled();
     let explained = json(&place.succeed(&["explain", "(cn=*mit*)", "--json"], ""));
     assert_eq!(explained["entries"], 2, "{explained}");
+    assert!(explained["candidates"].as_u64().unwrap() >= 2, "{explained}");
     assert!(!explained["plan"].as_array().unwrap().is_empty(), "{explained}");
     let explained = place.succeed(&["explain", "(sn=smith)", "--stats"], "");
     assert!(

@@ -119,24 +119,24 @@ pub fn explain(
         .plan()
         .map_or_else(Default::default, |plan| (plan.to_string(), plan.estimate()));
     let mut entries = 0;
-    let outcome = loop {
+    let done = loop {
         let mut work = STEP;
         let step = search.step(&mut work, &mut |_| {
             entries += 1;
             true
         });
         if let SearchStep::Done(done) = step {
-            break done.outcome;
+            break done;
         }
     };
-    let (candidates, took) = (search.candidates(), started.elapsed());
+    let took = started.elapsed();
     Ok(Explained {
         plan,
         estimate,
-        candidates,
+        candidates: done.candidates,
         entries,
         took,
-        outcome,
+        outcome: done.outcome,
     })
 }
 

@@ -82,6 +82,8 @@ pub struct SearchDone {
     pub outcome: Outcome,
     /// There when the request had a page: the cookie (empty at the end) and an estimate of all entries (0 when unknown).
     pub page: Option<(Vec<u8>, u32)>,
+    /// Candidates examined in all.
+    pub candidates: u64,
 }
 
 impl Directory {
@@ -446,8 +448,13 @@ impl Search {
     fn done(&mut self, outcome: Outcome, complete: bool) -> SearchStep {
         let page = self.limits.page.take().map(|page| (self.cookie(&page, complete), 0));
         self.finish_audit(&outcome);
+        let candidates = self.candidates();
         self.entries = Entries::None;
-        SearchStep::Done(SearchDone { outcome, page })
+        SearchStep::Done(SearchDone {
+            outcome,
+            page,
+            candidates,
+        })
     }
 
     fn cookie(&self, page: &Page, complete: bool) -> Vec<u8> {

@@ -117,7 +117,16 @@ fn print_fact(name: &str, value: &Value) {
 fn is_moment(name: &str) -> bool {
     matches!(
         name,
-        "secret_set" | "old_secret_until" | "last_used" | "first" | "last" | "succeeded" | "superseded" | "throttled_until" | "until" | "since"
+        "secret_set"
+            | "old_secret_until"
+            | "last_used"
+            | "first"
+            | "last"
+            | "succeeded"
+            | "superseded"
+            | "throttled_until"
+            | "until"
+            | "since"
     )
 }
 
