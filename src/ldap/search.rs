@@ -131,7 +131,7 @@ impl Conversation {
         });
         self.work = work.left;
         self.metrics().entries_sent.add(sent);
-        let SearchStep::Done(SearchDone { outcome, page }) = step else {
+        let SearchStep::Done(SearchDone { outcome, page, .. }) = step else {
             return false;
         };
         let extra = Extra {
