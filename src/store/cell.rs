@@ -60,12 +60,7 @@ pub struct Torn {
 }
 
 /// Like [`scan_appended`], for areas that are written in batches: a torn value is damage.
-pub fn scan(
-    kv: &dyn Kv,
-    area: u8,
-    from: &[u8],
-    each: EachValue<'_>,
-) -> Result<(), StoreError> {
+pub fn scan(kv: &dyn Kv, area: u8, from: &[u8], each: EachValue<'_>) -> Result<(), StoreError> {
     match scan_appended(kv, area, from, each)? {
         Some(torn) => Err(corrupt(
             kv.place(),
@@ -79,12 +74,7 @@ pub fn scan(
 ///
 /// # Errors
 /// `Corrupt` when a cell is damaged, missing or under a key that is not its own; whatever `each` gives.
-pub fn scan_appended(
-    kv: &dyn Kv,
-    area: u8,
-    from: &[u8],
-    each: EachValue<'_>,
-) -> Result<Option<Torn>, StoreError> {
+pub fn scan_appended(kv: &dyn Kv, area: u8, from: &[u8], each: EachValue<'_>) -> Result<Option<Torn>, StoreError> {
     let mut start = vec![area];
     start.extend_from_slice(from);
     let mut value = Assembly::default();
