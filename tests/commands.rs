@@ -450,3 +450,28 @@ async fn metrics_are_prometheus_text() {
         "{answer}"
     );
 }
+
+#[test]
+fn the_demonstration_tells_its_story_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = nhsdir()
+        .args(["demo", "--once", "--people", "200"])
+        .env("TMPDIR", folder.path())
+        .output()
+        .unwrap();
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told}{}", text(&output.stderr));
+    for expected in [
+        "anonymous search           refused",
+        "typeahead smi*",
+        "GP Connect: its end point  1 entry",
+        "plan  ",
+    ] {
+        assert!(told.contains(expected), "{expected} is not in {told}");
+    }
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "the throw-away directory is removed"
+    );
+}

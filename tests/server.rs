@@ -3,7 +3,7 @@
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -119,6 +119,7 @@ pub fn one_line(output: &Output, status: i32) -> String {
 pub struct Server {
     pub place: Place,
     pub url: String,
+    output: BufReader<ChildStdout>,
     child: Child,
 }
 
@@ -130,19 +131,25 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let Some(url) = line.trim().strip_prefix("ready ") else {
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let Some(url) = ready(&mut output) else {
             let output = child.wait_with_output().unwrap();
-            panic!("expected `ready URL`, found {line:?} and {}", text(&output.stderr));
+            panic!("expected `ready URL`, found {}", text(&output.stderr));
         };
-        let url = url.to_owned();
         // Nobody may block on a full pipe.
         let mut log = child.stderr.take().unwrap();
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Server { place, url, child }
+        Server {
+            place,
+            url,
+            output,
+            child,
+        }
+    }
+
+    /// The address of the next listener.
+    pub fn next_url(&mut self) -> String {
+        ready(&mut self.output).expect("another listener is ready")
     }
 
     /// A TLS connection that trusts this server's certificate and no other; not bound.
@@ -200,6 +207,13 @@ impl Server {
         };
         std::mem::replace(&mut self.place, place)
     }
+}
+
+/// The address of the next `ready` line.
+fn ready(output: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.trim().strip_prefix("ready ").map(str::to_owned)
 }
 
 impl Drop for Server {

@@ -13,6 +13,7 @@ mod code {
     pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
     pub const COMPARE_FALSE: u32 = 5;
     pub const COMPARE_TRUE: u32 = 6;
+    pub const CONFIDENTIALITY_REQUIRED: u32 = 13;
     pub const UNDEFINED_ATTRIBUTE_TYPE: u32 = 17;
     pub const ATTRIBUTE_OR_VALUE_EXISTS: u32 = 20;
     pub const NO_SUCH_OBJECT: u32 = 32;
@@ -484,4 +485,33 @@ async fn clear_text_gets_nothing_from_a_tls_port() {
     });
     ldap.with_timeout(Duration::from_secs(10));
     assert!(ldap.simple_bind("app", "a secret in clear text").await.is_err());
+}
+
+#[tokio::test]
+async fn a_plain_port_answers_start_tls_and_nothing_else() {
+    let place = Place::filled();
+    let config = "[listen]\nstarttls = [\"127.0.0.1:0\"]\n";
+    std::fs::write(place.data().join("nhsdir.toml"), config).unwrap();
+    let secret = place.account("app", "reader");
+    let mut server = place.serve();
+    let url = server.next_url();
+    assert!(url.starts_with("ldap://"), "{url}");
+    let (connection, mut clear) = LdapConnAsync::new(&url).await.unwrap();
+    tokio::spawn(async move {
+        let _ = connection.drive().await;
+    });
+    assert_eq!(
+        clear.simple_bind("app", &secret).await.unwrap().rc,
+        code::CONFIDENTIALITY_REQUIRED
+    );
+    assert_ne!(search_code(&mut clear, BASE, Scope::Base, "(objectClass=*)").await, 0);
+    let settings = LdapConnSettings::new()
+        .set_starttls(true)
+        .set_config(Arc::new(server.trust()));
+    let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &url).await.unwrap();
+    tokio::spawn(async move {
+        let _ = connection.drive().await;
+    });
+    ldap.simple_bind("app", &secret).await.unwrap().success().unwrap();
+    assert_eq!(uids(&mut ldap, "(sn=jones)").await, ["000000000003"]);
 }
