@@ -29,6 +29,7 @@ pub struct AttributeSet {
 }
 
 impl AttributeSet {
+    #[inline]
     pub fn contains(&self, id: AttributeId) -> bool {
         self.words
             .get(usize::from(id.0) / 64)
@@ -154,10 +155,13 @@ impl View {
 
 impl Condition {
     /// Whether this stored attribute has the condition's value. A value that does not normalise meets nothing.
+    #[inline]
     pub(crate) fn is_met_by(&self, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
-        if attribute.id != self.attribute {
-            return false;
-        }
+        attribute.id == self.attribute && self.is_value_of(attribute, schema)
+    }
+
+    #[cold]
+    fn is_value_of(&self, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
         let Some(rule) = schema.attribute(self.attribute).equality else {
             return false;
         };

@@ -12,9 +12,13 @@ use crate::query::{Advance, Cursor, Order, Plan, Query, Truth, Work, compile};
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Record, Snapshot};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Entries that the cursor runs ahead of what was given.
+const AHEAD: u32 = 8;
 
 /// A search as a front end asks it.
 pub struct SearchRequest<'a> {
@@ -40,6 +44,8 @@ pub struct Search {
     wanted: Wanted,
     computed: Vec<ComputedAttribute>,
     limits: Limits,
+    /// Entries found and not yet given.
+    ahead: VecDeque<Location>,
     given: u32,
     audit: Option<AuditRecord>,
     started: Instant,
@@ -182,6 +188,7 @@ impl Directory {
                     last: None,
                 }),
             },
+            ahead: VecDeque::new(),
             given: 0,
             audit: None,
             started,
@@ -224,6 +231,7 @@ impl Directory {
             wanted,
             computed: Vec::new(),
             limits: Limits { deadline, size, page },
+            ahead: VecDeque::new(),
             given: 0,
             audit: None,
             started,
@@ -395,25 +403,21 @@ impl Search {
             return self.done(Outcome::new(ResultCode::TimeLimitExceeded, ""), true);
         }
         loop {
-            let Entries::Directory { cursor, snapshot } = &mut self.entries else {
-                return self.done(Outcome::success(), true);
-            };
-            match cursor.advance(work) {
+            match self.next_location(work) {
                 Advance::Paused => return SearchStep::More,
                 Advance::End => return self.done(Outcome::success(), true),
                 Advance::CandidateLimit => {
                     let message = "too many candidates; ask with a more selective filter";
                     return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
                 }
+                Advance::Entry(_) if self.limits.size_reached(self.given) => {
+                    return self.done(Outcome::new(ResultCode::SizeLimitExceeded, ""), true);
+                }
+                Advance::Entry(_) if self.limits.page_full(self.given) => {
+                    return self.done(Outcome::success(), false);
+                }
                 Advance::Entry(at) => {
-                    if self.limits.size_reached(self.given) {
-                        return self.done(Outcome::new(ResultCode::SizeLimitExceeded, ""), true);
-                    }
-                    if self.limits.page_full(self.given) {
-                        return self.done(Outcome::success(), false);
-                    }
-                    let snapshot = snapshot.clone();
-                    if !self.emit_entry(&snapshot, at, emit) {
+                    if !self.emit_entry(at, emit) {
                         return SearchStep::More;
                     }
                 }
@@ -421,13 +425,34 @@ impl Search {
         }
     }
 
+    /// The next matching entry. The cursor runs a few entries ahead, so that the misses of their records overlap.
+    fn next_location(&mut self, work: &mut Work) -> Advance {
+        if let Some(at) = self.ahead.pop_front() {
+            return Advance::Entry(at);
+        }
+        let Entries::Directory { cursor, snapshot } = &mut self.entries else {
+            return Advance::End;
+        };
+        let wanted = self.limits.left(self.given).saturating_add(1).min(AHEAD);
+        while self.ahead.len() < wanted as usize {
+            match cursor.advance(work) {
+                Advance::Entry(at) => self.ahead.push_back(at),
+                end if self.ahead.is_empty() => return end,
+                // The cursor says so again when it is asked again.
+                _ => break,
+            }
+        }
+        if self.ahead.len() > 1 {
+            self.ahead.iter().for_each(|at| snapshot.record(*at).warm());
+        }
+        self.ahead.pop_front().map_or(Advance::End, Advance::Entry)
+    }
+
     /// Releases and emits one entry; false where `emit` wants a pause.
-    fn emit_entry(
-        &mut self,
-        snapshot: &Snapshot,
-        at: Location,
-        emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool,
-    ) -> bool {
+    fn emit_entry(&mut self, at: Location, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> bool {
+        let Entries::Directory { snapshot, .. } = &self.entries else {
+            return false;
+        };
         let directory = &self.directory;
         directory.compute(self.wanted, snapshot, at, &mut self.computed);
         let record = snapshot.record(at);
@@ -506,6 +531,20 @@ impl Limits {
     fn size_reached(&self, given: u32) -> bool {
         let before = self.page.as_ref().map_or(0, |page| page.given_before);
         self.size != 0 && before.saturating_add(given) >= self.size
+    }
+
+    /// Entries that may still be given, by size limit and page.
+    fn left(&self, given: u32) -> u32 {
+        let before = self.page.as_ref().map_or(0, |page| page.given_before);
+        let size = match self.size {
+            0 => u32::MAX,
+            size => size.saturating_sub(before.saturating_add(given)),
+        };
+        let page = self
+            .page
+            .as_ref()
+            .map_or(u32::MAX, |page| page.size.saturating_sub(given));
+        size.min(page)
     }
 
     fn page_full(&self, given: u32) -> bool {

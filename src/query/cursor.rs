@@ -11,6 +11,7 @@ use crate::schema::Schema;
 use crate::store::{Layer, Location, Record, Snapshot};
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A search in progress. Holds positions and its snapshot; dropping it ends the search.
@@ -34,6 +35,8 @@ struct LayerRun {
     stream: Stream,
     /// Ids given, where the stream may repeat one; or ids gathered, where they have to be put in order.
     seen: RoaringBitmap,
+    /// Candidates that are still to be evaluated.
+    waiting: VecDeque<u32>,
     /// The least gathered id that was not given; `None` while gathering.
     gathered_from: Option<u32>,
     head: Head,
@@ -73,6 +76,8 @@ struct Examiner {
 
 /// Items that are evaluated for one unit of work.
 const ITEMS_A_UNIT: usize = 8;
+/// Candidates whose records are brought near together.
+const WARMED_AT_ONCE: usize = 8;
 
 impl Cursor {
     /// Plans the query against the snapshot and stands before the first entry. Does no work that grows with the directory.
@@ -244,6 +249,7 @@ impl LayerRun {
                 Stream::new(&plan.branch)
             },
             seen: RoaringBitmap::new(),
+            waiting: VecDeque::new(),
             gathered_from: None,
             head: Head::Unknown,
             head_key: Vec::new(),
@@ -253,6 +259,44 @@ impl LayerRun {
     /// The next match, each once.
     fn next(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
         let repeats = plan.branch.is_unordered();
+        loop {
+            let found = match plan.residual {
+                Predicate::True => self.admitted(layer, plan, examiner, work),
+                _ => self.evaluated(layer, plan, examiner, work),
+            };
+            match found {
+                Found::Id(id) if repeats && !self.seen.insert(id) => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// The next candidate for which what is left of the filter is true. Candidates are taken a few at a time, so that the
+    /// cache misses of their records overlap.
+    fn evaluated(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+        loop {
+            while let Some(id) = self.waiting.pop_front() {
+                work.left = work.left.saturating_sub(examiner.effort - 1);
+                if examiner.fulfils(&plan.residual, layer, id) {
+                    return Found::Id(id);
+                }
+            }
+            while self.waiting.len() < WARMED_AT_ONCE {
+                match self.admitted(layer, plan, examiner, work) {
+                    Found::Id(id) => self.waiting.push_back(id),
+                    end if self.waiting.is_empty() => return end,
+                    _ => break,
+                }
+            }
+            if self.waiting.len() > 1 {
+                let records = self.waiting.iter().map(|id| layer.segment.record(EntryId(*id)));
+                records.for_each(|record| record.warm());
+            }
+        }
+    }
+
+    /// The next id of the stream that is visible, in scope and passes the probes.
+    fn admitted(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
         loop {
             if work.left == 0 {
                 return Found::Paused;
@@ -266,11 +310,8 @@ impl LayerRun {
             if !layer.hidden.is_empty() && layer.hidden.contains(EntryId(id)) {
                 continue;
             }
-            if plan
-                .ids
-                .depth
-                .is_some_and(|depth| layer.segment.depth(EntryId(id)) != depth)
-            {
+            let depth = plan.ids.depth;
+            if depth.is_some_and(|depth| layer.segment.depth(EntryId(id)) != depth) {
                 continue;
             }
             if plan.by_key && !examiner.covers(layer, id) {
@@ -279,16 +320,7 @@ impl LayerRun {
             if !examiner.count() {
                 return Found::Limited;
             }
-            if !admits(&plan.branch.probes, &layer.segment, id) {
-                continue;
-            }
-            if plan.residual != Predicate::True {
-                work.left = work.left.saturating_sub(examiner.effort - 1);
-                if !examiner.fulfils(&plan.residual, layer, id) {
-                    continue;
-                }
-            }
-            if !repeats || self.seen.insert(id) {
+            if admits(&plan.branch.probes, &layer.segment, id) {
                 return Found::Id(id);
             }
         }
