@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod commands;
+mod controls;
 mod durability;
 mod server;
 mod tidy;

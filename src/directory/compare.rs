@@ -5,9 +5,9 @@ use super::{Directory, Session, clock};
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
 use crate::query::evaluate::evaluate;
-use crate::query::{Predicate, Truth, compile};
+use crate::query::{Groups, Predicate, Truth, compile, compile_in};
 use crate::schema::NormalizedDn;
-use crate::store::Record;
+use crate::store::{Record, Snapshot};
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -57,7 +57,40 @@ impl Directory {
         };
         let record = snapshot.record(at);
         *uuid = Some(record.operational().entry_uuid);
+        if self.schema.find_attribute(attribute) == Some(self.schema.well_known().member_of) {
+            return self.compare_membership(session, &snapshot, record, &key, value);
+        }
         self.compare_record(session, record, &key, attribute, value)
+    }
+
+    /// memberOf is in no record: the group decides.
+    fn compare_membership(
+        &self,
+        session: &Session,
+        snapshot: &Snapshot,
+        record: Record<'_>,
+        key: &NormalizedDn,
+        value: &[u8],
+    ) -> Result<Outcome, Outcome> {
+        let equality = Filter::Equality {
+            attribute: Cow::Borrowed("memberOf"),
+            value: Cow::Borrowed(value),
+        };
+        let groups = Groups {
+            snapshot,
+            schema: &self.schema,
+            view: &session.view,
+        };
+        let predicate = compile_in(&equality, groups)
+            .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
+        match evaluate(&predicate, record, &key.0, &self.schema) {
+            Truth::True => Ok(Outcome::new(ResultCode::CompareTrue, "")),
+            Truth::False => Ok(Outcome::new(ResultCode::CompareFalse, "")),
+            Truth::Undefined => Err(Outcome::new(
+                ResultCode::NoSuchAttribute,
+                "the entry has no such attribute, or the value is no name",
+            )),
+        }
     }
 
     fn compare_record(

@@ -1,39 +1,45 @@
 //! Attributes that are in no record because they follow from the rest of the directory.
 
-use super::Directory;
 use crate::access::{ComputedAttribute, Selection, View};
-use crate::schema::{AttributeId, NormalizedDn};
-use crate::store::{Location, Snapshot};
+use crate::account::Accounts;
+use crate::query::{Groups, TailMembers};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::Location;
 
 /// Which computed attributes one search asked for; nothing is computed that was not asked.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Wanted {
     has_subordinates: bool,
     num_subordinates: bool,
+    member_of: bool,
     status: Option<AttributeId>,
 }
 
 /// Subordinates counted for one entry's numSubordinates.
 const SUBORDINATES_LIMIT: u64 = u64::MAX;
 
-impl Directory {
-    pub(super) fn wanted(&self, selection: &Selection, view: &View) -> Wanted {
-        let known = self.schema.well_known();
-        let wants = |id| view.releasable.contains(id) && selection.wants(id, &self.schema);
-        Wanted {
-            has_subordinates: wants(known.has_subordinates),
-            num_subordinates: wants(known.num_subordinates),
-            status: self.schema.find_attribute("nhsdirStatus").filter(|id| wants(*id)),
-        }
-    }
+/// What computed attributes are computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Computation<'a> {
+    pub accounts: &'a Accounts,
+    pub groups: Groups<'a>,
+}
 
-    /// Replaces `out` by what `wanted` asks of the entry at `at`.
-    pub(super) fn compute(&self, wanted: Wanted, snapshot: &Snapshot, at: Location, out: &mut Vec<ComputedAttribute>) {
+impl Computation<'_> {
+    /// Replaces `out` by what `wanted` asks of the entry at `at`. `tail` is used again for the same snapshot and view.
+    pub(super) fn compute(
+        &self,
+        wanted: Wanted,
+        at: Location,
+        tail: &mut TailMembers,
+        out: &mut Vec<ComputedAttribute>,
+    ) {
         out.clear();
         if !wanted.any() {
             return;
         }
-        let known = self.schema.well_known();
+        let Groups { snapshot, schema, .. } = self.groups;
+        let known = schema.well_known();
         let key = snapshot.key(at);
         if wanted.has_subordinates {
             let text = if snapshot.children(&key, 1) > 0 {
@@ -49,6 +55,15 @@ impl Directory {
                 snapshot.children(&key, SUBORDINATES_LIMIT).to_string(),
             ));
         }
+        if wanted.member_of {
+            let names = self.groups.of(snapshot.record(at), tail);
+            if !names.is_empty() {
+                out.push(ComputedAttribute {
+                    id: known.member_of,
+                    values: names.into_iter().map(|name| name.as_bytes().to_vec()).collect(),
+                });
+            }
+        }
         if let Some(id) = wanted.status {
             out.extend(self.account_status(&key).map(|text| one(id, text)));
         }
@@ -63,8 +78,19 @@ impl Directory {
 }
 
 impl Wanted {
+    pub(super) fn new(selection: &Selection, view: &View, schema: &Schema) -> Wanted {
+        let known = schema.well_known();
+        let wants = |id| view.releasable.contains(id) && selection.wants(id, schema);
+        Wanted {
+            has_subordinates: wants(known.has_subordinates),
+            num_subordinates: wants(known.num_subordinates),
+            member_of: wants(known.member_of),
+            status: schema.find_attribute("nhsdirStatus").filter(|id| wants(*id)),
+        }
+    }
+
     fn any(self) -> bool {
-        self.has_subordinates || self.num_subordinates || self.status.is_some()
+        self.has_subordinates || self.num_subordinates || self.member_of || self.status.is_some()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Searches: from a request to a resumable stream of released entries, with its limits and its audit record.
 
-use super::computed::Wanted;
+use super::computed::{Computation, Wanted};
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
 use super::{Directory, Session, clock};
@@ -8,7 +8,7 @@ use crate::access::{ComputedAttribute, Quotas, ReleasedEntry, Selection, View, r
 use crate::audit::{Act, AuditRecord};
 use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
-use crate::query::{Advance, Cursor, Order, Plan, Query, Truth, Work, compile};
+use crate::query::{Advance, Cursor, Groups, Order, Plan, Query, TailMembers, Truth, Work, compile, compile_in};
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Record, Snapshot};
 use std::cell::RefCell;
@@ -43,6 +43,7 @@ pub struct Search {
     entries: Entries,
     wanted: Wanted,
     computed: Vec<ComputedAttribute>,
+    tail_members: TailMembers,
     limits: Limits,
     /// Entries found and not yet given.
     ahead: VecDeque<Location>,
@@ -178,6 +179,7 @@ impl Directory {
             entries: Entries::Protocol(here.then_some(record)),
             wanted: Wanted::default(),
             computed: Vec::new(),
+            tail_members: TailMembers::default(),
             limits: Limits {
                 deadline: None,
                 size: 0,
@@ -211,7 +213,7 @@ impl Directory {
         };
         let deadline = deadline(started, request.time_limit_seconds, quotas.time_limit_seconds);
         let size = size_limit(request.size_limit, quotas, page.is_some());
-        let wanted = self.wanted(&request.selection, &session.view);
+        let wanted = Wanted::new(&request.selection, &session.view, &self.schema);
         let ended = request.page.is_some_and(|asked| asked.size == 0);
         let entries = match ended {
             true => Entries::None,
@@ -230,6 +232,7 @@ impl Directory {
             entries,
             wanted,
             computed: Vec::new(),
+            tail_members: TailMembers::default(),
             limits: Limits { deadline, size, page },
             ahead: VecDeque::new(),
             given: 0,
@@ -247,10 +250,17 @@ impl Directory {
         after: Option<NormalizedDn>,
     ) -> Result<Cursor, Outcome> {
         let view = &session.view;
+        let groups = Groups {
+            snapshot: &snapshot,
+            schema: &self.schema,
+            view,
+        };
+        let predicate = compile_in(request.filter, groups)
+            .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
         let query = Query {
             base,
             scope: request.scope,
-            predicate: compile(request.filter, &self.schema, view),
+            predicate,
             order: if request.page.is_some() {
                 Order::Name
             } else {
@@ -454,7 +464,15 @@ impl Search {
             return false;
         };
         let directory = &self.directory;
-        directory.compute(self.wanted, snapshot, at, &mut self.computed);
+        let computation = Computation {
+            accounts: &directory.accounts,
+            groups: Groups {
+                snapshot,
+                schema: &directory.schema,
+                view: &self.view,
+            },
+        };
+        computation.compute(self.wanted, at, &mut self.tail_members, &mut self.computed);
         let record = snapshot.record(at);
         let Some(entry) = release(record, &self.view, &self.selection, &self.computed, &directory.schema) else {
             return true;

@@ -1,5 +1,6 @@
 //! A filter as received into a typed, normalised, three-valued predicate.
 
+use super::membership::{Groups, TooManyMembers};
 use super::predicate::{Item, Predicate, Test};
 use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
@@ -7,27 +8,47 @@ use crate::schema::matching::{Comparison, SubstringPiece, integer_value};
 use crate::schema::{AttributeId, AttributeType, MatchingRule, Schema, approximate};
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// Compiles a filter (RFC 4511 section 4.5.1.7) for what `view` may search. Cannot fail: what cannot be said is Undefined. The
 /// view's hidden entries and attributes are part of the result.
+///
+/// A filter on memberOf is Undefined here: see [`compile_in`].
 pub fn compile(filter: &Filter<'_>, schema: &Schema, view: &View) -> Predicate {
-    let compiler = Compiler { schema, view };
-    let predicate = compiler.filter(filter);
-    if view.hidden_entries.is_empty() || predicate == Predicate::False {
-        return predicate;
+    let compiler = Compiler {
+        schema,
+        view,
+        groups: None,
+        too_many: Cell::new(false),
+    };
+    compiler.whole(filter)
+}
+
+/// The same for one snapshot, whose groups give memberOf its meaning.
+///
+/// # Errors
+/// [`TooManyMembers`] where the filter names a group with more members than it may follow.
+pub fn compile_in(filter: &Filter<'_>, groups: Groups<'_>) -> Result<Predicate, TooManyMembers> {
+    let compiler = Compiler {
+        schema: groups.schema,
+        view: groups.view,
+        groups: Some(groups),
+        too_many: Cell::new(false),
+    };
+    let predicate = compiler.whole(filter);
+    if compiler.too_many.get() {
+        return Err(TooManyMembers);
     }
-    let visible = view
-        .hidden_entries
-        .iter()
-        .filter_map(|condition| compiler.condition(condition));
-    let visible = visible.map(|hidden| Predicate::Item(hidden).negate());
-    Predicate::and(std::iter::once(predicate).chain(visible).collect())
+    Ok(predicate)
 }
 
 struct Compiler<'a> {
     schema: &'a Schema,
     view: &'a View,
+    groups: Option<Groups<'a>>,
+    /// A group had too many members.
+    too_many: Cell<bool>,
 }
 
 /// A resolved attribute description.
@@ -37,11 +58,24 @@ struct Target<'a> {
 }
 
 impl<'a> Compiler<'a> {
+    /// The filter and what the view hides.
+    fn whole(&self, filter: &Filter<'_>) -> Predicate {
+        let predicate = self.filter(filter);
+        if self.view.hidden_entries.is_empty() || predicate == Predicate::False {
+            return predicate;
+        }
+        let hidden = self.view.hidden_entries.iter();
+        let visible = hidden.filter_map(|condition| self.condition(condition));
+        let visible = visible.map(|hidden| Predicate::Item(hidden).negate());
+        Predicate::and(std::iter::once(predicate).chain(visible).collect())
+    }
+
     fn filter(&self, filter: &Filter<'_>) -> Predicate {
         match filter {
             Filter::And(terms) => Predicate::and(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Or(terms) => Predicate::or(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Not(inner) => self.filter(inner).negate(),
+            Filter::Equality { attribute, value } if self.is_member_of(attribute) => self.member_of(value),
             Filter::Equality { attribute, value } => self.asserted(attribute, |target| self.equality(target, value)),
             Filter::Substrings {
                 attribute,
@@ -101,10 +135,41 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Gap: hasSubordinates and numSubordinates are computed for answers and are Undefined in a filter.
+    /// Gap: hasSubordinates and numSubordinates are computed for answers and are Undefined in a filter, and so is memberOf
+    /// but for equality.
     fn is_counted(&self, id: AttributeId) -> bool {
         let known = self.schema.well_known();
-        id == known.has_subordinates || id == known.num_subordinates
+        [known.has_subordinates, known.num_subordinates, known.member_of].contains(&id)
+    }
+
+    fn is_member_of(&self, description: &str) -> bool {
+        self.schema.find_attribute(description) == Some(self.schema.well_known().member_of)
+    }
+
+    /// `(memberOf=group)`: the entry's name is one of the group's members.
+    fn member_of(&self, value: &[u8]) -> Predicate {
+        let id = self.schema.well_known().member_of;
+        let name = std::str::from_utf8(value).ok().and_then(|text| Dn::parse(text).ok());
+        let group = name.and_then(|name| self.schema.normalize_dn(&name).ok());
+        let (Some(groups), Some(group), true) = (&self.groups, group, self.view.searchable.contains(id)) else {
+            return Predicate::Undefined;
+        };
+        let Some(members) = groups.members(&group) else {
+            self.too_many.set(true);
+            return Predicate::Undefined;
+        };
+        let item = Arc::new(Item {
+            asserted: Some(id),
+            types: smallvec![id],
+            options: Vec::new(),
+            test: Test::Names(members.into()),
+            derived: true,
+            dn_attributes: false,
+        });
+        match self.hiding(id) {
+            conditions if conditions.is_empty() => Predicate::Item(item),
+            conditions => Predicate::Guarded { item, conditions },
+        }
     }
 
     fn is_derived(&self, id: AttributeId) -> bool {

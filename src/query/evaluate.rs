@@ -82,6 +82,11 @@ impl Evaluator {
         if let Test::Name(key) = &item.test {
             return candidate.key == key.0;
         }
+        if let Test::Names(names) = &item.test {
+            return names
+                .binary_search_by(|name| name.0.as_slice().cmp(candidate.key))
+                .is_ok();
+        }
         let stored = if item.derived {
             self.derived_item(item, candidate, schema)
         } else {
@@ -114,7 +119,7 @@ impl Evaluator {
     fn value(&mut self, test: &Test, value: &[u8], schema: &Schema) -> bool {
         let rule = match test {
             Test::Present => return true,
-            Test::Name(_) => return false,
+            Test::Name(_) | Test::Names(_) => return false,
             Test::Bits { mask, all } => return has_bits(value, *mask, *all),
             Test::Equality { rule, value: wanted } => {
                 if let Some(equal) = plainly_equal(*rule, value, wanted) {
@@ -189,7 +194,7 @@ impl Test {
             | Test::Before { rule, .. }
             | Test::Word { rule, .. }
             | Test::Approximate { rule, .. } => Some(*rule),
-            Test::Present | Test::Bits { .. } | Test::Name(_) => None,
+            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Names(_) => None,
         }
     }
 
@@ -208,7 +213,7 @@ impl Test {
                 let own = approximate::keys(normalized);
                 wanted.iter().all(|key| own.contains(key))
             }
-            Test::Present | Test::Bits { .. } | Test::Name(_) => false,
+            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Names(_) => false,
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod compile;
 pub mod cursor;
 pub mod evaluate;
+pub mod membership;
 pub mod plan;
 pub mod predicate;
 mod scope;
@@ -20,9 +21,10 @@ use crate::model::SearchScope;
 use crate::schema::NormalizedDn;
 use crate::store::Location;
 
-pub use compile::compile;
+pub use compile::{compile, compile_in};
 pub use cursor::Cursor;
 pub use evaluate::{Candidate, Evaluator, evaluate};
+pub use membership::{Groups, TailMembers, TooManyMembers};
 pub use plan::Plan;
 pub use predicate::Predicate;
 

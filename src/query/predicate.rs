@@ -88,6 +88,8 @@ pub enum Test {
     },
     /// entryDN (RFC 5020): the entry's own name.
     Name(NormalizedDn),
+    /// memberOf: the entry's own name is one of these, which ascend.
+    Names(Arc<[NormalizedDn]>),
 }
 
 impl Predicate {
@@ -243,7 +245,7 @@ fn settle_all(terms: Vec<Predicate>, wanted: bool, conjunction: bool) -> Predica
 
 impl Item {
     fn needs_key(&self) -> bool {
-        self.dn_attributes || matches!(self.test, Test::Name(_))
+        self.dn_attributes || matches!(self.test, Test::Name(_) | Test::Names(_))
     }
 
     /// One line for plans: the kind of test, the attribute, the normalised value.
@@ -307,6 +309,7 @@ impl fmt::Display for ItemText<'_> {
             Test::Approximate { keys, .. } => write!(f, "~={}", Octets(&keys.join(&b' '))),
             Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
             Test::Name(key) => write!(f, "={}", Octets(&key.0)),
+            Test::Names(names) => write!(f, " has {} members", names.len()),
         }
     }
 }

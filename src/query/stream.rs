@@ -31,6 +31,8 @@ pub(super) enum Stream {
     },
     /// Not yet given.
     One,
+    /// The place of the next.
+    Some(usize),
     Lists {
         at: usize,
         position: Position,
@@ -63,6 +65,7 @@ impl Stream {
             Access::Nothing => Stream::End,
             Access::Entries => Stream::Entries { next: 0, deeper: 0 },
             Access::One(_) => Stream::One,
+            Access::Some(_) => Stream::Some(0),
             Access::Lists(lists) => match lists.first() {
                 Some(first) => Stream::Lists {
                     position: Position::new(first.list),
@@ -96,6 +99,7 @@ impl Stream {
                     Step::End
                 }
             }
+            (Stream::Some(at), Access::Some(all)) => next_of_some(all, at, ids),
             (Stream::Lists { at, position }, Access::Lists(lists)) => {
                 next_of_lists(lists, at, position, segment, ids, work)
             }
@@ -114,6 +118,20 @@ impl Stream {
             _ => Step::End,
         }
     }
+}
+
+fn next_of_some(all: &[EntryId], at: &mut usize, ids: &Ids) -> Step {
+    while let Some(id) = all.get(*at) {
+        match ids.next(id.0) {
+            Some(in_scope) if in_scope == id.0 => {
+                *at += 1;
+                return Step::Id(in_scope);
+            }
+            Some(in_scope) => *at += all[*at..].partition_point(|id| id.0 < in_scope),
+            None => return Step::End,
+        }
+    }
+    Step::End
 }
 
 fn next_of_lists(

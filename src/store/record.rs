@@ -488,6 +488,7 @@ pub fn is_kept_apart(schema: &Schema, id: AttributeId) -> bool {
         || id == known.subschema_subentry
         || id == known.has_subordinates
         || id == known.num_subordinates
+        || id == known.member_of
         || id == known.entry_csn
 }
 

@@ -5,10 +5,10 @@
 //! access path has none.
 
 use super::{Access, Branch, ListAt, Ordinals, Probe, Values};
-use crate::index::Ordinal;
 use crate::index::dictionary::Dictionary;
+use crate::index::{EntryId, Ordinal};
 use crate::query::predicate::{Item, Predicate, Test};
-use crate::schema::{AttributeId, MatchingRule, Schema};
+use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
 use crate::store::{AttributeIndex, Segment};
 use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
@@ -176,6 +176,9 @@ impl<'a> Chooser<'a> {
                 None => Branch::nothing(),
             };
         }
+        if let Test::Names(names) = &item.test {
+            return self.names(names);
+        }
         if item.dn_attributes || (item.derived && !self.is_indexed_derived(item)) {
             return self.unserved();
         }
@@ -189,6 +192,22 @@ impl<'a> Chooser<'a> {
         // The index knows nothing of options.
         branch.exact &= item.options.is_empty();
         branch
+    }
+
+    fn names(&self, names: &[NormalizedDn]) -> Branch {
+        // Names ascend, and so do ids by name.
+        let ids: Arc<[EntryId]> = names.iter().filter_map(|name| self.segment.find(name)).collect();
+        let estimate = (ids.len() as u64).min(self.entries);
+        Branch {
+            access: if ids.is_empty() {
+                Access::Nothing
+            } else {
+                Access::Some(ids)
+            },
+            estimate,
+            cost: estimate,
+            ..Branch::nothing()
+        }
     }
 
     fn is_indexed_derived(&self, item: &Item) -> bool {
@@ -405,6 +424,7 @@ fn dearness(predicate: &Predicate, schema: &Schema) -> u8 {
     match predicate {
         Predicate::Item(item) => match &item.test {
             Test::Name(_) => 0,
+            Test::Names(_) => 3,
             // Object classes are rarely rare.
             Test::Equality { .. } if item.types.contains(&schema.well_known().object_class) => 2,
             Test::Equality { .. } => 1,

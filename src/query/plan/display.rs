@@ -97,6 +97,11 @@ fn write_access(f: &mut fmt::Formatter<'_>, indent: usize, branch: &Branch, sche
             format_args!("every entry in scope: {} entries", Count(branch.estimate)),
         ),
         Access::One(_) => line(f, indent, format_args!("entry by name, 1 candidate")),
+        Access::Some(ids) => line(
+            f,
+            indent,
+            format_args!("entries by name, {} candidates", Count(ids.len() as u64)),
+        ),
         Access::Lists(lists) => line(f, indent, format_args!("{}", ListsText { lists, branch, schema })),
         Access::Values(values) => line(f, indent, format_args!("{}", ValuesText { values, branch, schema })),
         Access::Union(branches) => {

@@ -67,6 +67,8 @@ pub(super) enum Access {
     /// Every id in scope.
     Entries,
     One(EntryId),
+    /// Ascending.
+    Some(Arc<[EntryId]>),
     /// One list after the other.
     Lists(SmallVec<[ListAt; 1]>),
     /// The lists of some values of one attribute's dictionary, found as they are needed.
@@ -271,7 +273,7 @@ impl Branch {
     /// Whether ids come in no order, and one may come more than once.
     pub fn is_unordered(&self) -> bool {
         match &self.access {
-            Access::Nothing | Access::Entries | Access::One(_) => false,
+            Access::Nothing | Access::Entries | Access::One(_) | Access::Some(_) => false,
             Access::Lists(lists) => lists.len() > 1,
             Access::Values(_) | Access::Union(_) => true,
         }
