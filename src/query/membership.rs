@@ -73,7 +73,7 @@ impl<'a> Groups<'a> {
             value.clear();
             let rule = self.schema.attribute(id).equality;
             let name = entry.dn().as_bytes();
-            if !rule.is_some_and(|rule| rule.normalize(self.schema, name, &mut value).is_ok()) {
+            if rule.is_none_or(|rule| rule.normalize(self.schema, name, &mut value).is_err()) {
                 continue;
             }
             let mut take = |at| names.extend(self.counted(at, id));
