@@ -6,6 +6,7 @@
 mod commands;
 mod controls;
 mod durability;
+mod rights;
 mod server;
 mod tidy;
 mod wire;

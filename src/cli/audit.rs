@@ -273,7 +273,7 @@ const PLACED: [&str; 13] = [
     "chain",
 ];
 /// Facts in the order people expect them; others follow by name.
-const FACTS: [&str; 6] = ["base", "scope", "filter", "attributes", "dn", "detail"];
+const FACTS: [&str; 7] = ["base", "scope", "filter", "attributes", "dn", "newDn", "detail"];
 
 /// One line for people: when, what, who, from where, what was asked, and what came of it.
 fn readable(line: &AuditLine) -> String {

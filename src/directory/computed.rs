@@ -2,9 +2,12 @@
 
 use crate::access::{ComputedAttribute, Selection, View};
 use crate::account::Accounts;
-use crate::query::{Groups, TailMembers};
+use crate::model::{Filter, SearchScope};
+use crate::query::{Advance, Cursor, Groups, Order, Query, TailMembers, Work, compile};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
-use crate::store::Location;
+use crate::store::{Location, Snapshot};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Which computed attributes one search asked for; nothing is computed that was not asked.
 #[derive(Clone, Copy, Default)]
@@ -23,6 +26,11 @@ const SUBORDINATES_LIMIT: u64 = u64::MAX;
 pub(super) struct Computation<'a> {
     pub accounts: &'a Accounts,
     pub groups: Groups<'a>,
+    /// What `groups` looks at, to open a search of its own on.
+    pub snapshot: &'a Arc<Snapshot>,
+    pub schema: &'a Arc<Schema>,
+    /// A view from which nothing is hidden.
+    pub whole: &'a View,
 }
 
 impl Computation<'_> {
@@ -42,18 +50,21 @@ impl Computation<'_> {
         let known = schema.well_known();
         let key = snapshot.key(at);
         if wanted.has_subordinates {
-            let text = if snapshot.children(&key, 1) > 0 {
-                "TRUE"
-            } else {
-                "FALSE"
-            };
+            let some = snapshot.children(&key, 1) > 0
+                && match self.unseen_children(&key) {
+                    0 => true,
+                    unseen => snapshot.children(&key, unseen + 1) > unseen,
+                };
+            let text = if some { "TRUE" } else { "FALSE" };
             out.push(one(known.has_subordinates, text.to_owned()));
         }
         if wanted.num_subordinates {
-            out.push(one(
-                known.num_subordinates,
-                snapshot.children(&key, SUBORDINATES_LIMIT).to_string(),
-            ));
+            let all = snapshot.children(&key, SUBORDINATES_LIMIT);
+            let unseen = match all {
+                0 => 0,
+                _ => self.unseen_children(&key),
+            };
+            out.push(one(known.num_subordinates, all.saturating_sub(unseen).to_string()));
         }
         if wanted.member_of {
             let names = self.groups.of(snapshot.record(at), tail);
@@ -66,6 +77,40 @@ impl Computation<'_> {
         }
         if let Some(id) = wanted.status {
             out.extend(self.account_status(&key).map(|text| one(id, text)));
+        }
+    }
+
+    /// The entries directly below that the view may not see: a count of all would tell of them.
+    fn unseen_children(&self, key: &NormalizedDn) -> u64 {
+        let Groups { snapshot, view, .. } = self.groups;
+        let below =
+            |subtree: &&NormalizedDn| subtree.parent().as_ref() == Some(key) && snapshot.find(subtree).is_some();
+        let excluded = view.excluded.iter().filter(below).count() as u64;
+        if view.hidden_entries.is_empty() {
+            return excluded;
+        }
+        let conditions = view.hidden_entries.iter().map(|condition| Filter::Equality {
+            attribute: Cow::Borrowed(self.schema.attribute(condition.attribute).name()),
+            value: Cow::Borrowed(&condition.normalized),
+        });
+        let query = Query {
+            base: key.clone(),
+            scope: SearchScope::SingleLevel,
+            predicate: compile(&Filter::Or(conditions.collect()), self.schema, self.whole),
+            order: Order::Any,
+            after: None,
+            within: vec![NormalizedDn::default()],
+            without: view.excluded.clone(),
+            candidate_limit: 0,
+        };
+        let mut cursor = Cursor::open(self.snapshot.clone(), self.schema.clone(), query);
+        let mut hidden = 0;
+        loop {
+            match cursor.advance(&mut Work { left: u32::MAX }) {
+                Advance::Entry(_) => hidden += 1,
+                Advance::Paused => {}
+                Advance::End | Advance::CandidateLimit => return excluded + hidden,
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod protocol;
 mod rename;
 mod search;
 mod update;
+mod withheld;
 
 use crate::access::{Policy, PolicyFault, View};
 use crate::account::{AccountOptions, Accounts, Identity};
@@ -112,6 +113,7 @@ pub struct Directory {
     /// What the root DSE and the subschema are released through.
     protocol_view: Arc<View>,
     subschema_key: NormalizedDn,
+    secret_names: withheld::SecretNames,
     /// The identity type table, for records made here.
     types: Vec<AttributeId>,
 }
@@ -197,6 +199,7 @@ impl Directory {
             cookies: page::CookieSeal::new(),
             protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
+            secret_names: withheld::SecretNames::new(&schema),
             types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
             schema,
         }))

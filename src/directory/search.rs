@@ -109,7 +109,9 @@ impl Directory {
         let started = Instant::now();
         let mut audit = AuditPool::take();
         if let Some(session) = session {
-            begin_audit(&mut audit, session, &request);
+            let withheld = self.secret_names.withhold(request.filter);
+            let filter = withheld.as_ref().unwrap_or(request.filter);
+            begin_audit(&mut audit, session, &request, filter);
         }
         let opened = self.open_search(session, request, facts, started);
         match opened {
@@ -471,6 +473,9 @@ impl Search {
                 schema: &directory.schema,
                 view: &self.view,
             },
+            snapshot,
+            schema: &directory.schema,
+            whole: &directory.protocol_view,
         };
         computation.compute(self.wanted, at, &mut self.tail_members, &mut self.computed);
         let record = snapshot.record(at);
@@ -570,7 +575,7 @@ impl Limits {
     }
 }
 
-fn begin_audit(audit: &mut AuditRecord, session: &Session, request: &SearchRequest<'_>) {
+fn begin_audit(audit: &mut AuditRecord, session: &Session, request: &SearchRequest<'_>, filter: &Filter<'_>) {
     audit.begin(
         Act::Search,
         &session.identity.account.facts.name,
@@ -586,7 +591,7 @@ fn begin_audit(audit: &mut AuditRecord, session: &Session, request: &SearchReque
     audit.fact("scope", scope.as_bytes());
     TEXT.with_borrow_mut(|text| {
         text.clear();
-        write!(text, "{}", request.filter).expect("writing to memory succeeds");
+        write!(text, "{filter}").expect("writing to memory succeeds");
         audit.fact("filter", text);
         text.clear();
         for (at, name) in request.attributes.iter().enumerate() {

@@ -2,10 +2,11 @@
 
 use super::committer::{Applied, Job};
 use super::search::AuditPool;
+use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock};
 use crate::account::{Accounts, PreparedSecret, Role, Secret};
 use crate::audit::Act;
-use crate::model::{Attribute, AttributeDescription, Dn, Entry, Outcome, Rdn, ResultCode, Value};
+use crate::model::{Attribute, AttributeDescription, Ava, Dn, Entry, Outcome, Rdn, ResultCode, Value};
 use crate::schema::{NormalizedDn, SchemaViolation};
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,6 +64,24 @@ impl Update {
         }
     }
 
+    /// Where a renamed entry goes, for the audit; not where the new name holds a secret.
+    fn destination(&self, secrets: &SecretNames) -> Option<String> {
+        let Update::ModifyDn {
+            dn,
+            new_rdn,
+            new_superior,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        if new_rdn.avas.iter().any(|ava| secrets.holds(&ava.attribute)) {
+            return None;
+        }
+        let superior = new_superior.clone().or_else(|| dn.parent()).unwrap_or_default();
+        Some(superior.child(new_rdn.clone()).to_string())
+    }
+
     /// The attribute names that change, for the audit. Never values.
     fn attributes(&self) -> String {
         let names = |names: &mut dyn Iterator<Item = &AttributeDescription>| {
@@ -81,6 +100,7 @@ impl Directory {
     pub async fn update(self: &Arc<Self>, session: &Session, update: Update) -> Outcome {
         let started = Instant::now();
         let (act, dn, attributes) = (update.act(), update.dn().to_string(), update.attributes());
+        let destination = update.destination(&self.secret_names);
         let applied = match self.submit(session, update).await {
             Ok(applied) => applied,
             Err(outcome) => Applied {
@@ -97,6 +117,9 @@ impl Directory {
         );
         audit.fact("dn", dn.as_bytes());
         audit.fact("attributes", attributes.as_bytes());
+        if let Some(destination) = &destination {
+            audit.fact("newDn", destination.as_bytes());
+        }
         if let Some(uuid) = &applied.entry_uuid {
             audit.entry(uuid);
         }
@@ -134,19 +157,63 @@ impl Directory {
         if !session.view.covers(key) {
             return Err(insufficient("the account's release profile does not reach this entry"));
         }
-        if let Update::ModifyDn {
-            new_superior: Some(superior),
-            ..
-        } = update
+        match update {
+            Update::Add(entry) => entry.dn.rdn().map_or(Ok(()), |rdn| self.check_naming(rdn)),
+            Update::ModifyDn {
+                new_rdn, new_superior, ..
+            } => self.check_move(session, key, new_rdn, new_superior.as_ref()),
+            Update::Delete { .. } | Update::Modify { .. } => Ok(()),
+        }
+    }
+
+    /// Rights at the new superior, at the new name, and over all that moves along.
+    fn check_move(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        new_rdn: &Rdn,
+        new_superior: Option<&Dn>,
+    ) -> Result<(), Outcome> {
+        self.check_naming(new_rdn)?;
+        let view = &session.view;
+        let superior = match new_superior {
+            Some(dn) => Some(self.key_of(dn)?),
+            None => key.parent(),
+        };
+        if let (Some(_), Some(superior)) = (new_superior, &superior)
+            && !view.covers(superior)
         {
-            let superior = self.key_of(superior)?;
-            if !session.view.covers(&superior) {
-                return Err(insufficient(
-                    "the account's release profile does not reach the new superior",
-                ));
-            }
+            return Err(insufficient(
+                "the account's release profile does not reach the new superior",
+            ));
+        }
+        let to = self
+            .schema
+            .normalize_child(&superior.unwrap_or_default(), new_rdn)
+            .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
+        if !view.covers(&to) {
+            return Err(insufficient(
+                "the account's release profile does not reach the new name",
+            ));
+        }
+        if view.excluded.iter().any(|subtree| subtree.is_within(key)) {
+            return Err(insufficient(
+                "the account's release profile does not reach everything below this entry",
+            ));
         }
         Ok(())
+    }
+
+    /// A name is seen by everybody who sees the entry: what never leaves is no part of one.
+    fn check_naming(&self, rdn: &Rdn) -> Result<(), Outcome> {
+        let secret = |ava: &&Ava| self.secret_names.holds(&ava.attribute);
+        match rdn.avas.iter().find(secret) {
+            None => Ok(()),
+            Some(ava) => Err(Outcome::new(
+                ResultCode::NamingViolation,
+                format!("{} is never part of a name", ava.attribute),
+            )),
+        }
     }
 
     fn key_of(&self, dn: &Dn) -> Result<NormalizedDn, Outcome> {

@@ -153,6 +153,7 @@ impl Conversation {
             }
             Err(error) => {
                 tracing::debug!(connection = self.source.connection, %error, "request refused");
+                self.forget_before_bind(frame.tag);
                 self.refuse(frame.id, frame.tag, &error.outcome());
                 Flow::Continue
             }
@@ -166,7 +167,9 @@ impl Conversation {
             Admission::End => return Flow::Close,
             Admission::Silent => return Flow::Continue,
             Admission::Refused(outcome) => {
-                self.refuse(id, request_tag(&request.operation), &outcome);
+                let tag = request_tag(&request.operation);
+                self.forget_before_bind(tag);
+                self.refuse(id, tag, &outcome);
                 return Flow::Continue;
             }
             Admission::Open | Admission::ProtocolFacts => None,
@@ -196,6 +199,13 @@ impl Conversation {
             }
         }
         Flow::Continue
+    }
+
+    /// A bind that is refused before it is tried takes the old identity away all the same (RFC 4513 section 4).
+    fn forget_before_bind(&mut self, tag: u8) {
+        if tag == codec::tag::BIND_REQUEST {
+            self.state.forget();
+        }
     }
 
     /// Writes the answer that ends an operation; counts and logs it.

@@ -48,7 +48,10 @@ impl Decoder {
             OR => Filter::Or(self.list(item, depth)?),
             NOT => {
                 let inner = self.filter(&mut item, self.below(depth)?)?;
-                item.finish()?;
+                // A tagged choice holds one filter: nothing behind it may be passed over as in a sequence.
+                if let Some(found) = item.peek() {
+                    return Err(BerError::Trailing { found }.into());
+                }
                 Filter::Not(Box::new(inner))
             }
             EQUALITY => {

@@ -20,6 +20,7 @@ use crate::store::Change;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -31,7 +32,7 @@ const SEGMENTS: &str = "segments";
 
 /// Makes an empty directory. Stopped half-way it leaves `creating`, and the next try starts afresh.
 pub(super) fn create(path: &Path, schema: &Schema, options: &StoreOptions) -> Result<(), StoreError> {
-    fs::create_dir_all(path).map_err(|e| io_error(path, e))?;
+    create_private(path)?;
     let _lock = lock(path)?;
     let creating = path.join(CREATING);
     let content = [MARK, JOURNAL, SEGMENTS].map(|name| path.join(name));
@@ -50,7 +51,8 @@ pub(super) fn create(path: &Path, schema: &Schema, options: &StoreOptions) -> Re
         }
     }
     let segments = path.join(SEGMENTS);
-    fs::create_dir(&segments).map_err(|e| io_error(&segments, e))?;
+    create_private(&segments)?;
+    create_private(&path.join(JOURNAL))?;
     let kv = SledKv::open(&path.join(JOURNAL), &path.join(MARK), options.cache_bytes)?;
     found(&kv, schema)?;
     drop(kv);
@@ -58,6 +60,13 @@ pub(super) fn create(path: &Path, schema: &Schema, options: &StoreOptions) -> Re
     fs::remove_file(&creating).map_err(|e| io_error(&creating, e))?;
     sync_path(path)?;
     sync_path(parent(path))
+}
+
+/// Makes a folder that only its owner may enter: it will hold hashes of secrets and personal data. One that is there stays as it is.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(|e| io_error(path, e))
 }
 
 /// Writes the first manifest and mark.

@@ -89,6 +89,17 @@ fn a_bind_takes_any_octets_as_a_secret() {
     });
 }
 
+#[test]
+fn a_not_holds_one_filter() {
+    let two = with_filter(|out| {
+        put_nested(out, 0xa2, |out| {
+            specimen::present(out, "cn");
+            specimen::present(out, "sn");
+        });
+    });
+    assert_eq!(refused(&two).code, ResultCode::ProtocolError);
+}
+
 fn nested_not(depth: usize) -> Vec<u8> {
     let mut octets = Vec::new();
     specimen::present(&mut octets, "cn");

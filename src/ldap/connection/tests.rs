@@ -259,6 +259,22 @@ async fn a_failed_bind_leaves_nobody_bound() {
         specimen::simple_bind(2, "", b""),
         specimen::sasl_bind(2, "GSSAPI", None),
         specimen::sasl_bind(2, "EXTERNAL", Some(b"dn:cn=somebody else")),
+        specimen::message(2, tag::BIND_REQUEST, |_| {}),
+        specimen::message(2, tag::BIND_REQUEST, |out| {
+            put_integer(out, ber::INTEGER, 3);
+            put_octets(out, ber::OCTET_STRING, b"cn=\xff");
+            put_octets(out, 0x80, b"secret");
+        }),
+        specimen::with_controls(
+            2,
+            tag::BIND_REQUEST,
+            |out| {
+                put_integer(out, ber::INTEGER, 3);
+                specimen::text(out, "cn=nobody,o=nhs");
+                put_octets(out, 0x80, b"wrong");
+            },
+            |out| specimen::control(out, "1.2.3", true, None),
+        ),
     ] {
         let mut client = Client::bound(WireLimits::default()).await;
         client.send(&[failing, everything(3)]).await;

@@ -1,0 +1,117 @@
+//! What an account must not reach, seen from outside: names, counts, files, the audit.
+
+use crate::server::{ANN, BASE, Place, found};
+use ldap3::{Ldap, Mod, Scope};
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
+
+const NAMING_VIOLATION: u32 = 64;
+const INSUFFICIENT_ACCESS_RIGHTS: u32 = 50;
+
+fn one(value: &str) -> HashSet<&str> {
+    HashSet::from([value])
+}
+
+#[tokio::test]
+async fn a_secret_is_no_name_and_not_in_the_audit() {
+    let server = Place::filled().serve();
+    let mut ldap = server.bound("writer").await;
+    for name in [
+        "userPassword=canary-1",
+        "2.5.4.35=canary-1",
+        "nhsPuSecret=canary-1",
+        "cn=a+nhsTelUID=canary-1",
+    ] {
+        let renamed = ldap.modifydn(ANN, name, false, None).await.unwrap();
+        assert_eq!(renamed.rc, NAMING_VIOLATION, "{name}: {renamed}");
+        let attributes = vec![("objectClass", one("device")), ("cn", one("a"))];
+        let dn = format!("{name},ou=Lists,o=nhs");
+        assert_ne!(ldap.add(&dn, attributes).await.unwrap().rc, 0, "{name}");
+    }
+    for filter in ["(nhsPuSecret=canary-2)", "(&(cn=ann)(!(userPassword=canary-2*)))"] {
+        found(&mut ldap, BASE, Scope::Subtree, filter, &["1.1"]).await;
+    }
+    ldap.modifydn("cn=Ward staff,ou=Lists,o=nhs", "cn=Night staff", true, None)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let (place, _) = server.stop();
+    let audit = std::fs::read_to_string(place.data().join("audit/00000001.jsonl")).unwrap();
+    assert!(!audit.contains("canary-2"), "a filter's secret is in the audit");
+    assert!(audit.contains("(nhsPuSecret=withheld)"), "the question is in the audit");
+    assert!(
+        audit.contains("cn=Night staff,ou=Lists,o=nhs"),
+        "the new name is in the audit"
+    );
+}
+
+/// A feed for one part of the directory, and the readers beside it.
+#[tokio::test]
+async fn a_move_needs_rights_at_both_ends_and_over_all_that_moves() {
+    let place = Place::filled();
+    let policy = place.folder().join("policy.toml");
+    let text = "[profile.feed]\nlike = \"writer\"\nbases = [\"ou=Lists,o=nhs\"]\n\
+                [profile.parts]\nlike = \"writer\"\nexcluded = [\"uid=000000000002,ou=People,o=nhs\"]\n";
+    std::fs::write(&policy, text).unwrap();
+    let config = format!(
+        "[accounts]\nargon2_memory_kib = 64\nargon2_iterations = 1\n[policy]\nfile = {:?}\n",
+        policy.to_str().unwrap()
+    );
+    std::fs::write(place.data().join("nhsdir.toml"), config).unwrap();
+    let server = place.serve();
+    for (profile, dn, name) in [
+        ("feed", "ou=Lists,o=nhs", "ou=Other"),
+        ("parts", "ou=People,o=nhs", "ou=Persons"),
+    ] {
+        let secret = server.place.account(profile, "writer");
+        server
+            .place
+            .succeed(&["account", "set", profile, "--profile", profile], "");
+        let mut ldap: Ldap = server.connect().await;
+        ldap.simple_bind(profile, &secret).await.unwrap().success().unwrap();
+        let answer = ldap.modifydn(dn, name, true, None).await.unwrap();
+        assert_eq!(answer.rc, INSUFFICIENT_ACCESS_RIGHTS, "{profile}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_count_of_subordinates_tells_nothing_of_hidden_entries() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    let mut reader = server.bound("reader").await;
+    let count = async |ldap: &mut Ldap, base: &str, name: &str| {
+        let entries = found(ldap, base, Scope::Base, "(objectClass=*)", &[name]).await;
+        entries[0].attrs[name][0].clone()
+    };
+    let people = "ou=People,o=nhs";
+    let seen = found(&mut reader, BASE, Scope::OneLevel, "(objectClass=*)", &["1.1"]).await;
+    // ou=Applications is there, and not for these two.
+    assert_eq!(
+        count(&mut reader, BASE, "numSubordinates").await,
+        seen.len().to_string()
+    );
+    assert_eq!(count(&mut reader, people, "numSubordinates").await, "3");
+    let all: Vec<String> = (1..=3).map(|n| format!("uid=00000000000{n},{people}")).collect();
+    for (hidden, dn) in all.iter().enumerate() {
+        let class = Mod::Add("objectClass", one("nhsdirPrivacy"));
+        let hide = Mod::Replace("nhsdirExDirectory", one("TRUE"));
+        writer.modify(dn, vec![class, hide]).await.unwrap().success().unwrap();
+        let left = (2 - hidden).to_string();
+        assert_eq!(count(&mut reader, people, "numSubordinates").await, left);
+        let some = if hidden < 2 { "TRUE" } else { "FALSE" };
+        assert_eq!(count(&mut reader, people, "hasSubordinates").await, some);
+    }
+    assert_eq!(count(&mut writer, people, "numSubordinates").await, "3");
+    assert_eq!(count(&mut writer, people, "hasSubordinates").await, "TRUE");
+}
+
+#[test]
+fn what_is_stored_is_for_its_owner_alone() {
+    let place = Place::filled();
+    for folder in ["", "journal", "segments", "audit"] {
+        let path = place.data().join(folder);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{}: {mode:o}", path.display());
+    }
+}
