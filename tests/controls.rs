@@ -1,8 +1,32 @@
 //! Controls and computed attributes over real sockets, with the `ldap3` crate and controls made by hand.
 
 use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found, uids};
-use ldap3::{Ldap, Mod, Scope};
+use ldap3::controls::{Assertion, Control, PostRead, PreRead, RawControl, ReadEntryResp};
+use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
+
+mod oid {
+    pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
+    pub const ASSERTION: &str = "1.3.6.1.1.12";
+    pub const PRE_READ: &str = "1.3.6.1.1.13.1";
+    pub const POST_READ: &str = "1.3.6.1.1.13.2";
+    pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
+    pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
+    pub const ALL: &[&str] = &[
+        PAGED_RESULTS,
+        ASSERTION,
+        PRE_READ,
+        POST_READ,
+        DONT_USE_COPY,
+        PERMISSIVE_MODIFY,
+    ];
+}
+
+const PROTOCOL_ERROR: u32 = 2;
+const UNAVAILABLE_CRITICAL_EXTENSION: u32 = 12;
+const NO_SUCH_ATTRIBUTE: u32 = 16;
+const NO_SUCH_OBJECT: u32 = 32;
+const ASSERTION_FAILED: u32 = 122;
 
 const WARD: &str = "cn=Ward staff,ou=Lists,o=nhs";
 const HIDDEN: &str = "cn=Hidden,ou=Lists,o=nhs";
@@ -106,4 +130,288 @@ async fn member_of_says_nothing_of_a_group_that_is_hidden() {
     );
     let base = found(&mut writer, BASE, Scope::Subtree, "(memberOf=no name)", &["1.1"]).await;
     assert!(base.is_empty());
+}
+
+fn asserting(filter: &str) -> RawControl {
+    RawControl {
+        crit: true,
+        ..Assertion::new(filter)
+    }
+}
+
+fn title(value: &'static str) -> Vec<Mod<&'static str>> {
+    vec![Mod::Replace("title", set(&[value]))]
+}
+
+/// The response control of this type, parsed as an entry.
+fn read(result: &LdapResult, oid: &str) -> Option<ReadEntryResp> {
+    let mut controls = result.ctrls.iter();
+    let Control(_, raw) = controls.find(|Control(_, raw)| raw.ctype == oid)?;
+    Some(raw.parse())
+}
+
+#[tokio::test]
+async fn every_control_is_announced() {
+    let server = server();
+    let mut reader = server.bound("reader").await;
+    let root = found(&mut reader, "", Scope::Base, "(objectClass=*)", &["supportedControl"]).await;
+    for oid in oid::ALL {
+        assert!(
+            root[0].attrs["supportedControl"]
+                .iter()
+                .any(|announced| announced == oid),
+            "{oid}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_guards_every_operation() {
+    let server = server();
+    let mut ldap = server.bound("writer").await;
+    for (filter, code) in [
+        ("(sn=Jones)", 0),
+        ("(sn=Smith)", ASSERTION_FAILED),
+        ("(nowhere=1)", ASSERTION_FAILED),
+    ] {
+        let guard = || asserting(filter);
+        let result = ldap.with_controls(guard()).modify(BOB, title("Porter")).await.unwrap();
+        assert_eq!(result.rc, code, "modify {filter}");
+        let compared = ldap.with_controls(guard()).compare(BOB, "sn", "Jones").await.unwrap();
+        assert_eq!(compared.0.rc, if code == 0 { 6 } else { code }, "compare {filter}");
+        let searched = ldap
+            .with_controls(guard())
+            .search(BOB, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+        let searched = searched.await.unwrap();
+        assert_eq!(
+            (searched.1.rc, searched.0.len()),
+            (code, usize::from(code == 0)),
+            "search {filter}"
+        );
+        let renamed = ldap
+            .with_controls(guard())
+            .modifydn(BOB, "uid=000000000003", true, None)
+            .await
+            .unwrap();
+        assert_eq!(renamed.rc, code, "rename {filter}");
+        let entry = vec![
+            ("objectClass", set(&["inetOrgPerson"])),
+            ("cn", set(&["Al"])),
+            ("sn", set(&["Jones"])),
+        ];
+        let added = ldap
+            .with_controls(guard())
+            .add("cn=Al,ou=People,o=nhs", entry)
+            .await
+            .unwrap();
+        assert_eq!(added.rc, code, "add {filter}");
+        let deleted = ldap
+            .with_controls(guard())
+            .delete("cn=Al,ou=People,o=nhs")
+            .await
+            .unwrap();
+        assert_eq!(
+            deleted.rc,
+            if code == 0 { 0 } else { NO_SUCH_OBJECT },
+            "delete {filter}"
+        );
+    }
+    let kept = ldap.with_controls(asserting("(sn=Smith)")).delete(BOB).await.unwrap();
+    assert_eq!(kept.rc, ASSERTION_FAILED);
+    let member = format!("(memberOf={WARD})");
+    let result = ldap
+        .with_controls(asserting(&member))
+        .modify(ANN, title("Matron"))
+        .await
+        .unwrap();
+    assert_eq!(result.rc, 0, "{result}");
+    assert_eq!(uids(&mut ldap, "(title=Porter)").await, ["000000000003"]);
+}
+
+#[tokio::test]
+async fn one_of_many_assertions_on_the_same_value_wins() {
+    let server = server();
+    let secret = server.place.account("feed", "writer");
+    let mut racers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let mut ldap = server.connect().await;
+        ldap.simple_bind("feed", &secret).await.unwrap().success().unwrap();
+        racers.spawn(async move {
+            let value = format!("Racer {number}");
+            let changes = vec![Mod::Replace("title", HashSet::from([value.as_str()]))];
+            let guard = asserting("(title=Consultant)");
+            ldap.with_controls(guard).modify(ANN, changes).await.unwrap().rc
+        });
+    }
+    let mut codes = racers.join_all().await;
+    codes.sort_unstable();
+    assert_eq!(codes, [&[0][..], &[ASSERTION_FAILED; 7]].concat());
+}
+
+#[tokio::test]
+async fn an_assertion_is_no_oracle() {
+    let server = server();
+    let (mut writer, mut reader) = writer_and_reader(&server).await;
+    let hidden = vec![
+        Mod::Add("objectClass", set(&["extensibleObject"])),
+        Mod::Add("mobile", set(&["07700 900001"])),
+        Mod::Add("nhsdirHidden", set(&["mobile"])),
+    ];
+    writer.modify(BOB, hidden).await.unwrap().success().unwrap();
+    for filter in [
+        "(mobile=07700 900001)",
+        "(mobile=*)",
+        "(!(mobile=*))",
+        "(nhsdirHidden=mobile)",
+        "(!(nhsdirHidden=x))",
+    ] {
+        let guard = asserting(filter);
+        let searched = reader
+            .with_controls(guard)
+            .search(BOB, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+        assert_eq!(searched.await.unwrap().1.rc, ASSERTION_FAILED, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_read_before_and_after() {
+    let server = server();
+    let mut ldap = server.bound("writer").await;
+    let both = || {
+        vec![
+            PreRead::new(vec!["title", "sn"]),
+            PostRead::new(vec!["title", "memberOf", "modifiersName"]),
+        ]
+    };
+    let result = ldap.with_controls(both()).modify(ANN, title("Matron")).await.unwrap();
+    let (before, after) = (
+        read(&result, oid::PRE_READ).unwrap(),
+        read(&result, oid::POST_READ).unwrap(),
+    );
+    assert_eq!(before.attrs["title"], ["Consultant"]);
+    assert_eq!(before.attrs["sn"], ["O'Neill-Smith"]);
+    assert_eq!(before.attrs.len(), 2);
+    assert_eq!(after.attrs["title"], ["Matron"]);
+    assert_eq!(after.attrs["memberOf"], [WARD]);
+    assert_eq!(after.attrs["modifiersName"], ["cn=writer,ou=Applications,o=nhs"]);
+
+    let renamed = ldap
+        .with_controls(both())
+        .modifydn(ANN, "uid=9", true, None)
+        .await
+        .unwrap();
+    assert_eq!(read(&renamed, oid::PRE_READ).unwrap().attrs["title"], ["Matron"]);
+    assert!(
+        !read(&renamed, oid::POST_READ).unwrap().attrs.contains_key("memberOf"),
+        "nobody follows a rename"
+    );
+    let entry = vec![
+        ("objectClass", set(&["inetOrgPerson"])),
+        ("cn", set(&["Al"])),
+        ("sn", set(&["Jones"])),
+    ];
+    let added = ldap
+        .with_controls(PostRead::new(vec!["entryUUID"]))
+        .add("cn=Al,ou=People,o=nhs", entry)
+        .await
+        .unwrap();
+    let uuid = read(&added, oid::POST_READ).unwrap().attrs["entryUUID"].clone();
+    let deleted = ldap
+        .with_controls(PreRead::new(vec!["+"]))
+        .delete("cn=Al,ou=People,o=nhs")
+        .await
+        .unwrap();
+    assert_eq!(read(&deleted, oid::PRE_READ).unwrap().attrs["entryUUID"], uuid);
+    let refused = ldap.with_controls(both()).modify(ANN, title("x")).await.unwrap();
+    assert_eq!((refused.rc, refused.ctrls.len()), (NO_SUCH_OBJECT, 0));
+}
+
+#[tokio::test]
+async fn permissive_modify_forgives_what_is_done_already() {
+    let server = server();
+    let mut ldap = server.bound("writer").await;
+    let changes = || {
+        vec![
+            Mod::Add("mail", set(&["BOB.JONES@example.nhs.uk", "b@example.nhs.uk"])),
+            Mod::Delete("title", set(&["x"])),
+        ]
+    };
+    assert_ne!(ldap.modify(BOB, changes()).await.unwrap().rc, 0);
+    let permissive = RawControl {
+        ctype: oid::PERMISSIVE_MODIFY.to_owned(),
+        crit: true,
+        val: None,
+    };
+    let result = ldap
+        .with_controls(permissive.clone())
+        .modify(BOB, changes())
+        .await
+        .unwrap();
+    assert_eq!(result.rc, 0, "{result}");
+    let bob = found(&mut ldap, BOB, Scope::Base, "(objectClass=*)", &["mail"]).await;
+    assert_eq!(bob[0].attrs["mail"], ["bob.jones@example.nhs.uk", "b@example.nhs.uk"]);
+    let undefined = vec![Mod::Delete("nowhere", set(&["x"]))];
+    assert_ne!(
+        ldap.with_controls(permissive.clone())
+            .modify(BOB, undefined)
+            .await
+            .unwrap()
+            .rc,
+        0
+    );
+    assert_eq!(
+        ldap.modify(BOB, vec![Mod::Delete("title", set(&[]))]).await.unwrap().rc,
+        NO_SUCH_ATTRIBUTE
+    );
+    assert_eq!(
+        ldap.with_controls(permissive).delete(BOB).await.unwrap().rc,
+        UNAVAILABLE_CRITICAL_EXTENSION
+    );
+}
+
+/// T5: values that are not what a control says are refused, twice the same control too, and the connection lives.
+#[tokio::test]
+async fn broken_control_values_are_protocol_errors() {
+    let server = server();
+    let mut ldap = server.bound("writer").await;
+    let broken: &[Option<&[u8]>] = &[
+        None,
+        Some(b""),
+        Some(b"\x30"),
+        Some(b"\x30\x05\x02\x01"),
+        Some(b"\x30\x84\xff\xff\xff\xff"),
+        Some(b"\x02\x08\x7f\xff\xff\xff\xff\xff\xff\xff"),
+        Some(b"\x02\x01\xff"),
+        Some(b"\x30\x03\x02\x01\xff"),
+        Some(b"\x04\x02hi"),
+        Some(b"\xa9\x02\x80\x00"),
+    ];
+    let plain = [oid::DONT_USE_COPY, oid::PERMISSIVE_MODIFY];
+    for oid in oid::ALL {
+        for value in broken.iter().filter(|value| value.is_some() || !plain.contains(oid)) {
+            for crit in [false, true] {
+                let control = RawControl {
+                    ctype: (*oid).to_owned(),
+                    crit,
+                    val: value.map(<[u8]>::to_vec),
+                };
+                let result = ldap
+                    .with_controls(control.clone())
+                    .modify(BOB, title("x"))
+                    .await
+                    .unwrap();
+                assert_eq!(result.rc, PROTOCOL_ERROR, "{oid} {value:?}");
+                let search = ldap
+                    .with_controls(control)
+                    .search(BOB, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+                assert_eq!(search.await.unwrap().1.rc, PROTOCOL_ERROR, "{oid} {value:?}");
+            }
+        }
+    }
+    let twice = vec![asserting("(sn=*)"), asserting("(sn=*)")];
+    assert_eq!(
+        ldap.with_controls(twice).modify(BOB, title("x")).await.unwrap().rc,
+        PROTOCOL_ERROR
+    );
+    assert!(uids(&mut ldap, "(title=x)").await.is_empty());
 }

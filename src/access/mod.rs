@@ -19,7 +19,7 @@ use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Record, RecordAttribute};
 
 pub use policy::{NEVER_RELEASED, Policy, PolicyFault};
-pub use release::{ComputedAttribute, ReleasedEntry, release};
+pub use release::{ComputedAttribute, ReleasedCopy, ReleasedEntry, release};
 pub use selection::Selection;
 
 /// A set of attribute types as a bit field.

@@ -28,6 +28,25 @@ pub struct ReleasedEntry<'a> {
     whole: bool,
 }
 
+/// A released entry that outlives its record, made only by [`ReleasedEntry::copy`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReleasedCopy {
+    dn: String,
+    attributes: Vec<u8>,
+}
+
+impl ReleasedCopy {
+    /// The DN string.
+    pub fn dn(&self) -> &str {
+        &self.dn
+    }
+
+    /// The PartialAttributeList's content (RFC 4511 section 4.5.2).
+    pub fn attributes(&self) -> &[u8] {
+        &self.attributes
+    }
+}
+
 /// Releases what `view` allows of what `selection` asked; `None` where the entry is hidden.
 ///
 /// Whether the entry's name lies in the view's bases is for the caller ([`View::covers`]): a record does not know its key.
@@ -88,6 +107,16 @@ impl<'a> ReleasedEntry<'a> {
 
     pub fn entry_uuid(&self) -> [u8; 16] {
         self.record.operational().entry_uuid
+    }
+
+    /// What leaves, kept for later.
+    pub fn copy(&self) -> ReleasedCopy {
+        let mut attributes = Vec::new();
+        self.append_attributes(&mut attributes);
+        ReleasedCopy {
+            dn: self.dn().to_owned(),
+            attributes,
+        }
     }
 
     /// Appends the PartialAttributeList's content (RFC 4511 section 4.5.2) to `out`: as few copies as can be, one for the

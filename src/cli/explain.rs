@@ -111,6 +111,7 @@ pub fn explain(
         size_limit,
         time_limit_seconds: 0,
         page: None,
+        assertion: None,
     };
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());

@@ -68,7 +68,7 @@ pub fn create(setting: &Setting, suffixes: &[String]) -> anyhow::Result<()> {
 
 async fn add(directory: &Arc<Directory>, session: &Session, entry: Entry) -> anyhow::Result<()> {
     let name = entry.dn.to_string();
-    let outcome = directory.update(session, Update::Add(entry)).await;
+    let outcome = directory.update(session, Update::Add(entry)).await.outcome;
     if !outcome.is_success() {
         bail!("{name} could not be created: {}", outcome.message);
     }

@@ -2,10 +2,14 @@
 //! come to, makes the group durable at once, then answers all of it.
 
 use super::application::{account_facts, is_account_key, seconds_of};
+use super::computed::Computation;
+use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::update::{Update, violation};
 use super::{DirectoryLimits, clock, modify, rename};
+use crate::access::{Selection, View};
 use crate::account::{Accounts, PreparedSecret};
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Outcome, ResultCode};
+use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation};
 use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
 use std::sync::Arc;
@@ -25,11 +29,7 @@ pub(super) struct Context {
 
 pub(super) enum Job {
     Update {
-        /// DN of who changes.
-        actor: String,
-        key: NormalizedDn,
-        update: Update,
-        secret: Option<PreparedSecret>,
+        asked: Box<Asked>,
         reply: oneshot::Sender<Applied>,
     },
     Secret {
@@ -42,10 +42,33 @@ pub(super) enum Job {
     },
 }
 
+/// An update whose rights were checked.
+pub(super) struct Asked {
+    /// DN of who changes.
+    pub actor: String,
+    pub view: Arc<View>,
+    pub key: NormalizedDn,
+    pub request: UpdateRequest,
+    pub secret: Option<PreparedSecret>,
+}
+
 /// How an update ended, and the entry it was about.
 pub(super) struct Applied {
-    pub outcome: Outcome,
+    pub done: UpdateDone,
     pub entry_uuid: Option<[u8; 16]>,
+}
+
+impl Applied {
+    pub(super) fn refused(outcome: Outcome) -> Applied {
+        Applied {
+            done: UpdateDone {
+                outcome,
+                pre_read: None,
+                post_read: None,
+            },
+            entry_uuid: None,
+        }
+    }
 }
 
 /// What one accepted update does.
@@ -112,6 +135,8 @@ impl Drop for Committer {
 struct Writer {
     context: Context,
     types: Vec<AttributeId>,
+    /// A view from which nothing is hidden.
+    whole: View,
 }
 
 /// Answers held back until the group is durable.
@@ -129,7 +154,8 @@ impl Writer {
             .iter()
             .map(|attribute| attribute.id)
             .collect();
-        Writer { context, types }
+        let whole = View::for_protocol(&context.schema);
+        Writer { context, types, whole }
     }
 
     fn run(&self, jobs: &Receiver<Job>) {
@@ -176,29 +202,8 @@ impl Writer {
 
     fn apply(&self, job: Job, group: &mut WriteGroup<'_>) -> Held {
         match job {
-            Job::Update {
-                actor,
-                key,
-                update,
-                secret,
-                reply,
-            } => {
-                let applied = match self.effects(group.snapshot(), &actor, key, update, secret) {
-                    Ok(effects) => {
-                        if !effects.changes.is_empty() || !effects.keyed.is_empty() {
-                            group.apply(effects.changes, effects.keyed);
-                        }
-                        Applied {
-                            outcome: Outcome::success(),
-                            entry_uuid: effects.entry_uuid,
-                        }
-                    }
-                    Err(outcome) => Applied {
-                        outcome,
-                        entry_uuid: None,
-                    },
-                };
-                Held::Update(reply, applied)
+            Job::Update { asked, reply } => {
+                Held::Update(reply, self.update(*asked, group).unwrap_or_else(Applied::refused))
             }
             Job::Secret { key, prepared, reply } => Held::Secret(reply, self.set_secret(group, &key, prepared)),
             Job::Bookkeeping { reply } => {
@@ -206,6 +211,50 @@ impl Writer {
                 Held::Bookkeeping(reply)
             }
         }
+    }
+
+    /// Holds an update to its assertion, applies it to the group, and reads what was asked before and after.
+    fn update(&self, asked: Asked, group: &mut WriteGroup<'_>) -> Result<Applied, Outcome> {
+        let Context { schema, accounts, .. } = &self.context;
+        let (view, request) = (&asked.view, asked.request);
+        let read = |snapshot: &Snapshot, key: &NormalizedDn, selection: &Option<Selection>| {
+            let selection = selection.as_ref()?;
+            let snapshot = &Arc::new(snapshot.clone());
+            let computation = Computation {
+                accounts,
+                groups: Groups { snapshot, schema, view },
+                snapshot,
+                schema,
+                whole: &self.whole,
+            };
+            conditions::read(&computation, key, selection)
+        };
+        check_update(group.snapshot(), schema, view, &asked.key, &request)?;
+        let pre_read = read(group.snapshot(), &asked.key, &request.pre_read);
+        let mut key = asked.key.clone();
+        let effects = self.effects(
+            group.snapshot(),
+            &asked.actor,
+            asked.key,
+            request.update,
+            request.permissive,
+            asked.secret,
+        )?;
+        if let Some(Change::Put { key: put, .. }) = effects.changes.last() {
+            key = put.clone();
+        }
+        if !effects.changes.is_empty() || !effects.keyed.is_empty() {
+            group.apply(effects.changes, effects.keyed);
+        }
+        let done = UpdateDone {
+            outcome: Outcome::success(),
+            pre_read,
+            post_read: read(group.snapshot(), &key, &request.post_read),
+        };
+        Ok(Applied {
+            done,
+            entry_uuid: effects.entry_uuid,
+        })
     }
 
     fn set_secret(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, prepared: PreparedSecret) -> Outcome {
@@ -230,6 +279,7 @@ impl Writer {
         actor: &str,
         key: NormalizedDn,
         update: Update,
+        permissive: bool,
         secret: Option<PreparedSecret>,
     ) -> Result<Effects, Outcome> {
         let author = Author {
@@ -240,7 +290,7 @@ impl Writer {
         let mut effects = match update {
             Update::Add(entry) => self.add(snapshot, &author, &key, entry)?,
             Update::Delete { .. } => self.delete(snapshot, &key)?,
-            Update::Modify { changes, .. } => self.modify(snapshot, &author, &key, changes)?,
+            Update::Modify { changes, .. } => self.modify(snapshot, &author, &key, changes, permissive)?,
             Update::ModifyDn {
                 new_rdn,
                 delete_old_rdn,
@@ -364,6 +414,7 @@ impl Writer {
         author: &Author<'_>,
         key: &NormalizedDn,
         changes: Vec<super::Modification>,
+        permissive: bool,
     ) -> Result<Effects, Outcome> {
         let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
         let record = snapshot.record(at);
@@ -392,7 +443,7 @@ impl Writer {
         }
         let schema = &self.context.schema;
         let mut entry = record.to_entry();
-        modify::modify(schema, &mut entry, rest)?;
+        modify::modify(schema, &mut entry, rest, permissive)?;
         check(schema, &entry, ResultCode::NotAllowedOnRdn)?;
         let operational = author.changed(&before);
         let record = record::encode(&entry, &operational, schema);
@@ -435,11 +486,8 @@ impl Held {
         };
         // A receiver that is gone is a client that went away: the change stands all the same.
         match self {
-            Held::Update(reply, applied) if durable || !applied.outcome.is_success() => drop(reply.send(applied)),
-            Held::Update(reply, _) => drop(reply.send(Applied {
-                outcome: read_only(),
-                entry_uuid: None,
-            })),
+            Held::Update(reply, applied) if durable || !applied.done.outcome.is_success() => drop(reply.send(applied)),
+            Held::Update(reply, _) => drop(reply.send(Applied::refused(read_only()))),
             Held::Secret(reply, outcome) if durable || !outcome.is_success() => drop(reply.send(outcome)),
             Held::Secret(reply, _) => drop(reply.send(read_only())),
             Held::Bookkeeping(reply) => drop(reply.send(())),

@@ -1,5 +1,6 @@
 //! Compare (RFC 4511 section 4.10).
 
+use super::conditions::Target;
 use super::search::AuditPool;
 use super::{Directory, Session, clock};
 use crate::audit::Act;
@@ -13,11 +14,19 @@ use std::time::Instant;
 
 impl Directory {
     /// Whether an entry has a value. An entry or attribute that the session may not see does not exist.
-    pub fn compare(&self, session: &Session, dn: &str, attribute: &str, value: &[u8]) -> Outcome {
+    /// `assertion` must be True of the entry first (RFC 4528).
+    pub fn compare(
+        &self,
+        session: &Session,
+        dn: &str,
+        attribute: &str,
+        value: &[u8],
+        assertion: Option<&Filter<'_>>,
+    ) -> Outcome {
         let started = Instant::now();
         let mut uuid = None;
         let outcome = self
-            .compared(session, dn, attribute, value, &mut uuid)
+            .compared(session, dn, (attribute, value), assertion, &mut uuid)
             .unwrap_or_else(|refused| refused);
         let mut record = AuditPool::take();
         record.begin(
@@ -41,8 +50,8 @@ impl Directory {
         &self,
         session: &Session,
         dn: &str,
-        attribute: &str,
-        value: &[u8],
+        (attribute, value): (&str, &[u8]),
+        assertion: Option<&Filter<'_>>,
         uuid: &mut Option<[u8; 16]>,
     ) -> Result<Outcome, Outcome> {
         let parsed = Dn::parse(dn).map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
@@ -57,6 +66,14 @@ impl Directory {
         };
         let record = snapshot.record(at);
         *uuid = Some(record.operational().entry_uuid);
+        if let Some(assertion) = assertion {
+            let groups = Groups {
+                snapshot: &snapshot,
+                schema: &self.schema,
+                view: &session.view,
+            };
+            Target { groups, key: &key }.check(assertion, record)?;
+        }
         if self.schema.find_attribute(attribute) == Some(self.schema.well_known().member_of) {
             return self.compare_membership(session, &snapshot, record, &key, value);
         }

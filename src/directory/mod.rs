@@ -12,6 +12,7 @@ mod clock;
 mod committer;
 mod compare;
 mod computed;
+mod conditions;
 mod modify;
 mod page;
 mod protocol;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use application::{account_facts, is_account_key, seconds_of};
+pub use conditions::{UpdateDone, UpdateRequest};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{Search, SearchDone, SearchRequest, SearchStep};

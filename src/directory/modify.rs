@@ -6,8 +6,13 @@ use crate::model::{Attribute, AttributeDescription, Ava, Entry, Outcome, ResultC
 use crate::schema::{AttributeId, AttributeType, Schema};
 
 /// Applies every modification, or says why the first that cannot be applied cannot. The entry is checked as a whole by the
-/// caller.
-pub(super) fn modify(schema: &Schema, entry: &mut Entry, changes: Vec<Modification>) -> Result<(), Outcome> {
+/// caller. `permissive` passes over a value to add that is there, and one to delete that is not.
+pub(super) fn modify(
+    schema: &Schema,
+    entry: &mut Entry,
+    changes: Vec<Modification>,
+    permissive: bool,
+) -> Result<(), Outcome> {
     let before = structural_class(schema, entry);
     for change in changes {
         let id = defined(schema, &change.description)?;
@@ -15,6 +20,7 @@ pub(super) fn modify(schema: &Schema, entry: &mut Entry, changes: Vec<Modificati
             schema,
             id,
             description: &change.description,
+            permissive,
         };
         match change.kind {
             ModificationKind::Add => target.add(entry, change.values)?,
@@ -56,6 +62,7 @@ pub(super) fn add_naming_value(schema: &Schema, entry: &mut Entry, ava: &Ava) {
         schema,
         id,
         description: &description,
+        permissive: false,
     };
     match target.position(entry) {
         Some(at) => {
@@ -81,6 +88,7 @@ pub(super) fn remove_naming_value(schema: &Schema, entry: &mut Entry, ava: &Ava)
         schema,
         id,
         description: &description,
+        permissive: false,
     };
     let Some(at) = target.position(entry) else { return };
     if let Some(found) = target.find(&entry.attributes[at].values, &ava.value) {
@@ -109,6 +117,7 @@ struct Target<'a> {
     schema: &'a Schema,
     id: AttributeId,
     description: &'a AttributeDescription,
+    permissive: bool,
 }
 
 impl Target<'_> {
@@ -176,6 +185,9 @@ impl Target<'_> {
         for value in values {
             self.normalize(&value)?;
             if self.find(&entry.attributes[at].values, &value).is_some() {
+                if self.permissive {
+                    continue;
+                }
                 let message = format!("{}: value is already there", self.description);
                 return Err(Outcome::new(ResultCode::AttributeOrValueExists, message));
             }
@@ -191,15 +203,20 @@ impl Target<'_> {
                 format!("{}: no such attribute or value", self.description),
             )
         };
-        let at = self.position(entry).ok_or_else(missing)?;
+        let Some(at) = self.position(entry) else {
+            return if self.permissive { Ok(()) } else { Err(missing()) };
+        };
         if values.is_empty() {
             entry.attributes.remove(at);
             return Ok(());
         }
         self.comparable()?;
         for value in values {
-            let found = self.find(&entry.attributes[at].values, value).ok_or_else(missing)?;
-            entry.attributes[at].values.remove(found);
+            match self.find(&entry.attributes[at].values, value) {
+                Some(found) => drop(entry.attributes[at].values.remove(found)),
+                None if self.permissive => {}
+                None => return Err(missing()),
+            }
         }
         self.remove_if_empty(entry, at);
         Ok(())

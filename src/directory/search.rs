@@ -1,6 +1,7 @@
 //! Searches: from a request to a resumable stream of released entries, with its limits and its audit record.
 
 use super::computed::{Computation, Wanted};
+use super::conditions::Target;
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
 use super::{Directory, Session, clock};
@@ -9,7 +10,7 @@ use crate::audit::{Act, AuditRecord};
 use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
 use crate::query::{Advance, Cursor, Groups, Order, Plan, Query, TailMembers, Truth, Work, compile, compile_in};
-use crate::schema::NormalizedDn;
+use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Record, Snapshot};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub struct SearchRequest<'a> {
     pub size_limit: u32,
     pub time_limit_seconds: u32,
     pub page: Option<PageRequest<'a>>,
+    /// Must be True of the base object (RFC 4528).
+    pub assertion: Option<&'a Filter<'a>>,
 }
 
 /// A running search. Dropped before its end it was abandoned, and the audit says so.
@@ -140,7 +143,7 @@ impl Directory {
         let root = request.base.is_empty() && request.scope == SearchScope::BaseObject;
         if root {
             let record = self.root_dse(session, facts);
-            return Ok(self.protocol_search(record, request, started));
+            return self.protocol_search(record, request, started);
         }
         let Some(session) = session else {
             return Err(Outcome::new(
@@ -151,7 +154,7 @@ impl Directory {
         let base = self.base_key(request.base)?;
         if base == self.subschema_key() {
             let record = self.subschema();
-            return Ok(self.protocol_search(record, request, started));
+            return self.protocol_search(record, request, started);
         }
         self.directory_search(session, base, request, started)
     }
@@ -169,12 +172,22 @@ impl Directory {
         self.subschema_key.clone()
     }
 
-    fn protocol_search(self: &Arc<Self>, record: Vec<u8>, request: SearchRequest<'_>, started: Instant) -> Search {
+    fn protocol_search(
+        self: &Arc<Self>,
+        record: Vec<u8>,
+        request: SearchRequest<'_>,
+        started: Instant,
+    ) -> Result<Search, Outcome> {
         let view = self.protocol_view.clone();
-        let predicate = compile(request.filter, &self.schema, &view);
-        let here = request.scope != SearchScope::SingleLevel
-            && evaluate(&predicate, Record::new(&record, &self.types), &[], &self.schema) == Truth::True;
-        Search {
+        let holds = |filter| {
+            let predicate = compile(filter, &self.schema, &view);
+            evaluate(&predicate, Record::new(&record, &self.types), &[], &self.schema) == Truth::True
+        };
+        if !request.assertion.is_none_or(holds) {
+            return Err(Outcome::new(ResultCode::AssertionFailed, ""));
+        }
+        let here = request.scope != SearchScope::SingleLevel && holds(request.filter);
+        Ok(Search {
             directory: self.clone(),
             view,
             selection: request.selection,
@@ -196,7 +209,7 @@ impl Directory {
             given: 0,
             audit: None,
             started,
-        }
+        })
     }
 
     fn directory_search(
@@ -208,6 +221,7 @@ impl Directory {
     ) -> Result<Search, Outcome> {
         let snapshot = self.store.snapshot();
         self.check_base(&snapshot, &session.view, &base)?;
+        self.check_assertion(&snapshot, &session.view, &base, request.assertion)?;
         let quotas = &session.view.quotas;
         let (page, resume) = match request.page {
             Some(asked) => self.resume(session, &base, &request, asked)?,
@@ -293,6 +307,23 @@ impl Directory {
         match snapshot.find(base).filter(|at| visible(*at)) {
             Some(_) => Ok(()),
             None => Err(self.no_such_object(snapshot, view, base)),
+        }
+    }
+
+    /// An assertion is never True of the root, which is no entry, nor of a base that only lies above what the view allows.
+    fn check_assertion(
+        &self,
+        snapshot: &Snapshot,
+        view: &View,
+        key: &NormalizedDn,
+        assertion: Option<&Filter<'_>>,
+    ) -> Result<(), Outcome> {
+        let schema: &Schema = &self.schema;
+        let groups = Groups { snapshot, schema, view };
+        match (assertion, snapshot.find(key)) {
+            (None, _) => Ok(()),
+            (Some(assertion), Some(at)) => Target { groups, key }.check(assertion, snapshot.record(at)),
+            (Some(_), None) => Err(Outcome::new(ResultCode::AssertionFailed, "")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Updates as a front end asks them, and what they mean for the directory (RFC 4511 sections 4.6 to 4.9).
 
-use super::committer::{Applied, Job};
+use super::committer::{Applied, Asked, Job};
+use super::conditions::{UpdateDone, UpdateRequest};
 use super::search::AuditPool;
 use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock};
@@ -97,16 +98,19 @@ impl Update {
 
 impl Directory {
     /// Makes a change durable and visible, then answers.
-    pub async fn update(self: &Arc<Self>, session: &Session, update: Update) -> Outcome {
+    pub async fn update(self: &Arc<Self>, session: &Session, request: impl Into<UpdateRequest>) -> UpdateDone {
         let started = Instant::now();
+        let request = request.into();
+        let update = &request.update;
         let (act, dn, attributes) = (update.act(), update.dn().to_string(), update.attributes());
         let destination = update.destination(&self.secret_names);
-        let applied = match self.submit(session, update).await {
+        let assertion = request.assertion.as_ref().map(|filter| {
+            let withheld = self.secret_names.withhold(filter);
+            withheld.as_ref().unwrap_or(filter).to_string()
+        });
+        let applied = match self.submit(session, request).await {
             Ok(applied) => applied,
-            Err(outcome) => Applied {
-                outcome,
-                entry_uuid: None,
-            },
+            Err(outcome) => Applied::refused(outcome),
         };
         let mut audit = AuditPool::take();
         audit.begin(
@@ -120,34 +124,38 @@ impl Directory {
         if let Some(destination) = &destination {
             audit.fact("newDn", destination.as_bytes());
         }
+        if let Some(assertion) = assertion {
+            audit.fact("filter", assertion.as_bytes());
+        }
         if let Some(uuid) = &applied.entry_uuid {
             audit.entry(uuid);
         }
-        audit.finish(&applied.outcome, started.elapsed());
+        audit.finish(&applied.done.outcome, started.elapsed());
         self.audit.append(&audit);
         AuditPool::give_back(audit);
-        applied.outcome
+        applied.done
     }
 
-    async fn submit(self: &Arc<Self>, session: &Session, mut update: Update) -> Result<Applied, Outcome> {
+    async fn submit(self: &Arc<Self>, session: &Session, mut request: UpdateRequest) -> Result<Applied, Outcome> {
         if !session.view.quotas.may_write {
             return Err(insufficient("the account's release profile does not allow updates"));
         }
-        let key = self.key_of(update.dn())?;
-        self.check_rights(session, &key, &update)?;
-        let secret = match take_secret(&mut update, self.is_account(&key))? {
+        let key = self.key_of(request.update.dn())?;
+        self.check_rights(session, &key, &request.update)?;
+        let secret = match take_secret(&mut request.update, self.is_account(&key))? {
             Some(octets) => Some(self.prepare(octets).await?),
             None => None,
         };
         let (reply, answer) = oneshot::channel();
         let actor = session.identity.account.facts.dn.clone();
-        self.committer.submit(Job::Update {
+        let asked = Box::new(Asked {
             actor,
             key,
-            update,
+            request,
             secret,
-            reply,
-        })?;
+            view: session.view.clone(),
+        });
+        self.committer.submit(Job::Update { asked, reply })?;
         answer
             .await
             .map_err(|_| Outcome::new(ResultCode::Unavailable, "the server is stopping"))

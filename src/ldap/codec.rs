@@ -193,7 +193,7 @@ pub fn decode<'a>(frame: &Frame<'a>, limits: &WireLimits) -> Result<Request<'a>,
     Ok(Request {
         id: frame.id,
         operation,
-        controls: controls::decode(frame.controls, limits.controls)?,
+        controls: controls::decode(frame.controls, limits)?,
     })
 }
 

@@ -1,42 +1,109 @@
 //! Request controls this server acts on, and the answers to them (RFC 4511 section 4.1.11).
+//!
+//! A control that is not known, or not for the operation, refuses the request where it is critical and is passed over where it
+//! is not. A value that is not what the control's specification says is a protocol error either way, and so is a control that
+//! comes twice.
 
 use super::ber::{self, Reader};
-use super::codec::{DecodeError, count, text};
+use super::codec::{Change, DecodeError, Operation, count, text};
+use super::encode::Extra;
+use super::filter;
+use super::limits::WireLimits;
+use crate::access::ReleasedCopy;
 use crate::directory::PageRequest;
-use crate::model::{Outcome, ResultCode};
+use crate::model::{Filter, Outcome, ResultCode};
 
 /// Simple paged results (RFC 2696).
 pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// ManageDsaIT (RFC 3296). There are no referral objects, so it changes nothing.
 pub const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
+/// Assertion (RFC 4528).
+pub const ASSERTION: &str = "1.3.6.1.1.12";
+/// The entry before an update (RFC 4527 section 3.1).
+pub const PRE_READ: &str = "1.3.6.1.1.13.1";
+/// The entry after an update (RFC 4527 section 3.2).
+pub const POST_READ: &str = "1.3.6.1.1.13.2";
+/// Don't use copy (RFC 6171). There are no copies, so it changes nothing.
+pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
+/// Permissive modify, as Active Directory has it.
+pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
 /// Every control listed in the root DSE.
-pub const SUPPORTED: &[&str] = &[PAGED_RESULTS, MANAGE_DSA_IT];
+pub const SUPPORTED: &[&str] = &[
+    PAGED_RESULTS,
+    MANAGE_DSA_IT,
+    ASSERTION,
+    PRE_READ,
+    POST_READ,
+    DONT_USE_COPY,
+    PERMISSIVE_MODIFY,
+];
 
-/// What the controls of one request ask.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Controls<'a> {
-    pub page: Option<PageRequest<'a>>,
-    /// The paging control was critical.
-    pub page_is_critical: bool,
-    /// The first critical control that this server does not know.
-    pub unknown_critical: Option<&'a str>,
+/// Operations that a control is for, one bit each.
+mod on {
+    pub const SEARCH: u8 = 1;
+    pub const COMPARE: u8 = 2;
+    pub const ADD: u8 = 4;
+    pub const DELETE: u8 = 8;
+    pub const MODIFY: u8 = 16;
+    pub const MODIFY_DN: u8 = 32;
+    /// Bind, extended operations and the rest.
+    pub const OTHER: u8 = 64;
+    pub const UPDATES: u8 = ADD | DELETE | MODIFY | MODIFY_DN;
 }
 
-/// Decodes the contents of a message's controls; at most `limit` of them.
-pub fn decode(contents: &[u8], limit: usize) -> Result<Controls<'_>, DecodeError> {
-    let mut controls = Controls::default();
-    if contents.is_empty() {
-        return Ok(controls);
+/// What a control of [`SUPPORTED`] is for.
+fn operations(oid: &str) -> u8 {
+    match oid {
+        PAGED_RESULTS => on::SEARCH,
+        ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
+        PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
+        POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
+        DONT_USE_COPY => on::SEARCH | on::COMPARE,
+        PERMISSIVE_MODIFY => on::MODIFY,
+        _ => u8::MAX,
     }
+}
+
+fn operation_bit(operation: &Operation<'_>) -> u8 {
+    match operation {
+        Operation::Search(_) => on::SEARCH,
+        Operation::Compare(_) => on::COMPARE,
+        Operation::Change(Change::Add(_)) => on::ADD,
+        Operation::Change(Change::Delete { .. }) => on::DELETE,
+        Operation::Change(Change::Modify(_)) => on::MODIFY,
+        Operation::Change(Change::ModifyDn(_)) => on::MODIFY_DN,
+        Operation::Bind(_) | Operation::Unbind | Operation::Abandon { .. } | Operation::Extended(_) => on::OTHER,
+    }
+}
+
+/// What the controls of one request ask.
+#[derive(Debug, Default)]
+pub struct Controls<'a> {
+    pub page: Option<PageRequest<'a>>,
+    pub assertion: Option<Box<Filter<'a>>>,
+    /// Attributes to read.
+    pub pre_read: Option<Vec<&'a str>>,
+    pub post_read: Option<Vec<&'a str>>,
+    pub permissive_modify: bool,
+    /// The first critical control that this server does not know.
+    pub unknown_critical: Option<&'a str>,
+    /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
+    seen: u16,
+    critical: u16,
+}
+
+/// Decodes the contents of a message's controls.
+pub fn decode<'a>(contents: &'a [u8], limits: &WireLimits) -> Result<Controls<'a>, DecodeError> {
+    let mut controls = Controls::default();
     let mut list = Reader::new(contents);
     let mut found = 0;
     while !list.is_empty() {
         found += 1;
-        if found > limit {
+        if found > limits.controls {
             return Err(DecodeError::Limit {
                 what: "controls",
-                limit,
+                limit: limits.controls,
             });
         }
         let mut control = list.enter(ber::SEQUENCE)?;
@@ -47,36 +114,54 @@ pub fn decode(contents: &[u8], limit: usize) -> Result<Controls<'_>, DecodeError
         };
         let value = control.optional(ber::OCTET_STRING)?;
         control.finish()?;
-        match oid {
-            PAGED_RESULTS if controls.page.is_some() => {
-                return Err(DecodeError::field(
-                    "controls",
-                    "the paged results control once",
-                    "it twice",
-                ));
-            }
-            PAGED_RESULTS => {
-                controls.page = Some(page(value)?);
-                controls.page_is_critical = critical;
-            }
-            MANAGE_DSA_IT => {}
-            _ if critical => {
+        match SUPPORTED.iter().position(|known| *known == oid) {
+            Some(place) => controls.take(place, critical, value, limits)?,
+            None if critical => {
                 controls.unknown_critical.get_or_insert(oid);
             }
-            _ => {}
+            None => {}
         }
     }
     Ok(controls)
 }
 
-impl Controls<'_> {
+impl<'a> Controls<'a> {
+    fn take(
+        &mut self,
+        place: usize,
+        critical: bool,
+        value: Option<&'a [u8]>,
+        limits: &WireLimits,
+    ) -> Result<(), DecodeError> {
+        let bit = 1u16 << place;
+        if self.seen & bit != 0 {
+            return Err(DecodeError::field("controls", "each control once", "one twice"));
+        }
+        self.seen |= bit;
+        if critical {
+            self.critical |= bit;
+        }
+        match SUPPORTED.get(place).copied() {
+            Some(PAGED_RESULTS) => self.page = Some(page(value)?),
+            Some(ASSERTION) => self.assertion = Some(Box::new(assertion(value, limits)?)),
+            Some(PRE_READ) => self.pre_read = Some(selection(value, limits)?),
+            Some(POST_READ) => self.post_read = Some(selection(value, limits)?),
+            Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
+            Some(PERMISSIVE_MODIFY) => {
+                no_value("permissive modify", value)?;
+                self.permissive_modify = true;
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
     /// The refusal of a critical control that is not known, or not for this operation.
-    pub fn refusal(&self, is_search: bool) -> Option<Outcome> {
-        let oid = match self.unknown_critical {
-            Some(oid) => oid,
-            None if self.page_is_critical && !is_search => PAGED_RESULTS,
-            None => return None,
-        };
+    pub fn refusal(&self, operation: &Operation<'_>) -> Option<Outcome> {
+        let bit = operation_bit(operation);
+        let mut known = SUPPORTED.iter().enumerate();
+        let misplaced = known.find(|(place, oid)| self.critical >> place & 1 == 1 && operations(oid) & bit == 0);
+        let oid = self.unknown_critical.or(misplaced.map(|(_, oid)| *oid))?;
         Some(Outcome::new(
             ResultCode::UnavailableCriticalExtension,
             format!("expected controls this server knows for the operation, found critical control {oid}"),
@@ -95,17 +180,88 @@ fn page(value: Option<&[u8]>) -> Result<PageRequest<'_>, DecodeError> {
     Ok(PageRequest { size, cookie })
 }
 
-/// Appends the response controls of a paged search: the contents of a message's controls element, tag included.
-pub fn put_page_response(out: &mut Vec<u8>, cookie: &[u8], estimate: u32) {
+fn assertion<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Filter<'a>, DecodeError> {
+    let value = value.ok_or_else(|| DecodeError::field("assertion", "a filter", "no value"))?;
+    let mut value = Reader::new(value);
+    let filter = filter::decode(&mut value, limits.filter_depth, limits.filter_terms)?;
+    nothing_behind("assertion", value)?;
+    Ok(filter)
+}
+
+/// An AttributeSelection (RFC 4511 section 4.5.1).
+fn selection<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Vec<&'a str>, DecodeError> {
+    let value = value.ok_or_else(|| DecodeError::field("read entry", "attributes to read", "no value"))?;
+    let mut value = Reader::new(value);
+    let mut list = value.enter(ber::SEQUENCE)?;
+    nothing_behind("read entry", value)?;
+    let mut names = Vec::new();
+    while !list.is_empty() {
+        if names.len() == limits.attributes {
+            return Err(DecodeError::Limit {
+                what: "attributes",
+                limit: limits.attributes,
+            });
+        }
+        names.push(text("attribute", list.octets()?)?);
+    }
+    Ok(names)
+}
+
+fn nothing_behind(field: &'static str, value: Reader<'_>) -> Result<(), DecodeError> {
+    match value.peek() {
+        None => Ok(()),
+        Some(found) => Err(DecodeError::field(
+            field,
+            "the end of the value",
+            format_args!("tag 0x{found:02x}"),
+        )),
+    }
+}
+
+fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError> {
+    match value {
+        None => Ok(()),
+        Some(found) => Err(DecodeError::field(
+            field,
+            "no value",
+            format_args!("{} octets", found.len()),
+        )),
+    }
+}
+
+/// Appends the response controls that an answer carries, if any: a message's controls element, tag included.
+pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
+    if extra.page.is_none() && extra.pre_read.is_none() && extra.post_read.is_none() {
+        return;
+    }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
-        ber::put_nested(out, ber::SEQUENCE, |out| {
-            ber::put_octets(out, ber::OCTET_STRING, PAGED_RESULTS.as_bytes());
-            ber::put_nested(out, ber::OCTET_STRING, |out| {
+        if let Some((cookie, estimate)) = extra.page {
+            put_control(out, PAGED_RESULTS, |out| {
                 ber::put_nested(out, ber::SEQUENCE, |out| {
                     ber::put_integer(out, ber::INTEGER, estimate.min(0x7fff_ffff));
                     ber::put_octets(out, ber::OCTET_STRING, cookie);
                 });
             });
-        });
+        }
+        for (oid, entry) in [(PRE_READ, extra.pre_read), (POST_READ, extra.post_read)] {
+            if let Some(entry) = entry {
+                put_control(out, oid, |out| put_entry(out, entry));
+            }
+        }
+    });
+}
+
+fn put_control(out: &mut Vec<u8>, oid: &str, value: impl FnOnce(&mut Vec<u8>)) {
+    ber::put_nested(out, ber::SEQUENCE, |out| {
+        ber::put_octets(out, ber::OCTET_STRING, oid.as_bytes());
+        ber::put_nested(out, ber::OCTET_STRING, value);
+    });
+}
+
+/// A SearchResultEntry (RFC 4511 section 4.5.2) outside a message.
+fn put_entry(out: &mut Vec<u8>, entry: &ReleasedCopy) {
+    ber::put_nested(out, super::codec::tag::SEARCH_RESULT_ENTRY, |out| {
+        ber::put_octets(out, ber::OCTET_STRING, entry.dn().as_bytes());
+        ber::put_octets(out, ber::SEQUENCE, entry.attributes());
     });
 }

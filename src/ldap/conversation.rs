@@ -8,7 +8,7 @@ use super::encode::{self, Extra};
 use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
 use super::session::{Admission, SessionState, Transport};
-use crate::directory::{Directory, ProtocolFacts, Search, Session};
+use crate::directory::{Directory, ProtocolFacts, Search, Session, UpdateDone};
 use crate::metrics::{self, Metrics};
 use crate::model::{Outcome, ResultCode, SharedSource};
 use std::future::Future;
@@ -57,7 +57,7 @@ struct Pending {
 /// What an operation that waited came to.
 pub(super) enum Answer {
     Bind(Result<Session, Outcome>),
-    Update { response: u8, outcome: Outcome },
+    Update { response: u8, done: UpdateDone },
     Secret(Result<Option<crate::account::Secret>, Outcome>),
 }
 
@@ -188,11 +188,13 @@ impl Conversation {
             (Operation::Bind(bind), _) => self.bind(id, &bind),
             (Operation::Extended(extended), session) => return self.extended(id, &extended, session.as_deref()),
             (Operation::Search(search), session) => {
-                self.search(id, &search, request.controls.page, session.as_deref());
+                self.search(id, &search, &request.controls, session.as_deref());
             }
             (Operation::Abandon { id: abandoned }, _) => self.abandon(abandoned),
-            (Operation::Compare(compare), Some(session)) => self.compare(id, &compare, &session),
-            (Operation::Change(change), Some(session)) => self.update(id, change, session),
+            (Operation::Compare(compare), Some(session)) => {
+                self.compare(id, &compare, &request.controls, &session);
+            }
+            (Operation::Change(change), Some(session)) => self.update(id, change, request.controls, session),
             (operation @ (Operation::Unbind | Operation::Compare(_) | Operation::Change(_)), _) => {
                 let outcome = Outcome::new(ResultCode::StrongerAuthRequired, "expected a bind first");
                 self.refuse(id, request_tag(&operation), &outcome);
@@ -284,7 +286,14 @@ impl Conversation {
                 self.binding = false;
                 self.bound(id, bound);
             }
-            Answer::Update { response, outcome } => self.answer(id, response, &outcome, Extra::default()),
+            Answer::Update { response, done } => {
+                let extra = Extra {
+                    pre_read: done.pre_read.as_ref(),
+                    post_read: done.post_read.as_ref(),
+                    ..Extra::default()
+                };
+                self.answer(id, response, &done.outcome, extra);
+            }
             Answer::Secret(changed) => self.secret_changed(id, changed),
         }
     }

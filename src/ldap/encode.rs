@@ -5,9 +5,9 @@
 
 use super::ber::{self, integer_octets, length_octets, write_length};
 use super::codec::tag;
-use super::controls::put_page_response;
+use super::controls::put_responses;
 use super::frame::MessageId;
-use crate::access::ReleasedEntry;
+use crate::access::{ReleasedCopy, ReleasedEntry};
 use crate::model::{Outcome, ResultCode};
 
 /// The object identifier of the notice of disconnection (RFC 4511 section 4.4.1).
@@ -24,6 +24,10 @@ pub struct Extra<'a> {
     pub value: Option<&'a [u8]>,
     /// Cookie and estimate of a paged search.
     pub page: Option<(&'a [u8], u32)>,
+    /// The entry before an update.
+    pub pre_read: Option<&'a ReleasedCopy>,
+    /// The entry after it.
+    pub post_read: Option<&'a ReleasedCopy>,
 }
 
 /// Appends a SearchResultEntry (RFC 4511 section 4.5.2).
@@ -105,9 +109,7 @@ pub fn result(out: &mut Vec<u8>, id: MessageId, response: u8, outcome: &Outcome,
                 ber::put_octets(out, 0x8b, value);
             }
         });
-        if let Some((cookie, estimate)) = extra.page {
-            put_page_response(out, cookie, estimate);
-        }
+        put_responses(out, &extra);
     });
 }
 

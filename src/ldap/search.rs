@@ -1,13 +1,13 @@
 //! Search (RFC 4511 section 4.5): begins it, runs it a little at a time, abandons it.
 
 use super::codec::{SearchOperation, tag};
-use super::controls;
+use super::controls::{self, Controls};
 use super::conversation::{Conversation, RunningSearch};
 use super::encode::{self, Extra};
 use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
-use crate::directory::{PageRequest, Search, SearchDone, SearchRequest, SearchStep, Session};
+use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session};
 use crate::metrics::Metrics;
 use crate::model::{Outcome, ResultCode};
 use crate::query::Work;
@@ -21,9 +21,10 @@ impl Conversation {
         &mut self,
         id: MessageId,
         operation: &SearchOperation<'_>,
-        page: Option<PageRequest<'_>>,
+        controls: &Controls<'_>,
         session: Option<&Session>,
     ) {
+        let page = controls.page;
         let limit = self.outstanding_limit();
         if self.searches.len() >= limit {
             let message = format!("expected at most {limit} searches at once on one connection");
@@ -43,6 +44,7 @@ impl Conversation {
             size_limit: operation.size_limit,
             time_limit_seconds: operation.time_limit_seconds,
             page,
+            assertion: controls.assertion.as_deref(),
         };
         match self.directory.search(session, request, &self.service.facts) {
             Ok(search) => {

@@ -105,8 +105,7 @@ impl SessionState {
                 "this port answers nothing but StartTLS: start TLS first, or use ldaps",
             );
         }
-        let is_search = matches!(request.operation, Operation::Search(_));
-        if let Some(outcome) = request.controls.refusal(is_search) {
+        if let Some(outcome) = request.controls.refusal(&request.operation) {
             return Admission::Refused(outcome);
         }
         match (&self.standing, &request.operation) {

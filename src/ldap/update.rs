@@ -1,10 +1,12 @@
 //! Add, delete, modify and modify DN (RFC 4511 sections 4.6 to 4.9).
 
 use super::codec::{self, Change, ModifyDnRequest, tag};
+use super::controls::Controls;
 use super::conversation::{Answer, Conversation};
 use super::encode::Extra;
 use super::frame::MessageId;
-use crate::directory::{Session, Update};
+use crate::access::Selection;
+use crate::directory::{Session, Update, UpdateRequest};
 use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
 use std::sync::Arc;
 
@@ -13,7 +15,12 @@ pub const FEATURES: &[&str] = &["1.3.6.1.1.14"];
 
 impl Conversation {
     /// Begins a change; it is answered when it is durable.
-    pub(super) fn update(&mut self, id: MessageId, change: Change<'_>, session: Arc<Session>) {
+    pub(super) fn update(&mut self, id: MessageId, change: Change<'_>, controls: Controls<'_>, session: Arc<Session>) {
+        // What is not for the operation was not critical, and is passed over.
+        let (added, deleted) = (
+            matches!(change, Change::Add(_)),
+            matches!(change, Change::Delete { .. }),
+        );
         let (response, update) = match change {
             Change::Add(add) => (
                 tag::ADD_RESPONSE,
@@ -37,9 +44,17 @@ impl Conversation {
         match update {
             Ok(update) => {
                 let directory = Arc::clone(&self.directory);
+                let compile = |names: Vec<&str>| Selection::compile(names.into_iter(), false, directory.schema());
+                let request = UpdateRequest {
+                    update,
+                    assertion: controls.assertion.map(|filter| filter.into_owned()),
+                    pre_read: controls.pre_read.filter(|_| !added).map(compile),
+                    post_read: controls.post_read.filter(|_| !deleted).map(compile),
+                    permissive: controls.permissive_modify,
+                };
                 self.wait_for(id, async move {
-                    let outcome = directory.update(&session, update).await;
-                    Answer::Update { response, outcome }
+                    let done = directory.update(&session, request).await;
+                    Answer::Update { response, done }
                 });
             }
             Err(outcome) => self.answer(id, response, &outcome, Extra::default()),

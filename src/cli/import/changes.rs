@@ -42,7 +42,7 @@ pub(super) fn apply(directory: &Arc<Directory>, sources: Vec<Source>, skip_bad: 
         for (file, record) in records {
             let line = record.line;
             let (dn, update) = update(record.operation);
-            let outcome = directory.update(&session, update).await;
+            let outcome = directory.update(&session, update).await.outcome;
             bar.inc(1);
             if outcome.is_success() {
                 summary.entries += 1;

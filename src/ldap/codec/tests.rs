@@ -254,7 +254,10 @@ fn unknown_critical_controls_are_named() {
         },
     );
     check(&message, |request| {
-        let outcome = request.expect("a sound request").controls.refusal(false);
+        let outcome = {
+            let request = request.expect("a sound request");
+            request.controls.refusal(&request.operation)
+        };
         let outcome = outcome.expect("a refusal");
         assert_eq!(outcome.code, ResultCode::UnavailableCriticalExtension);
         assert!(outcome.message.contains("1.2.4"), "{}", outcome.message);

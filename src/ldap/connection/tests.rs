@@ -82,7 +82,7 @@ async fn fill(directory: &Arc<Directory>) {
         entry(&dn, "person", &[("cn", &name), ("sn", "Smith")])
     }));
     for entry in entries {
-        let outcome = directory.update(&session, Update::Add(entry)).await;
+        let outcome = directory.update(&session, Update::Add(entry)).await.outcome;
         assert!(outcome.is_success(), "{outcome:?}");
     }
 }

@@ -1,0 +1,109 @@
+//! What the controls of a request ask beside its operation: the assertion (RFC 4528) and the entry before and after an
+//! update (RFC 4527).
+//!
+//! Invariants: an assertion is evaluated as the view may search, so it is no oracle; a read entry is released like one that
+//! was searched for; both see the very state that the update changes.
+
+use super::Update;
+use super::computed::{Computation, Wanted};
+use crate::access::{ComputedAttribute, ReleasedCopy, Selection, View, release};
+use crate::model::{Entry, Filter, Outcome, ResultCode};
+use crate::query::{Groups, TailMembers, Truth, compile_in, evaluate};
+use crate::schema::{NormalizedDn, Schema};
+use crate::store::{Operational, Record, Snapshot, record};
+
+/// An update and what is asked beside it.
+#[derive(Clone, Debug)]
+pub struct UpdateRequest {
+    pub update: Update,
+    /// Must be True of the target, or nothing is done.
+    pub assertion: Option<Filter<'static>>,
+    /// What to read of the entry before the update.
+    pub pre_read: Option<Selection>,
+    /// What to read of it afterwards.
+    pub post_read: Option<Selection>,
+    /// Modify: adding a value that is there and deleting one that is not are no faults.
+    pub permissive: bool,
+}
+
+/// How an update ended.
+#[derive(Debug)]
+pub struct UpdateDone {
+    pub outcome: Outcome,
+    /// There when it was asked for, the update succeeded and the view may see the entry.
+    pub pre_read: Option<ReleasedCopy>,
+    pub post_read: Option<ReleasedCopy>,
+}
+
+impl From<Update> for UpdateRequest {
+    fn from(update: Update) -> UpdateRequest {
+        UpdateRequest {
+            update,
+            assertion: None,
+            pre_read: None,
+            post_read: None,
+            permissive: false,
+        }
+    }
+}
+
+/// An entry that an assertion is about.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub groups: Groups<'a>,
+    pub key: &'a NormalizedDn,
+}
+
+impl Target<'_> {
+    /// Whether the assertion is True of the record under the target's key.
+    ///
+    /// # Errors
+    /// assertionFailed; adminLimitExceeded where the assertion follows too large a group.
+    pub(super) fn check(&self, assertion: &Filter<'_>, record: Record<'_>) -> Result<(), Outcome> {
+        let predicate = compile_in(assertion, self.groups)
+            .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
+        let covered = self.groups.view.covers(self.key);
+        if covered && evaluate(&predicate, record, &self.key.0, self.groups.schema) == Truth::True {
+            return Ok(());
+        }
+        Err(Outcome::new(ResultCode::AssertionFailed, ""))
+    }
+}
+
+/// An entry as the view may see it, computed attributes included; `None` where it may not.
+pub(super) fn read(computation: &Computation<'_>, key: &NormalizedDn, selection: &Selection) -> Option<ReleasedCopy> {
+    let Groups { snapshot, schema, view } = computation.groups;
+    let at = snapshot.find(key).filter(|_| view.covers(key))?;
+    let mut computed: Vec<ComputedAttribute> = Vec::new();
+    let wanted = Wanted::new(selection, view, schema);
+    computation.compute(wanted, at, &mut TailMembers::default(), &mut computed);
+    release(snapshot.record(at), view, selection, &computed, schema).map(|entry| entry.copy())
+}
+
+/// Holds an update to its assertion. A target that is not there, or an entry to add that is, is left for the update to refuse.
+pub(super) fn check_update(
+    snapshot: &Snapshot,
+    schema: &Schema,
+    view: &View,
+    key: &NormalizedDn,
+    request: &UpdateRequest,
+) -> Result<(), Outcome> {
+    let Some(assertion) = &request.assertion else {
+        return Ok(());
+    };
+    let groups = Groups { snapshot, schema, view };
+    let target = Target { groups, key };
+    match (&request.update, snapshot.find(key)) {
+        (Update::Add(entry), None) => {
+            let octets = provisional(entry, schema);
+            target.check(assertion, Record::new(&octets, &snapshot.tail_types))
+        }
+        (Update::Add(_), Some(_)) | (_, None) => Ok(()),
+        (_, Some(at)) => target.check(assertion, snapshot.record(at)),
+    }
+}
+
+/// An entry to add as the client gave it.
+fn provisional(entry: &Entry, schema: &Schema) -> Vec<u8> {
+    record::encode(entry, &Operational::default(), schema)
+}
