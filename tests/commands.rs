@@ -475,3 +475,33 @@ fn the_demonstration_tells_its_story_and_leaves_nothing() {
         "the throw-away directory is removed"
     );
 }
+
+/// An account that another server made: its classes know nothing of nhsdir, and it is named by uid.
+#[test]
+fn an_account_from_elsewhere_is_looked_after() {
+    let place = Place::empty();
+    let file = place.data().with_extension("ldif");
+    let ldif = "dn: o=nhs\nobjectClass: organization\no: nhs\n\n\
+        dn: ou=Applications,o=nhs\nobjectClass: organizationalUnit\nou: Applications\n\n\
+        dn: uid=old-app,ou=Applications,o=nhs\nobjectClass: account\nobjectClass: simpleSecurityObject\nuid: old-app\n\
+        userPassword: {SSHA}9fTAsYeeOZfVl2LEVBPqJTBFYJCEd5AG\n";
+    fs::write(&file, ldif).unwrap();
+    place.succeed(&["import", "--replace", file.to_str().unwrap()], "");
+    assert_eq!(
+        json(&place.succeed(&["account", "list", "--json"], ""))[0]["name"],
+        "old-app"
+    );
+    place.succeed(&["account", "set", "old-app", "--profile", "full"], "");
+    place.succeed(&["account", "disable", "old-app"], "");
+    let account = &json(&place.succeed(&["account", "list", "--json"], ""))[0];
+    assert_eq!(
+        (&account["profile"], &account["state"]),
+        (&"full".into(), &"disabled".into())
+    );
+    place.succeed(&["account", "rotate", "old-app"], "");
+    place.succeed(&["account", "delete", "old-app"], "");
+    assert_eq!(
+        json(&place.succeed(&["account", "list", "--json"], "")),
+        Value::Array(Vec::new())
+    );
+}

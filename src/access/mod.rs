@@ -119,7 +119,8 @@ impl Default for Quotas {
 }
 
 impl View {
-    /// The view in which the server's own entries (root DSE, subschema) leave: every attribute but those that never do.
+    /// The view in which the server's own entries (root DSE, subschema) leave: every attribute but those that never do, and
+    /// those that say when and by whom an entry was made: nobody made these.
     pub fn for_protocol(schema: &Schema) -> View {
         let mut releasable = AttributeSet::default();
         schema
@@ -127,6 +128,17 @@ impl View {
             .iter()
             .for_each(|attribute| releasable.insert(attribute.id));
         for id in NEVER_RELEASED.iter().filter_map(|name| schema.find_attribute(name)) {
+            releasable.remove(id);
+        }
+        let known = schema.well_known();
+        for id in [
+            known.entry_uuid,
+            known.entry_csn,
+            known.create_timestamp,
+            known.creators_name,
+            known.modify_timestamp,
+            known.modifiers_name,
+        ] {
             releasable.remove(id);
         }
         View {

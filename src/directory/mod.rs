@@ -13,6 +13,7 @@ mod committer;
 mod compare;
 mod computed;
 mod conditions;
+mod daily;
 mod modify;
 mod page;
 mod protocol;
@@ -112,6 +113,7 @@ pub struct Directory {
     suffixes: Vec<(Dn, NormalizedDn)>,
     committer: committer::Committer,
     cookies: page::CookieSeal,
+    daily: daily::DailyCounts,
     /// What the root DSE and the subschema are released through.
     protocol_view: Arc<View>,
     subschema_key: NormalizedDn,
@@ -199,6 +201,7 @@ impl Directory {
             suffixes,
             committer,
             cookies: page::CookieSeal::new(),
+            daily: daily::DailyCounts::default(),
             protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
             secret_names: withheld::SecretNames::new(&schema),

@@ -71,6 +71,8 @@ struct Limits {
     /// Entries before `sizeLimitExceeded`, those of earlier pages included; 0 means none.
     size: u32,
     page: Option<Page>,
+    /// The account that is counted for its daily quota, where it has one.
+    counted: Option<NormalizedDn>,
 }
 
 struct Page {
@@ -197,6 +199,7 @@ impl Directory {
             tail_members: TailMembers::default(),
             limits: Limits {
                 deadline: None,
+                counted: None,
                 size: 0,
                 page: request.page.map(|page| Page {
                     size: page.size.max(1),
@@ -229,6 +232,7 @@ impl Directory {
         };
         let deadline = deadline(started, request.time_limit_seconds, quotas.time_limit_seconds);
         let size = size_limit(request.size_limit, quotas, page.is_some());
+        let counted = (quotas.daily_entries != 0).then(|| session.identity.account.facts.key.clone());
         let wanted = Wanted::new(&request.selection, &session.view, &self.schema);
         let ended = request.page.is_some_and(|asked| asked.size == 0);
         let entries = match ended {
@@ -249,7 +253,12 @@ impl Directory {
             wanted,
             computed: Vec::new(),
             tail_members: TailMembers::default(),
-            limits: Limits { deadline, size, page },
+            limits: Limits {
+                deadline,
+                size,
+                page,
+                counted,
+            },
             ahead: VecDeque::new(),
             given: 0,
             audit: None,
@@ -459,6 +468,10 @@ impl Search {
                 Advance::Entry(_) if self.limits.page_full(self.given) => {
                     return self.done(Outcome::success(), false);
                 }
+                Advance::Entry(_) if !self.counts_today() => {
+                    let message = "the account's entries of today are used up; it may search again tomorrow (UTC)";
+                    return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
+                }
                 Advance::Entry(at) => {
                     if !self.emit_entry(at, emit) {
                         return SearchStep::More;
@@ -466,6 +479,13 @@ impl Search {
                 }
             }
         }
+    }
+
+    /// Counts one entry for the account's daily quota; false where none is left.
+    fn counts_today(&self) -> bool {
+        let quota = self.view.quotas.daily_entries;
+        let counted = self.limits.counted.as_ref();
+        counted.is_none_or(|account| self.directory.daily.take(account, quota, clock::seconds()))
     }
 
     /// The next matching entry. The cursor runs a few entries ahead, so that the misses of their records overlap.

@@ -11,6 +11,8 @@ use std::collections::HashSet;
 use std::io::BufRead;
 
 const NO_SUCH_OBJECT: u32 = 32;
+/// The auxiliary class of application accounts.
+const ACCOUNT_CLASS: &str = "nhsdirAccount";
 const ENTRY_ALREADY_EXISTS: u32 = 68;
 
 #[derive(Args, Debug)]
@@ -104,7 +106,10 @@ impl Rotate {
         if session.modify(&self.name, overlap).await? == Answer::No {
             return Ok(Answer::No);
         }
-        let dn = session.dn(&self.name);
+        let Some(account) = session.locate(&self.name, &["1.1"]).await? else {
+            return Ok(no_account(&self.name));
+        };
+        let dn = account.dn;
         let generated = session
             .change_secret(&dn, chosen.as_deref())
             .await
@@ -140,10 +145,10 @@ pub(super) async fn unlock(session: &mut Session, name: &str) -> anyhow::Result<
 }
 
 pub(super) async fn delete(session: &mut Session, name: &str) -> anyhow::Result<Answer> {
-    let result = session.client.ldap.delete(&session.dn(name)).await?;
-    if result.rc == NO_SUCH_OBJECT {
+    let Some(account) = session.locate(name, &["1.1"]).await? else {
         return Ok(no_account(name));
-    }
+    };
+    let result = session.client.ldap.delete(&account.dn).await?;
     done(&result).with_context(|| format!("account {name} was not deleted"))?;
     Ok(Answer::Done)
 }
@@ -205,10 +210,16 @@ impl Session {
     }
 
     async fn modify(&mut self, name: &str, changes: Vec<Mod<&str>>) -> anyhow::Result<Answer> {
-        let result = self.client.ldap.modify(&self.dn(name), changes).await?;
-        if result.rc == NO_SUCH_OBJECT {
+        let Some(account) = self.locate(name, &["objectClass"]).await? else {
             return Ok(no_account(name));
+        };
+        let classes = account.attrs.get("objectClass").map_or(&[][..], Vec::as_slice);
+        let mut changes = changes;
+        if !classes.iter().any(|class| class.eq_ignore_ascii_case(ACCOUNT_CLASS)) {
+            // An account that came from another server: its class allows none of the facts kept here.
+            changes.insert(0, Mod::Add("objectClass", HashSet::from([ACCOUNT_CLASS])));
         }
+        let result = self.client.ldap.modify(&account.dn, changes).await?;
         done(&result).with_context(|| format!("account {name} was not changed"))?;
         Ok(Answer::Done)
     }

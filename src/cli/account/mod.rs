@@ -7,6 +7,7 @@ mod report;
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on};
 use clap::{Args, Subcommand, ValueEnum};
+use ldap3::{Scope, SearchEntry};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -165,8 +166,22 @@ impl Session {
         format!("ou=Applications,{}", self.suffix)
     }
 
+    /// The name of a new account.
     fn dn(&self, name: &str) -> String {
         format!("cn={},{}", ldap3::dn_escape(name), self.container())
+    }
+
+    /// The account of that name, with these attributes: every entry directly below the container is one, however it is
+    /// named and whatever other server it came from.
+    async fn locate(&mut self, name: &str, attributes: &[&str]) -> anyhow::Result<Option<SearchEntry>> {
+        let escaped = ldap3::ldap_escape(name);
+        let filter = format!("(|(cn={escaped})(uid={escaped}))");
+        let container = self.container();
+        let found = self
+            .client
+            .search(&container, Scope::OneLevel, &filter, attributes)
+            .await?;
+        Ok(found.into_iter().next())
     }
 }
 

@@ -4,33 +4,20 @@ use super::change::no_account;
 use super::{Session, instant};
 use crate::cli::Answer;
 use crate::cli::table::Table;
-use ldap3::{Scope, SearchEntry, dn_escape, ldap_escape};
+use ldap3::{Scope, SearchEntry};
 use serde_json::{Map, Value};
 
 /// The operational attribute with what the server knows of secrets and failures, as JSON.
 const STATUS: &str = "nhsdirStatus";
 
-impl Session {
-    /// An account's entry, if it is there.
-    pub(super) async fn entry(&mut self, name: &str, attributes: &[&str]) -> anyhow::Result<Option<SearchEntry>> {
-        let base = format!("cn={},{}", dn_escape(name), self.container());
-        let found = self
-            .client
-            .search(&base, Scope::Base, "(objectClass=nhsdirAccount)", attributes)
-            .await?;
-        Ok(found.into_iter().next())
-    }
-}
-
 /// Prints every account with its life cycle.
 pub(super) async fn list(session: &mut Session, json: bool) -> anyhow::Result<Answer> {
     let container = session.container();
-    let filter = format!("(objectClass={})", ldap_escape("nhsdirAccount"));
     let mut entries = session
         .client
-        .search(&container, Scope::OneLevel, &filter, &["*", STATUS])
+        .search(&container, Scope::OneLevel, "(objectClass=*)", &["*", STATUS])
         .await?;
-    entries.sort_by_key(|entry| first(entry, "cn").map(str::to_lowercase));
+    entries.sort_by_key(|entry| name(entry).map(str::to_lowercase));
     let mut table = Table::new(&[
         "name",
         "role",
@@ -45,8 +32,8 @@ pub(super) async fn list(session: &mut Session, json: bool) -> anyhow::Result<An
     for entry in &entries {
         let status = status(entry);
         table.row(vec![
-            text(first(entry, "cn")),
-            text(first(entry, "nhsdirRole")),
+            text(name(entry)),
+            text(first(entry, "nhsdirRole").or(Some("reader"))),
             text(first(entry, "nhsdirProfile")),
             text(first(entry, "nhsdirOrganisation")),
             text(first(entry, "nhsdirOwner")),
@@ -62,7 +49,7 @@ pub(super) async fn list(session: &mut Session, json: bool) -> anyhow::Result<An
 
 /// Prints everything known of one account.
 pub(super) async fn show(session: &mut Session, name: &str, json: bool) -> anyhow::Result<Answer> {
-    let Some(entry) = session.entry(name, &["*", "+", STATUS]).await? else {
+    let Some(entry) = session.locate(name, &["*", "+", STATUS]).await? else {
         return Ok(no_account(name));
     };
     let mut facts = Map::new();
@@ -86,7 +73,7 @@ pub(super) async fn show(session: &mut Session, name: &str, json: bool) -> anyho
 
 /// Prints the evidence of failed binds, one line a source.
 pub(super) async fn lockouts(session: &mut Session, name: &str, json: bool) -> anyhow::Result<Answer> {
-    let Some(entry) = session.entry(name, &[STATUS]).await? else {
+    let Some(entry) = session.locate(name, &[STATUS]).await? else {
         return Ok(no_account(name));
     };
     let status = status(&entry);
@@ -128,6 +115,11 @@ fn is_moment(name: &str) -> bool {
             | "until"
             | "since"
     )
+}
+
+/// What the application binds with.
+fn name(entry: &SearchEntry) -> Option<&str> {
+    first(entry, "cn").or_else(|| first(entry, "uid"))
 }
 
 fn first<'a>(entry: &'a SearchEntry, attribute: &str) -> Option<&'a str> {
