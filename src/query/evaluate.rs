@@ -44,7 +44,7 @@ impl Evaluator {
                     .iter()
                     .any(|condition| self.item(condition, candidate, schema))
                 {
-                    Truth::Undefined
+                    Truth::False
                 } else {
                     self.item(item, candidate, schema).into()
                 }

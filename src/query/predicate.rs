@@ -18,7 +18,8 @@ pub enum Predicate {
     Not(Box<Predicate>),
     /// True or False of every entry, never Undefined.
     Item(Arc<Item>),
-    /// Undefined where the entry meets one of the conditions, else what `item` is.
+    /// False where the entry meets one of the conditions, else what `item` is: a hidden attribute reads as one that is not
+    /// there, so that no combination of filters tells the two apart.
     Guarded {
         item: Arc<Item>,
         conditions: Vec<Arc<Item>>,
@@ -226,10 +227,12 @@ fn settle(predicate: Predicate, wanted: bool) -> Predicate {
         Predicate::Item(_) => Predicate::Not(Box::new(predicate)),
         Predicate::Guarded { item, conditions } => {
             let item = settle(Predicate::Item(item), wanted);
-            let unmet = conditions
-                .into_iter()
-                .map(|condition| Predicate::Item(condition).negate());
-            Predicate::and(std::iter::once(item).chain(unmet).collect())
+            let met = conditions.into_iter().map(Predicate::Item);
+            if wanted {
+                Predicate::and(std::iter::once(item).chain(met.map(Predicate::negate)).collect())
+            } else {
+                Predicate::or(std::iter::once(item).chain(met).collect())
+            }
         }
     }
 }

@@ -148,7 +148,8 @@ fn views_leave_no_oracle() {
         (&ex_directory, "(!(uid=1))", &[ROOT, PEOPLE]),
         (&hidden_mobile, "(mobile=*)", &[]),
         (&hidden_mobile, "(mobile=07700900123)", &[]),
-        (&hidden_mobile, "(!(mobile=07700900123))", &[ROOT, PEOPLE, ANN]),
+        (&hidden_mobile, "(!(mobile=07700900123))", &[ROOT, PEOPLE, ANN, BOB]),
+        (&hidden_mobile, "(!(mobile=*))", &[ROOT, PEOPLE, ANN, BOB]),
         (&hidden_mobile, "(uid=2)", &[BOB]),
         (&narrow, "(objectClass=*)", &[BOB]),
     ];
