@@ -88,7 +88,7 @@ impl SledKv {
                 .flush_every_ms(None)
                 .open()
         };
-        let database = match catch_unwind(open) {
+        let database = match catch_unwind(|| patiently(open)) {
             Ok(Ok(database)) => database,
             Ok(Err(error)) => return Err(sled_error(directory, error)),
             Err(_) => return Err(corrupt(directory, "the journal cannot be read (sled panicked at open)")),
@@ -259,6 +259,24 @@ pub fn corrupt(path: &Path, detail: &str) -> StoreError {
     }
 }
 
+/// How often, and after which pause, a database that is still locked is opened again.
+const LOCKED_TRIES: u32 = 200;
+const LOCKED_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// sled lets go of its file on a thread of its own, a moment after its last handle was dropped. Another process is kept out by our
+/// own lock, so a file that is locked is one this process is about to let go of.
+fn patiently(open: impl Fn() -> sled::Result<sled::Db>) -> sled::Result<sled::Db> {
+    for _ in 0..LOCKED_TRIES {
+        match open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                std::thread::sleep(LOCKED_PAUSE);
+            }
+            done => return done,
+        }
+    }
+    open()
+}
+
 fn sled_error(path: &Path, error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) => io_error(path, source),
@@ -282,6 +300,20 @@ mod tests {
         })
         .unwrap();
         found
+    }
+
+    #[test]
+    fn a_file_that_is_about_to_be_let_go_is_waited_for() {
+        let data = tempfile::tempdir().unwrap();
+        drop(open(data.path()).unwrap());
+        let file = File::open(data.path().join("journal/db")).unwrap();
+        file.lock().unwrap();
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            drop(file);
+        });
+        open(data.path()).unwrap();
+        holder.join().unwrap();
     }
 
     #[test]
