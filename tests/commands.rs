@@ -505,3 +505,39 @@ fn an_account_from_elsewhere_is_looked_after() {
         Value::Array(Vec::new())
     );
 }
+
+/// Faults of values and faults of order, in one run, each with its line; and what is left when they are skipped.
+#[test]
+fn an_import_tells_every_fault_at_once() {
+    let place = Place::empty();
+    let file = place.data().with_extension("ldif");
+    let ldif = "dn: ou=People,o=nhs\nobjectClass: organizationalUnit\nou: People\n\n\
+        dn: uid=1,ou=People,o=nhs\nobjectClass: account\nuid: 1\nnosuch: x\n\n\
+        dn: cn=child,uid=1,ou=People,o=nhs\nobjectClass: applicationProcess\ncn: child\n\n\
+        dn: uid=2,ou=People,o=nhs\nobjectClass: account\nuid: 2\n\n\
+        dn: uid=2,ou=People,o=nhs\nobjectClass: account\nuid: 2\n\n\
+        dn: uid=3,ou=Missing,o=nhs\nobjectClass: account\nuid: 3\n";
+    fs::write(&file, ldif).unwrap();
+    let file = file.to_str().unwrap();
+    let output = place.run(&["import", file], "");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for expected in [
+        "ldif:5: uid=1,ou=People,o=nhs: attribute type nosuch is not defined",
+        "ldif:18: uid=2,ou=People,o=nhs came before",
+        "ldif:22: uid=3,ou=Missing,o=nhs: its parent is missing",
+        "3 faults; nothing was written",
+    ] {
+        assert!(told.contains(expected), "{expected} in {told}");
+    }
+    assert!(
+        !told.contains("cn=child"),
+        "what lies below a fault is none of its own: {told}"
+    );
+    let output = place.run(&["import", "--skip-bad", file], "");
+    assert!(
+        text(&output.stdout).contains("imported 2 entries"),
+        "{}",
+        text(&output.stdout)
+    );
+}

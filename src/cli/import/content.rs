@@ -46,6 +46,7 @@ struct Loading<'a> {
     secrets: Vec<(NormalizedDn, PreparedSecret)>,
     replaced: HashSet<NormalizedDn>,
     left_out: LeftOut,
+    bad: HashSet<NormalizedDn>,
     faults: u64,
 }
 
@@ -81,11 +82,13 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         secrets: Vec::new(),
         replaced: HashSet::new(),
         left_out: LeftOut::new(),
+        bad: HashSet::new(),
         faults: 0,
     };
     read(sources, &names, &context, &mut loading)?;
     loading.bar.finish_and_clear();
-    if loading.origins.is_empty() || (loading.faults > 0 && !arguments.skip_bad) {
+    let refused = loading.faults > 0 && !arguments.skip_bad;
+    if loading.origins.is_empty() {
         return Ok(Summary {
             entries: 0,
             faults: loading.faults,
@@ -95,6 +98,9 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
     }
     if kept.replaces {
         keep(&mut loading, &before, &kept.keys, directory)?;
+    }
+    if refused {
+        return loading.tell_faults_of_order(&before, &suffixes);
     }
     let existing = (!kept.replaces).then_some(&*before);
     loading.finish(&before, existing, &suffixes, now, arguments.skip_bad)
@@ -236,6 +242,7 @@ impl Loading<'_> {
             secrets,
             replaced,
             faults,
+            bad,
             left_out,
             bytes,
         } = done.prepared;
@@ -245,6 +252,7 @@ impl Loading<'_> {
         }
         self.secrets.extend(secrets);
         self.replaced.extend(replaced);
+        self.bad.extend(bad);
         for (name, count) in left_out {
             *self.left_out.entry(name).or_default() += count;
         }
@@ -277,28 +285,35 @@ impl Loading<'_> {
         };
         let outcome = self.bulk.finish(suffixes, keyed, skip_bad, &mut show)?;
         bar.finish_and_clear();
-        let places = places(&self.origins, &outcome.faults);
-        let mut met = HashMap::new();
-        for fault in &outcome.faults {
-            let hash = hash_of(&fault.key);
-            let seen = met.entry(hash).or_insert(0_usize);
-            eprintln!(
-                "{}",
-                described(
-                    fault,
-                    before,
-                    places.get(&hash).map_or(&[], Vec::as_slice),
-                    *seen,
-                    self.names
-                )
-            );
-            *seen += 1;
-        }
+        tell(&self.origins, self.names, before, &outcome.faults);
+        // What the directory kept is not what was imported.
+        let imported = match outcome.published {
+            true => self.origins.len().saturating_sub(outcome.faults.len()) as u64,
+            false => 0,
+        };
         Ok(Summary {
-            entries: outcome.entries.min(self.origins.len() as u64),
+            entries: imported,
             faults: self.faults + outcome.faults.len() as u64,
             written: outcome.published,
             notes: notes(&self.left_out, if outcome.published { accounts } else { 0 }),
+        })
+    }
+
+    /// Says what is wrong with the order of the entries too, so that one run tells every fault. Writes nothing.
+    fn tell_faults_of_order(mut self, before: &Snapshot, suffixes: &[NormalizedDn]) -> anyhow::Result<Summary> {
+        let bad = std::mem::take(&mut self.bad);
+        let below_bad = |key: &NormalizedDn| {
+            std::iter::successors(key.parent(), NormalizedDn::parent).any(|ancestor| bad.contains(&ancestor))
+        };
+        let notes = notes(&self.left_out, 0);
+        let mut faults = self.bulk.faults(suffixes)?;
+        faults.retain(|fault| !below_bad(&fault.key));
+        tell(&self.origins, self.names, before, &faults);
+        Ok(Summary {
+            entries: 0,
+            faults: self.faults + faults.len() as u64,
+            written: false,
+            notes,
         })
     }
 
@@ -322,6 +337,19 @@ impl Loading<'_> {
             .into_iter()
             .flat_map(|(key, secret)| accounts.set_secret(&key, secret, None, now));
         writes.collect()
+    }
+}
+
+/// Prints each fault of the entries' order, with its file and line.
+fn tell(origins: &[(Origin, u32)], names: &[String], before: &Snapshot, faults: &[BulkFault]) {
+    let places = places(origins, faults);
+    let mut met = HashMap::new();
+    for fault in faults {
+        let hash = hash_of(&fault.key);
+        let seen = met.entry(hash).or_insert(0_usize);
+        let places = places.get(&hash).map_or(&[][..], Vec::as_slice);
+        eprintln!("{}", described(fault, before, places, *seen, names));
+        *seen += 1;
     }
 }
 

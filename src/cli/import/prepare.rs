@@ -1,6 +1,6 @@
 //! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
 
-use super::operational::{Kinds, LeftOut, Uuids, take_out};
+use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
 use crate::account::{Accounts, PreparedSecret};
 use crate::directory::is_account_key;
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
@@ -27,6 +27,8 @@ pub(super) struct Prepared {
     /// Names among [`Context::kept`] that the files have.
     pub replaced: Vec<NormalizedDn>,
     pub faults: Vec<LdifFault>,
+    /// Names of the entries at fault, as far as they have one: what lies below them is not at fault for it.
+    pub bad: Vec<NormalizedDn>,
     pub left_out: LeftOut,
     pub bytes: u64,
 }
@@ -89,23 +91,20 @@ impl<'a> Preparer<'a> {
             );
         };
         let schema = self.context.schema;
-        let (kept, has_password) = match take_out(&mut entry, schema, &mut self.kinds, &mut prepared.left_out) {
-            Ok(taken) => taken,
-            Err(message) => return fault(message),
-        };
         let key = match schema.normalize_dn(&entry.dn) {
             Ok(key) => key,
             Err(violation) => return fault(violation.to_string()),
         };
-        if let Err(violations) = schema.check_entry(&entry) {
-            let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
-            return fault(format!("{}: {}", entry.dn, violations.join("; ")));
-        }
-        if has_password {
-            match self.secret(&mut entry, &key) {
-                Ok(secret) => prepared.secrets.push((key.clone(), secret)),
-                Err(message) => return fault(format!("{}: {message}", entry.dn)),
+        let checked = self.checked(&mut entry, &key, &mut prepared.left_out);
+        let (kept, secret) = match checked {
+            Ok(checked) => checked,
+            Err(message) => {
+                prepared.bad.push(key);
+                return fault(message);
             }
+        };
+        if let Some(secret) = secret {
+            prepared.secrets.push((key.clone(), secret));
         }
         if self.context.kept.contains(&key) {
             prepared.replaced.push(key.clone());
@@ -117,6 +116,29 @@ impl<'a> Preparer<'a> {
         let operational = kept.operational(self.context.now, &mut self.uuids);
         let entry = PreparedEntry::new(schema, key, &entry, &operational);
         prepared.entries.push((entry, origin));
+    }
+
+    /// Takes out of an entry what is not stored in it, and checks the rest.
+    fn checked(
+        &mut self,
+        entry: &mut Entry,
+        key: &NormalizedDn,
+        left_out: &mut LeftOut,
+    ) -> Result<(Kept, Option<PreparedSecret>), String> {
+        let schema = self.context.schema;
+        let (kept, has_password) = take_out(entry, schema, &mut self.kinds, left_out)?;
+        if let Err(violations) = schema.check_entry(entry) {
+            let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            return Err(format!("{}: {}", entry.dn, violations.join("; ")));
+        }
+        let secret = match has_password {
+            true => Some(
+                self.secret(entry, key)
+                    .map_err(|message| format!("{}: {message}", entry.dn))?,
+            ),
+            false => None,
+        };
+        Ok((kept, secret))
     }
 
     /// Takes `userPassword` out of an entry: an account's becomes its secret, any other is a fault.

@@ -170,6 +170,19 @@ impl<'a> BulkLoad<'a> {
         Ok(outcome)
     }
 
+    /// What [`BulkLoad::finish`] would find wrong. Writes nothing and ends the load.
+    ///
+    /// # Errors
+    /// As [`BulkLoad::finish`].
+    pub fn faults(mut self, suffixes: &[NormalizedDn]) -> Result<Vec<BulkFault>, StoreError> {
+        let next = self.store.next_generation()?;
+        let loaded = self.keys.ends.len();
+        if !self.replace {
+            self.keep_existing(&next)?;
+        }
+        Ok(self.order(loaded, suffixes)?.1)
+    }
+
     /// Adds every entry that the directory holds already.
     fn keep_existing(&mut self, next: &NextGeneration<'_>) -> Result<(), StoreError> {
         let schema = self.store.schema();
