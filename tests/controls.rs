@@ -10,6 +10,8 @@ mod oid {
     pub const ASSERTION: &str = "1.3.6.1.1.12";
     pub const PRE_READ: &str = "1.3.6.1.1.13.1";
     pub const POST_READ: &str = "1.3.6.1.1.13.2";
+    pub const SORT: &str = "1.2.840.113556.1.4.473";
+    pub const SORT_RESULT: &str = "1.2.840.113556.1.4.474";
     pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
     pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
     pub const ALL: &[&str] = &[
@@ -17,6 +19,7 @@ mod oid {
         ASSERTION,
         PRE_READ,
         POST_READ,
+        SORT,
         DONT_USE_COPY,
         PERMISSIVE_MODIFY,
     ];
@@ -258,18 +261,23 @@ async fn an_assertion_is_no_oracle() {
         Mod::Add("nhsdirHidden", set(&["mobile"])),
     ];
     writer.modify(BOB, hidden).await.unwrap().success().unwrap();
+    // What is hidden reads as what is not there.
     for filter in [
         "(mobile=07700 900001)",
         "(mobile=*)",
         "(!(mobile=*))",
+        "(!(mobile=07700 900001))",
         "(nhsdirHidden=mobile)",
         "(!(nhsdirHidden=x))",
     ] {
-        let guard = asserting(filter);
-        let searched = reader
-            .with_controls(guard)
-            .search(BOB, Scope::Base, "(objectClass=*)", vec!["1.1"]);
-        assert_eq!(searched.await.unwrap().1.rc, ASSERTION_FAILED, "{filter}");
+        let mut codes = Vec::new();
+        for dn in [BOB, ZOE] {
+            let guarded = reader.with_controls(asserting(filter));
+            let searched = guarded.search(dn, Scope::Base, "(objectClass=*)", vec!["1.1"]).await;
+            codes.push(searched.unwrap().1.rc);
+        }
+        assert_eq!(codes[0], codes[1], "{filter}");
+        assert!(filter.starts_with("(!") || codes[0] == ASSERTION_FAILED, "{filter}");
     }
 }
 
@@ -367,6 +375,176 @@ async fn permissive_modify_forgives_what_is_done_already() {
         ldap.with_controls(permissive).delete(BOB).await.unwrap().rc,
         UNAVAILABLE_CRITICAL_EXTENSION
     );
+}
+
+/// A sort control: attribute, rule, reverse.
+fn sort(keys: &[(&str, Option<&str>, bool)], crit: bool) -> RawControl {
+    let element = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
+    let mut list = Vec::new();
+    for (attribute, rule, reverse) in keys {
+        let mut key = element(4, attribute.as_bytes());
+        key.extend(rule.iter().flat_map(|rule| element(0x80, rule.as_bytes())));
+        if *reverse {
+            key.extend(element(0x81, &[0xff]));
+        }
+        list.extend(element(0x30, &key));
+    }
+    RawControl {
+        ctype: oid::SORT.to_owned(),
+        crit,
+        val: Some(element(0x30, &list)),
+    }
+}
+
+/// The last digits of the uids of people, as they come, with the result code and the sort's.
+async fn sorted(ldap: &mut Ldap, keys: &[(&str, Option<&str>, bool)], crit: bool) -> (String, u32, Option<u8>) {
+    let search = ldap.with_controls(sort(keys, crit));
+    let answer = search
+        .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+        .await
+        .unwrap();
+    let (order, result) = (order(answer.0), answer.1);
+    let mut controls = result.ctrls.iter();
+    let found = controls.find(|Control(_, raw)| raw.ctype == oid::SORT_RESULT);
+    (
+        order,
+        result.rc,
+        found.map(|Control(_, raw)| raw.val.as_ref().unwrap()[4]),
+    )
+}
+
+fn order(entries: Vec<ldap3::ResultEntry>) -> String {
+    let entries = entries.into_iter().map(ldap3::SearchEntry::construct);
+    entries
+        .map(|entry| entry.attrs["uid"][0].chars().last().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn searches_are_sorted() {
+    let server = server();
+    let mut ldap = server.bound("reader").await;
+    let done = |order: &str| (order.to_owned(), 0, Some(0));
+    // Ann O'Neill-Smith (1, Consultant), Zoë Smith (2, Consultant Anaesthetist), Bob Jones and Siôn (3, no title).
+    for (keys, expected) in [
+        (&[("sn", None, false)][..], "312"),
+        (&[("sn", None, true)], "213"),
+        (&[("givenName", None, false)], "132"),
+        (&[("title", None, false)], "123"),
+        (&[("title", None, true)], "321"),
+        (&[("departmentNumber", None, false), ("sn", None, true)], "213"),
+        (&[("departmentNumber", None, true), ("sn", None, false)], "312"),
+        (
+            &[
+                ("objectClass", Some("caseIgnoreOrderingMatch"), false),
+                ("uid", None, true),
+            ],
+            "321",
+        ),
+        (&[("cn", Some("caseIgnoreOrderingMatch"), true)], "231"),
+        (&[("description", None, false)], "123"),
+    ] {
+        let found = sorted(&mut ldap, keys, true).await;
+        if found.2 == Some(0) {
+            assert_eq!(found, done(expected), "{keys:?}");
+        } else {
+            assert_eq!(keys[0].0, "objectClass", "{keys:?}: {found:?}");
+        }
+    }
+    for (key, fault) in [
+        (("nowhere", None, false), 16),
+        (("sn", Some("integerOrderingMatch"), false), 18),
+        (("sn", Some("caseIgnoreMatch"), false), 18),
+        (("sn", Some("nowhere"), false), 18),
+        (("jpegPhoto", None, false), 18),
+        (("nhsdirHidden", None, false), 50),
+        (("userPassword", None, false), 50),
+        (("memberOf", None, false), 53),
+    ] {
+        let refused = sorted(&mut ldap, &[key], true).await;
+        assert_eq!(
+            refused,
+            (String::new(), UNAVAILABLE_CRITICAL_EXTENSION, Some(fault)),
+            "{key:?}"
+        );
+        let (order, code, result) = sorted(&mut ldap, &[key], false).await;
+        assert_eq!((order.len(), code, result), (3, 0, Some(fault)), "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_a_sorted_search_are_in_order_through_changes() {
+    let server = server();
+    let (mut writer, mut reader) = writer_and_reader(&server).await;
+    let mut cookie = Vec::new();
+    let mut all = String::new();
+    for number in 0.. {
+        let page = ldap3::controls::PagedResults { size: 1, cookie }.into();
+        let search = reader.with_controls(vec![sort(&[("sn", None, true)], true), page]);
+        let (entries, result) = search
+            .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+            .await
+            .unwrap()
+            .success()
+            .unwrap();
+        all += &order(entries);
+        let mut controls = result.ctrls.iter();
+        let Control(_, raw) = controls
+            .find(|Control(_, raw)| raw.ctype == oid::PAGED_RESULTS)
+            .unwrap();
+        cookie = raw.parse::<ldap3::controls::PagedResults>().cookie;
+        if cookie.is_empty() {
+            break;
+        }
+        if number == 0 {
+            // The entry that the cookie stands on goes, another changes.
+            writer.delete(ZOE).await.unwrap().success().unwrap();
+            writer.modify(BOB, title("Porter")).await.unwrap().success().unwrap();
+            // The cookie is of this order only.
+            let page = ldap3::controls::PagedResults {
+                size: 1,
+                cookie: cookie.clone(),
+            }
+            .into();
+            let search = reader.with_controls(vec![sort(&[("sn", None, false)], true), page]);
+            let other = search
+                .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+                .await
+                .unwrap();
+            assert_ne!(other.1.rc, 0);
+        }
+    }
+    assert_eq!(all, "213");
+    let least = reader
+        .with_controls(sort(&[("sn", None, false)], true))
+        .with_search_options(ldap3::SearchOptions::new().sizelimit(1));
+    let (entries, result) = {
+        let answer = least
+            .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+            .await
+            .unwrap();
+        (answer.0, answer.1)
+    };
+    assert_eq!((order(entries).as_str(), result.rc), ("3", 4));
+}
+
+#[tokio::test]
+async fn an_order_tells_nothing_that_is_hidden() {
+    let server = server();
+    let (mut writer, mut reader) = writer_and_reader(&server).await;
+    for (dn, mobile) in [(ANN, "07700 900003"), (ZOE, "07700 900002"), (BOB, "07700 900001")] {
+        let hidden = vec![
+            Mod::Add("objectClass", set(&["extensibleObject"])),
+            Mod::Add("mobile", set(&[mobile])),
+            Mod::Add("nhsdirHidden", set(&["mobile"])),
+        ];
+        writer.modify(dn, hidden).await.unwrap().success().unwrap();
+    }
+    for reverse in [false, true] {
+        let keys = [("mobile", None, reverse)];
+        assert_eq!(sorted(&mut reader, &keys, true).await.0, "123", "by name");
+    }
+    assert_eq!(sorted(&mut writer, &[("mobile", None, false)], true).await.0, "321");
 }
 
 /// T5: values that are not what a control says are refused, twice the same control too, and the connection lives.

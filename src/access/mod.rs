@@ -155,6 +155,15 @@ impl View {
         self.bases.iter().any(|base| key.is_within(base)) && !self.excluded.iter().any(|base| key.is_within(base))
     }
 
+    /// Whether the record hides one attribute.
+    pub fn hides_attribute(&self, record: Record<'_>, id: AttributeId, schema: &Schema) -> bool {
+        let mut rules = self.hidden_attributes.iter().filter(|(hidden, _)| *hidden == id);
+        rules.any(|(_, condition)| {
+            let mut attributes = record.attributes();
+            attributes.any(|attribute| condition.is_met_by(&attribute, schema))
+        })
+    }
+
     /// Whether the record is hidden as a whole.
     pub fn hides(&self, record: Record<'_>, schema: &Schema) -> bool {
         !self.hidden_entries.is_empty()

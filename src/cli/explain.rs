@@ -112,6 +112,7 @@ pub fn explain(
         time_limit_seconds: 0,
         page: None,
         assertion: None,
+        sort: None,
     };
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());

@@ -1,7 +1,7 @@
 //! Compare (RFC 4511 section 4.10).
 
 use super::conditions::Target;
-use super::search::AuditPool;
+use super::trail::AuditPool;
 use super::{Directory, Session, clock};
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};

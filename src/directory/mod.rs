@@ -19,6 +19,8 @@ mod page;
 mod protocol;
 mod rename;
 mod search;
+mod sort;
+mod trail;
 mod update;
 mod withheld;
 
@@ -38,6 +40,7 @@ pub use conditions::{UpdateDone, UpdateRequest};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{Search, SearchDone, SearchRequest, SearchStep};
+pub use sort::{SortFault, SortKey, SortRequest};
 pub use update::{Modification, ModificationKind, Update};
 
 /// Where the naming contexts are kept in the store's keyed area.

@@ -4,15 +4,16 @@ use super::computed::{Computation, Wanted};
 use super::conditions::Target;
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
+use super::sort::{SortRequest, Sorting, Taken};
+use super::trail::{AuditPool, begin_audit};
 use super::{Directory, Session, clock};
 use crate::access::{ComputedAttribute, Quotas, ReleasedEntry, Selection, View, release};
-use crate::audit::{Act, AuditRecord};
+use crate::audit::AuditRecord;
 use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
 use crate::query::{Advance, Cursor, Groups, Order, Plan, Query, TailMembers, Truth, Work, compile, compile_in};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Record, Snapshot};
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub struct SearchRequest<'a> {
     pub page: Option<PageRequest<'a>>,
     /// Must be True of the base object (RFC 4528).
     pub assertion: Option<&'a Filter<'a>>,
+    /// RFC 2891.
+    pub sort: Option<SortRequest<'a>>,
 }
 
 /// A running search. Dropped before its end it was abandoned, and the audit says so.
@@ -48,6 +51,7 @@ pub struct Search {
     computed: Vec<ComputedAttribute>,
     tail_members: TailMembers,
     limits: Limits,
+    sorting: Option<Sorting>,
     /// Entries found and not yet given.
     ahead: VecDeque<Location>,
     given: u32,
@@ -208,6 +212,7 @@ impl Directory {
                     last: None,
                 }),
             },
+            sorting: None,
             ahead: VecDeque::new(),
             given: 0,
             audit: None,
@@ -235,10 +240,17 @@ impl Directory {
         let counted = (quotas.daily_entries != 0).then(|| session.identity.account.facts.key.clone());
         let wanted = Wanted::new(&request.selection, &session.view, &self.schema);
         let ended = request.page.is_some_and(|asked| asked.size == 0);
+        let limits = Limits {
+            deadline,
+            size,
+            page,
+            counted,
+        };
+        let (sorting, resume) = self.sorting(session, request.sort, limits.left(0), resume)?;
         let entries = match ended {
             true => Entries::None,
             false => {
-                let cursor = self.open_cursor(session, snapshot.clone(), base, &request, resume)?;
+                let cursor = self.open_cursor(session, snapshot.clone(), base, &request, resume, sorting.is_some())?;
                 Entries::Directory {
                     cursor: Box::new(cursor),
                     snapshot,
@@ -253,12 +265,8 @@ impl Directory {
             wanted,
             computed: Vec::new(),
             tail_members: TailMembers::default(),
-            limits: Limits {
-                deadline,
-                size,
-                page,
-                counted,
-            },
+            limits,
+            sorting,
             ahead: VecDeque::new(),
             given: 0,
             audit: None,
@@ -273,6 +281,7 @@ impl Directory {
         base: NormalizedDn,
         request: &SearchRequest<'_>,
         after: Option<NormalizedDn>,
+        sorted: bool,
     ) -> Result<Cursor, Outcome> {
         let view = &session.view;
         let groups = Groups {
@@ -286,7 +295,7 @@ impl Directory {
             base,
             scope: request.scope,
             predicate,
-            order: if request.page.is_some() {
+            order: if request.page.is_some() && !sorted {
                 Order::Name
             } else {
                 Order::Any
@@ -405,6 +414,9 @@ fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>)
     }
     question.push(request.scope as u8);
     write!(question, "{}", request.filter).expect("writing to memory succeeds");
+    for key in request.sort.iter().flat_map(|sort| sort.keys) {
+        write!(question, "\0{key:?}").expect("writing to memory succeeds");
+    }
     question
 }
 
@@ -490,6 +502,9 @@ impl Search {
 
     /// The next matching entry. The cursor runs a few entries ahead, so that the misses of their records overlap.
     fn next_location(&mut self, work: &mut Work) -> Advance {
+        if self.sorting.is_some() {
+            return self.next_sorted(work);
+        }
         if let Some(at) = self.ahead.pop_front() {
             return Advance::Entry(at);
         }
@@ -509,6 +524,24 @@ impl Search {
             self.ahead.iter().for_each(|at| snapshot.record(*at).warm());
         }
         self.ahead.pop_front().map_or(Advance::End, Advance::Entry)
+    }
+
+    /// The next entry by sort key, once all are gathered.
+    fn next_sorted(&mut self, work: &mut Work) -> Advance {
+        let (Entries::Directory { cursor, snapshot }, Some(sorting)) = (&mut self.entries, &mut self.sorting) else {
+            return Advance::End;
+        };
+        while !sorting.is_ready() {
+            match cursor.advance(work) {
+                Advance::Entry(at) => match sorting.take(snapshot, at, &self.directory.schema, &self.view) {
+                    Taken::Kept => {}
+                    Taken::Limit => return Advance::CandidateLimit,
+                },
+                Advance::End => sorting.finish(),
+                other => return other,
+            }
+        }
+        sorting.next().map_or(Advance::End, Advance::Entry)
     }
 
     /// Releases and emits one entry; false where `emit` wants a pause.
@@ -534,6 +567,9 @@ impl Search {
             return true;
         };
         self.given += 1;
+        if let Some(sorting) = &mut self.sorting {
+            sorting.given();
+        }
         if let Some(page) = &mut self.limits.page {
             page.last = Some(at);
         }
@@ -560,8 +596,9 @@ impl Search {
         let (Entries::Directory { snapshot, .. }, Some(at), false) = (&self.entries, page.last, complete) else {
             return Vec::new();
         };
+        let sorted = self.sorting.as_ref().and_then(Sorting::last);
         let resume = Resume {
-            after: snapshot.key(at),
+            after: sorted.map_or_else(|| snapshot.key(at), |octets| NormalizedDn(octets.to_vec())),
             given: page.given_before.saturating_add(self.given),
         };
         self.directory.cookies.seal(&resume, &page.question)
@@ -623,57 +660,5 @@ impl Limits {
 
     fn page_full(&self, given: u32) -> bool {
         self.page.as_ref().is_some_and(|page| given >= page.size)
-    }
-}
-
-fn begin_audit(audit: &mut AuditRecord, session: &Session, request: &SearchRequest<'_>, filter: &Filter<'_>) {
-    audit.begin(
-        Act::Search,
-        &session.identity.account.facts.name,
-        &session.source,
-        clock::milliseconds(),
-    );
-    audit.fact("base", request.base.as_bytes());
-    let scope = match request.scope {
-        SearchScope::BaseObject => "base",
-        SearchScope::SingleLevel => "one",
-        SearchScope::WholeSubtree => "sub",
-    };
-    audit.fact("scope", scope.as_bytes());
-    TEXT.with_borrow_mut(|text| {
-        text.clear();
-        write!(text, "{filter}").expect("writing to memory succeeds");
-        audit.fact("filter", text);
-        text.clear();
-        for (at, name) in request.attributes.iter().enumerate() {
-            text.extend_from_slice(if at == 0 { "" } else { " " }.as_bytes());
-            text.extend_from_slice(name.as_bytes());
-        }
-        audit.fact("attributes", text);
-    });
-}
-
-thread_local! {
-    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static RECORDS: RefCell<Vec<AuditRecord>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Audit records whose buffers are used again.
-pub(super) struct AuditPool;
-
-impl AuditPool {
-    /// Records kept by one thread.
-    const KEPT: usize = 64;
-
-    pub(super) fn take() -> AuditRecord {
-        RECORDS.with_borrow_mut(Vec::pop).unwrap_or_default()
-    }
-
-    pub(super) fn give_back(record: AuditRecord) {
-        RECORDS.with_borrow_mut(|records| {
-            if records.len() < Self::KEPT {
-                records.push(record);
-            }
-        });
     }
 }

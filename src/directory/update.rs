@@ -2,7 +2,7 @@
 
 use super::committer::{Applied, Asked, Job};
 use super::conditions::{UpdateDone, UpdateRequest};
-use super::search::AuditPool;
+use super::trail::AuditPool;
 use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock};
 use crate::account::{Accounts, PreparedSecret, Role, Secret};
@@ -108,10 +108,13 @@ impl Directory {
             let withheld = self.secret_names.withhold(filter);
             withheld.as_ref().unwrap_or(filter).to_string()
         });
-        let applied = match self.submit(session, request).await {
+        let mut applied = match self.submit(session, request).await {
             Ok(applied) => applied,
             Err(outcome) => Applied::refused(outcome),
         };
+        if (applied.done.pre_read.is_some() || applied.done.post_read.is_some()) && !self.counts_read(session) {
+            (applied.done.pre_read, applied.done.post_read) = (None, None);
+        }
         let mut audit = AuditPool::take();
         audit.begin(
             act,
@@ -134,6 +137,15 @@ impl Directory {
         self.audit.append(&audit);
         AuditPool::give_back(audit);
         applied.done
+    }
+
+    /// Counts an entry that an update read for the account's daily quota; false where none is left.
+    fn counts_read(&self, session: &Session) -> bool {
+        let quota = session.view.quotas.daily_entries;
+        quota == 0
+            || self
+                .daily
+                .take(&session.identity.account.facts.key, quota, clock::seconds())
     }
 
     async fn submit(self: &Arc<Self>, session: &Session, mut request: UpdateRequest) -> Result<Applied, Outcome> {

@@ -10,7 +10,7 @@ use super::encode::Extra;
 use super::filter;
 use super::limits::WireLimits;
 use crate::access::ReleasedCopy;
-use crate::directory::PageRequest;
+use crate::directory::{PageRequest, SortKey};
 use crate::model::{Filter, Outcome, ResultCode};
 
 /// Simple paged results (RFC 2696).
@@ -23,6 +23,9 @@ pub const ASSERTION: &str = "1.3.6.1.1.12";
 pub const PRE_READ: &str = "1.3.6.1.1.13.1";
 /// The entry after an update (RFC 4527 section 3.2).
 pub const POST_READ: &str = "1.3.6.1.1.13.2";
+/// Server-side sorting (RFC 2891): the request, and the answer to it.
+pub const SORT: &str = "1.2.840.113556.1.4.473";
+pub const SORT_RESULT: &str = "1.2.840.113556.1.4.474";
 /// Don't use copy (RFC 6171). There are no copies, so it changes nothing.
 pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
 /// Permissive modify, as Active Directory has it.
@@ -35,9 +38,13 @@ pub const SUPPORTED: &[&str] = &[
     ASSERTION,
     PRE_READ,
     POST_READ,
+    SORT,
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
 ];
+
+/// Keys of one sort.
+const SORT_KEYS_LIMIT: usize = 16;
 
 /// Operations that a control is for, one bit each.
 mod on {
@@ -55,7 +62,7 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS => on::SEARCH,
+        PAGED_RESULTS | SORT => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -86,6 +93,8 @@ pub struct Controls<'a> {
     pub pre_read: Option<Vec<&'a str>>,
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
+    pub sort: Option<Vec<SortKey<'a>>>,
+    pub sort_is_critical: bool,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -146,6 +155,10 @@ impl<'a> Controls<'a> {
             Some(ASSERTION) => self.assertion = Some(Box::new(assertion(value, limits)?)),
             Some(PRE_READ) => self.pre_read = Some(selection(value, limits)?),
             Some(POST_READ) => self.post_read = Some(selection(value, limits)?),
+            Some(SORT) => {
+                self.sort = Some(sort_keys(value)?);
+                self.sort_is_critical = critical;
+            }
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
@@ -207,6 +220,43 @@ fn selection<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Vec<&'a
     Ok(names)
 }
 
+/// A SortKeyList (RFC 2891 section 1.1).
+fn sort_keys(value: Option<&[u8]>) -> Result<Vec<SortKey<'_>>, DecodeError> {
+    let value = value.ok_or_else(|| DecodeError::field("sort", "sort keys", "no value"))?;
+    let mut value = Reader::new(value);
+    let mut list = value.enter(ber::SEQUENCE)?;
+    nothing_behind("sort", value)?;
+    let mut keys = Vec::new();
+    while !list.is_empty() {
+        if keys.len() == SORT_KEYS_LIMIT {
+            return Err(DecodeError::Limit {
+                what: "sort keys",
+                limit: SORT_KEYS_LIMIT,
+            });
+        }
+        let mut key = list.enter(ber::SEQUENCE)?;
+        let attribute = text("sort attribute", key.octets()?)?;
+        let rule = match key.optional(0x80)? {
+            Some(octets) => Some(text("ordering rule", octets)?),
+            None => None,
+        };
+        let reverse = match key.optional(0x81)? {
+            Some(contents) => ber::boolean(contents)?,
+            None => false,
+        };
+        key.finish()?;
+        keys.push(SortKey {
+            attribute,
+            rule,
+            reverse,
+        });
+    }
+    if keys.is_empty() {
+        return Err(DecodeError::field("sort", "at least one sort key", "none"));
+    }
+    Ok(keys)
+}
+
 fn nothing_behind(field: &'static str, value: Reader<'_>) -> Result<(), DecodeError> {
     match value.peek() {
         None => Ok(()),
@@ -231,7 +281,7 @@ fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError
 
 /// Appends the response controls that an answer carries, if any: a message's controls element, tag included.
 pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
-    if extra.page.is_none() && extra.pre_read.is_none() && extra.post_read.is_none() {
+    if extra.page.is_none() && extra.sort.is_none() && extra.pre_read.is_none() && extra.post_read.is_none() {
         return;
     }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
@@ -240,6 +290,16 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
                 ber::put_nested(out, ber::SEQUENCE, |out| {
                     ber::put_integer(out, ber::INTEGER, estimate.min(0x7fff_ffff));
                     ber::put_octets(out, ber::OCTET_STRING, cookie);
+                });
+            });
+        }
+        if let Some((code, attribute)) = extra.sort {
+            put_control(out, SORT_RESULT, |out| {
+                ber::put_nested(out, ber::SEQUENCE, |out| {
+                    ber::put_integer(out, ber::ENUMERATED, code as u32);
+                    if let Some(attribute) = attribute {
+                        ber::put_octets(out, 0x80, attribute.as_bytes());
+                    }
                 });
             });
         }

@@ -8,7 +8,7 @@ use super::encode::{self, Extra};
 use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
 use super::session::{Admission, SessionState, Transport};
-use crate::directory::{Directory, ProtocolFacts, Search, Session, UpdateDone};
+use crate::directory::{Directory, ProtocolFacts, Search, Session, SortFault, UpdateDone};
 use crate::metrics::{self, Metrics};
 use crate::model::{Outcome, ResultCode, SharedSource};
 use std::future::Future;
@@ -40,12 +40,21 @@ pub struct Conversation {
     pub(super) turn: usize,
 }
 
+/// What a search has to say of its sort.
+pub(super) enum Sort {
+    NotAsked,
+    Asked,
+    /// It goes on unsorted.
+    Refused(SortFault),
+}
+
 /// A search that did not end in its first step.
 pub(super) struct RunningSearch {
     pub(super) id: MessageId,
     pub(super) search: Search,
     /// The paged results control was asked for: its answer is always there.
     pub(super) paged: bool,
+    pub(super) sort: Sort,
 }
 
 /// An operation that waits for the core.

@@ -24,6 +24,8 @@ pub struct Extra<'a> {
     pub value: Option<&'a [u8]>,
     /// Cookie and estimate of a paged search.
     pub page: Option<(&'a [u8], u32)>,
+    /// How a sort went, and by which attribute it could not be done.
+    pub sort: Option<(ResultCode, Option<&'a str>)>,
     /// The entry before an update.
     pub pre_read: Option<&'a ReleasedCopy>,
     /// The entry after it.

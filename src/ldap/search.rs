@@ -2,12 +2,12 @@
 
 use super::codec::{SearchOperation, tag};
 use super::controls::{self, Controls};
-use super::conversation::{Conversation, RunningSearch};
+use super::conversation::{Conversation, RunningSearch, Sort};
 use super::encode::{self, Extra};
 use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
-use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session};
+use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest};
 use crate::metrics::Metrics;
 use crate::model::{Outcome, ResultCode};
 use crate::query::Work;
@@ -45,6 +45,19 @@ impl Conversation {
             time_limit_seconds: operation.time_limit_seconds,
             page,
             assertion: controls.assertion.as_deref(),
+            sort: controls.sort.as_deref().map(|keys| SortRequest {
+                keys,
+                critical: controls.sort_is_critical,
+            }),
+        };
+        let sort = match (&controls.sort, session) {
+            (None, _) => Sort::NotAsked,
+            (Some(keys), Some(session)) => match self.directory.sort_fault(session, keys) {
+                Some(fault) => Sort::Refused(fault),
+                None => Sort::Asked,
+            },
+            // One entry is in order.
+            (Some(_), None) => Sort::Asked,
         };
         match self.directory.search(session, request, &self.service.facts) {
             Ok(search) => {
@@ -52,13 +65,25 @@ impl Conversation {
                     id,
                     search,
                     paged: page.is_some(),
+                    sort,
                 };
                 if self.work == 0 || !self.step(&mut running) {
                     self.metrics().searches_running.increment();
                     self.searches.push(running);
                 }
             }
-            Err(outcome) => self.search_refused(id, &outcome, page.is_some()),
+            Err(outcome) => {
+                let extra = Extra {
+                    page: page.map(|_| (&[][..], 0)),
+                    // A search that failed for another reason says nothing of its sort.
+                    sort: match (&sort, outcome.code) {
+                        (Sort::Refused(_), ResultCode::UnavailableCriticalExtension) => sort.result(&outcome),
+                        _ => None,
+                    },
+                    ..Extra::default()
+                };
+                self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
+            }
         }
     }
 
@@ -141,6 +166,7 @@ impl Conversation {
                 Some((cookie, estimate)) => Some((cookie.as_slice(), *estimate)),
                 None => running.paged.then_some((&[], 0)),
             },
+            sort: running.sort.result(&outcome),
             ..Extra::default()
         };
         self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
@@ -170,6 +196,20 @@ impl Conversation {
         for running in self.searches.drain(..) {
             metrics.searches_running.decrement();
             drop(running.search);
+        }
+    }
+}
+
+impl Sort {
+    /// The sort result (RFC 2891 section 1.2) of a search that ended so.
+    fn result(&self, outcome: &Outcome) -> Option<(ResultCode, Option<&str>)> {
+        match self {
+            Sort::NotAsked => None,
+            Sort::Refused(fault) => Some((fault.code, Some(&fault.attribute))),
+            Sort::Asked => Some(match outcome.code {
+                code @ (ResultCode::AdminLimitExceeded | ResultCode::TimeLimitExceeded) => (code, None),
+                _ => (ResultCode::Success, None),
+            }),
         }
     }
 }

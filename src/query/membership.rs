@@ -50,7 +50,7 @@ impl<'a> Groups<'a> {
         }
         let types = self.types(&self.view.searchable);
         for attribute in record.attributes().filter(|attribute| types.contains(&attribute.id)) {
-            if self.is_hidden(record, attribute.id) {
+            if self.view.hides_attribute(record, attribute.id, self.schema) {
                 continue;
             }
             for value in attribute.values() {
@@ -93,7 +93,7 @@ impl<'a> Groups<'a> {
     fn counted(&self, at: Location, id: AttributeId) -> Option<&'a str> {
         let record = self.snapshot.record(at);
         let seen = self.view.covers(&self.snapshot.key(at)) && !self.view.hides(record, self.schema);
-        (seen && !self.is_hidden(record, id)).then(|| record.dn())
+        (seen && !self.view.hides_attribute(record, id, self.schema)).then(|| record.dn())
     }
 
     /// The attribute types that make a member, subtypes included, as far as they are in `allowed`.
@@ -102,15 +102,6 @@ impl<'a> Groups<'a> {
         let found = named.filter_map(|name| self.schema.find_attribute(name));
         let with_subtypes = found.flat_map(|id| self.schema.attribute(id).subtypes.iter().copied());
         with_subtypes.filter(|id| allowed.contains(*id)).collect()
-    }
-
-    /// Whether the entry hides an attribute from the view.
-    fn is_hidden(&self, record: Record<'_>, id: AttributeId) -> bool {
-        let mut rules = self.view.hidden_attributes.iter().filter(|(hidden, _)| *hidden == id);
-        rules.any(|(_, condition)| {
-            let mut attributes = record.attributes();
-            attributes.any(|attribute| condition.is_met_by(&attribute, self.schema))
-        })
     }
 
     /// A value that is no name is nobody.
