@@ -1,6 +1,7 @@
 //! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
 
 use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
+use crate::access::NEVER_RELEASED;
 use crate::account::{Accounts, PreparedSecret};
 use crate::directory::is_account_key;
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
@@ -126,6 +127,12 @@ impl<'a> Preparer<'a> {
         left_out: &mut LeftOut,
     ) -> Result<(Kept, Option<PreparedSecret>), String> {
         let schema = self.context.schema;
+        if let Some(ava) = secret_in_name(entry, schema) {
+            return Err(format!(
+                "{}: {ava} never leaves the server, so it names no entry",
+                entry.dn
+            ));
+        }
         let (kept, has_password) = take_out(entry, schema, &mut self.kinds, left_out)?;
         if let Err(violations) = schema.check_entry(entry) {
             let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
@@ -162,4 +169,13 @@ impl<'a> Preparer<'a> {
             values => Err(format!("expected one userPassword, found {}", values.len())),
         }
     }
+}
+
+/// The attribute of an entry's own RDN that is a secret, if one is.
+fn secret_in_name<'e>(entry: &'e Entry, schema: &Schema) -> Option<&'e str> {
+    let mut avas = entry.dn.rdn()?.avas.iter().map(|ava| ava.attribute.as_str());
+    avas.find(|name| {
+        let id = schema.find_attribute(name);
+        id.is_some() && NEVER_RELEASED.iter().any(|secret| schema.find_attribute(secret) == id)
+    })
 }
