@@ -541,3 +541,35 @@ fn an_import_tells_every_fault_at_once() {
         text(&output.stdout)
     );
 }
+
+/// A name given twice: with the place of the first, also where `init` made an entry of that name, and below a faulty one.
+#[test]
+fn an_import_tells_where_a_name_came_before() {
+    let place = Place::empty();
+    let file = place.data().with_extension("ldif");
+    let people = "dn: ou=People,o=nhs\nobjectClass: organizationalUnit\nou: People\n\n";
+    let bad = "dn: ou=Bad,o=nhs\nobjectClass: organizationalUnit\nou: Bad\nnosuch: x\n\n";
+    let below = "dn: ou=Below,ou=Bad,o=nhs\nobjectClass: organizationalUnit\nou: Below\n\n";
+    let told = |ldif: String| {
+        fs::write(&file, ldif).unwrap();
+        let output = place.run(&["import", file.to_str().unwrap()], "");
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let again = told(people.repeat(2));
+    assert!(again.contains("ldif:5: ou=People,o=nhs came before, at "), "{again}");
+    let again = told(format!("{bad}{}", below.repeat(2)));
+    assert!(again.contains("ldif:10: ou=Below,ou=Bad,o=nhs came before"), "{again}");
+    assert!(again.contains("2 faults; nothing was written"), "{again}");
+    // Once it is loaded, the name is the directory's.
+    place.succeed(&["import", "-"], &below.replace("ou=Below,ou=Bad", "ou=Below"));
+    place.succeed(
+        &["import", "-"],
+        "dn: uid=1,ou=Below,o=nhs\nobjectClass: account\nuid: 1\n",
+    );
+    let again = told("dn: uid=1,ou=Below,o=nhs\nobjectClass: account\nuid: 1\n".to_owned());
+    assert!(
+        again.contains("is in the directory already; leave it out, or use --replace"),
+        "{again}"
+    );
+}

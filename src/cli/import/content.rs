@@ -99,11 +99,11 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
     if kept.replaces {
         keep(&mut loading, &before, &kept.keys, directory)?;
     }
-    if refused {
-        return loading.tell_faults_of_order(&before, &suffixes);
-    }
     let existing = (!kept.replaces).then_some(&*before);
-    loading.finish(&before, existing, &suffixes, now, arguments.skip_bad)
+    if refused {
+        return loading.tell_faults_of_order(existing, &suffixes);
+    }
+    loading.finish(existing, &suffixes, now, arguments.skip_bad)
 }
 
 /// What stays of a directory that is replaced. One that holds nothing but what `nhsdir init` made, and accounts, is always replaced,
@@ -270,7 +270,6 @@ impl Loading<'_> {
 
     fn finish(
         mut self,
-        before: &Snapshot,
         existing: Option<&Snapshot>,
         suffixes: &[NormalizedDn],
         now: u64,
@@ -285,7 +284,7 @@ impl Loading<'_> {
         };
         let outcome = self.bulk.finish(suffixes, keyed, skip_bad, &mut show)?;
         bar.finish_and_clear();
-        tell(&self.origins, self.names, before, &outcome.faults);
+        tell(&self.origins, self.names, existing, &outcome.faults);
         // What the directory kept is not what was imported.
         let imported = match outcome.published {
             true => self.origins.len().saturating_sub(outcome.faults.len()) as u64,
@@ -300,15 +299,15 @@ impl Loading<'_> {
     }
 
     /// Says what is wrong with the order of the entries too, so that one run tells every fault. Writes nothing.
-    fn tell_faults_of_order(mut self, before: &Snapshot, suffixes: &[NormalizedDn]) -> anyhow::Result<Summary> {
+    fn tell_faults_of_order(
+        mut self,
+        existing: Option<&Snapshot>,
+        suffixes: &[NormalizedDn],
+    ) -> anyhow::Result<Summary> {
         let bad = std::mem::take(&mut self.bad);
-        let below_bad = |key: &NormalizedDn| {
-            std::iter::successors(key.parent(), NormalizedDn::parent).any(|ancestor| bad.contains(&ancestor))
-        };
         let notes = notes(&self.left_out, 0);
-        let mut faults = self.bulk.faults(suffixes)?;
-        faults.retain(|fault| !below_bad(&fault.key));
-        tell(&self.origins, self.names, before, &faults);
+        let faults = self.bulk.faults(suffixes, &bad)?;
+        tell(&self.origins, self.names, existing, &faults);
         Ok(Summary {
             entries: 0,
             faults: self.faults + faults.len() as u64,
@@ -340,15 +339,15 @@ impl Loading<'_> {
     }
 }
 
-/// Prints each fault of the entries' order, with its file and line.
-fn tell(origins: &[(Origin, u32)], names: &[String], before: &Snapshot, faults: &[BulkFault]) {
+/// Prints each fault of the entries' order, with its file and line. `existing` is what the store keeps.
+fn tell(origins: &[(Origin, u32)], names: &[String], existing: Option<&Snapshot>, faults: &[BulkFault]) {
     let places = places(origins, faults);
     let mut met = HashMap::new();
     for fault in faults {
         let hash = hash_of(&fault.key);
         let seen = met.entry(hash).or_insert(0_usize);
         let places = places.get(&hash).map_or(&[][..], Vec::as_slice);
-        eprintln!("{}", described(fault, before, places, *seen, names));
+        eprintln!("{}", described(fault, existing, places, *seen, names));
         *seen += 1;
     }
 }
@@ -366,16 +365,22 @@ fn places(origins: &[(Origin, u32)], faults: &[BulkFault]) -> HashMap<u64, Vec<(
 }
 
 /// `seen` is how many faults with this name were told before.
-fn described(fault: &BulkFault, before: &Snapshot, places: &[(u32, u32)], seen: usize, names: &[String]) -> String {
+fn described(
+    fault: &BulkFault,
+    existing: Option<&Snapshot>,
+    places: &[(u32, u32)],
+    seen: usize,
+    names: &[String],
+) -> String {
     let place = |at: usize| {
         let (file, line) = places.get(at).or(places.last()).copied().unwrap_or_default();
         format!("{}:{line}", names.get(file as usize).map_or("", String::as_str))
     };
     let BulkFault { dn, reason, .. } = fault;
-    if *reason != "an entry of this name came before" {
+    if *reason != BulkFault::NAME_AGAIN {
         return format!("{}: {dn}: {reason}", place(seen));
     }
-    if before.find(&fault.key).is_some() {
+    if existing.is_some_and(|existing| existing.find(&fault.key).is_some()) {
         return format!(
             "{}: {dn} is in the directory already; leave it out, or use --replace",
             place(seen)

@@ -57,6 +57,11 @@ pub struct BulkFault {
     pub reason: &'static str,
 }
 
+impl BulkFault {
+    /// The reason given where an entry of the same name is there.
+    pub const NAME_AGAIN: &'static str = "an entry of this name came before";
+}
+
 /// Keys in order of arrival.
 #[derive(Default)]
 struct Keys {
@@ -142,7 +147,7 @@ impl<'a> BulkLoad<'a> {
             self.keep_existing(&next)?;
         }
         let schema = store.schema();
-        let (order, faults) = self.order(loaded, suffixes)?;
+        let (order, faults) = self.order(loaded, suffixes, &HashSet::new())?;
         let mut outcome = BulkOutcome {
             entries: (loaded - faults.len()) as u64,
             published: false,
@@ -170,17 +175,22 @@ impl<'a> BulkLoad<'a> {
         Ok(outcome)
     }
 
-    /// What [`BulkLoad::finish`] would find wrong. Writes nothing and ends the load.
+    /// What [`BulkLoad::finish`] would find wrong. Writes nothing and ends the load. `excused` are names of entries that were not
+    /// added for a fault of their own: an entry below one of them has a parent.
     ///
     /// # Errors
     /// As [`BulkLoad::finish`].
-    pub fn faults(mut self, suffixes: &[NormalizedDn]) -> Result<Vec<BulkFault>, StoreError> {
+    pub fn faults(
+        mut self,
+        suffixes: &[NormalizedDn],
+        excused: &HashSet<NormalizedDn>,
+    ) -> Result<Vec<BulkFault>, StoreError> {
         let next = self.store.next_generation()?;
         let loaded = self.keys.ends.len();
         if !self.replace {
             self.keep_existing(&next)?;
         }
-        Ok(self.order(loaded, suffixes)?.1)
+        Ok(self.order(loaded, suffixes, excused)?.1)
     }
 
     /// Adds every entry that the directory holds already.
@@ -200,8 +210,14 @@ impl<'a> BulkLoad<'a> {
     }
 
     /// Entry numbers ascending by key, without the faulty ones. Numbers from `loaded` on were there before.
-    fn order(&mut self, loaded: usize, suffixes: &[NormalizedDn]) -> Result<(Vec<u32>, Vec<BulkFault>), StoreError> {
+    fn order(
+        &mut self,
+        loaded: usize,
+        suffixes: &[NormalizedDn],
+        excused: &HashSet<NormalizedDn>,
+    ) -> Result<(Vec<u32>, Vec<BulkFault>), StoreError> {
         let suffixes: HashSet<&[u8]> = suffixes.iter().map(|suffix| suffix.0.as_slice()).collect();
+        let excused: HashSet<&[u8]> = excused.iter().map(|key| key.0.as_slice()).collect();
         let keys: Vec<&[u8]> = (0..self.keys.ends.len() as u32)
             .map(|number| self.keys.key(number))
             .collect();
@@ -218,9 +234,10 @@ impl<'a> BulkLoad<'a> {
                 above.pop();
             }
             let parent = parent_of(key);
+            let has_parent = above.last() == Some(&parent) || suffixes.contains(key) || excused.contains(parent);
             let reason = if above.last() == Some(&key) {
-                "an entry of this name came before"
-            } else if above.last() != Some(&parent) && !suffixes.contains(key) && (*number as usize) < loaded {
+                BulkFault::NAME_AGAIN
+            } else if !has_parent && (*number as usize) < loaded {
                 "its parent is missing"
             } else {
                 above.push(key);
