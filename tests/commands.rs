@@ -573,3 +573,20 @@ fn an_import_tells_where_a_name_came_before() {
         "{again}"
     );
 }
+
+#[test]
+fn an_export_is_the_same_with_and_without_a_server() {
+    let place = Place::filled();
+    let arguments = ["export", "--operational"];
+    let filtered = ["export", "--base", "ou=People,o=nhs", "--filter", "(sn=*)"];
+    let alone = (place.succeed(&arguments, ""), place.succeed(&filtered, ""));
+    let server = place.serve();
+    let served = (
+        server.place.succeed(&arguments, ""),
+        server.place.succeed(&filtered, ""),
+    );
+    assert!(alone.0.contains("entryUUID: ") && alone.1.contains("sn: "));
+    assert_eq!(served, alone);
+    let line = server.place.refuse(2, &["export", "--base", "ou=Nowhere,o=nhs"]);
+    assert!(line.contains("ou=Nowhere,o=nhs is not in the directory"), "{line}");
+}

@@ -62,16 +62,20 @@ impl Client {
 
     /// The first naming context: where accounts live unless said otherwise.
     pub async fn suffix(&mut self) -> anyhow::Result<String> {
-        let entries = self
+        let first = self.suffixes().await?.into_iter().next();
+        first.ok_or_else(|| anyhow!("the directory has no naming context; create it again with `nhsdir init`"))
+    }
+
+    /// Every naming context.
+    pub async fn suffixes(&mut self) -> anyhow::Result<Vec<String>> {
+        let found = self
             .search("", Scope::Base, "(objectClass=*)", &["namingContexts"])
             .await?;
-        let contexts = entries
+        let contexts = found
             .into_iter()
             .next()
             .and_then(|entry| entry.attrs.into_values().next());
-        contexts
-            .and_then(|values| values.into_iter().next())
-            .ok_or_else(|| anyhow!("the directory has no naming context; create it again with `nhsdir init`"))
+        Ok(contexts.unwrap_or_default())
     }
 
     /// Every entry found; none where the base does not exist.

@@ -1,6 +1,9 @@
 //! `nhsdir export`: the directory as LDIF content, parents before children, the same entries always in the same octets.
 
-use super::{Answer, Place, operator};
+mod running;
+
+use super::client::Client;
+use super::{Answer, Place, Setting, block_on, operator};
 use crate::audit::{Act, AuditRecord};
 use crate::directory::{Directory, DirectoryError, Session};
 use crate::model::ldif::LdifWriter;
@@ -22,6 +25,15 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Attributes that never leave.
 const SECRETS: [&str; 3] = ["userPassword", "nhsPuSecret", "nhsTelUID"];
+
+/// What `--operational` adds, in the order it is written.
+const OPERATIONAL: [&str; 5] = [
+    "entryUUID",
+    "createTimestamp",
+    "creatorsName",
+    "modifyTimestamp",
+    "modifiersName",
+];
 
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -54,7 +66,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let setting = arguments.place.setting()?;
     let directory = match Directory::open(setting.directory_options()?) {
         Err(DirectoryError::Store(error @ StoreError::Locked { .. })) => {
-            Err(error).context("export reads the data files itself; stop the server first, or read with ldapsearch")?
+            return match block_on(from_server(&setting, &arguments, started))? {
+                Some(answer) => Ok(answer),
+                None => Err(error).context("the process that has it open answers no administrator"),
+            };
         }
         result => result?,
     };
@@ -69,15 +84,39 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let entries = match written {
         // The reader had enough, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Answer::Done),
-        written => written.with_context(|| match &arguments.out {
-            Some(path) => format!("{} could not be written; choose another --out", path.display()),
-            None => "standard output could not be written".to_owned(),
-        })?,
+        written => written.with_context(|| not_written(&arguments))?,
     };
     note_in_audit(&directory, &session, &arguments, entries, started);
     directory.flush();
+    Ok(done(entries, started))
+}
+
+/// The same through the server that runs on the data; `None` where none answers. The server's audit has its searches.
+async fn from_server(setting: &Setting, arguments: &Arguments, started: Instant) -> anyhow::Result<Option<Answer>> {
+    let Some(mut client) = Client::running(setting).await? else {
+        return Ok(None);
+    };
+    let operational = if arguments.operational { &OPERATIONAL[..] } else { &[] };
+    let written = match &arguments.out {
+        None => running::write(&mut client, arguments, operational, io::stdout()).await,
+        Some(path) => {
+            let file = File::create(path).with_context(|| not_written(arguments))?;
+            running::write(&mut client, arguments, operational, file).await
+        }
+    };
+    Ok(Some(done(written?, started)))
+}
+
+fn not_written(arguments: &Arguments) -> String {
+    match &arguments.out {
+        Some(path) => format!("{} could not be written; choose another --out", path.display()),
+        None => "standard output could not be written".to_owned(),
+    }
+}
+
+fn done(entries: u64, started: Instant) -> Answer {
     eprintln!("exported {entries} entries in {:.1} s", started.elapsed().as_secs_f64());
-    Ok(Answer::Done)
+    Answer::Done
 }
 
 /// The keys of where to begin.
@@ -106,18 +145,11 @@ impl<'a> Export<'a> {
                 Some(compile::compile(&filter, schema, &session.view))
             }
         };
-        let known = schema.well_known();
-        let operational = [
-            known.entry_uuid,
-            known.create_timestamp,
-            known.creators_name,
-            known.modify_timestamp,
-            known.modifiers_name,
-        ];
+        let operational = OPERATIONAL.iter().filter(|_| arguments.operational);
         Ok(Export {
             schema,
             predicate,
-            operational: operational.into_iter().filter(|_| arguments.operational).collect(),
+            operational: operational.filter_map(|name| schema.find_attribute(name)).collect(),
             secrets: SECRETS.iter().filter_map(|name| schema.find_attribute(name)).collect(),
         })
     }

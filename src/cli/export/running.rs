@@ -1,0 +1,103 @@
+//! Export from a running server: the same octets, read page by page over its UNIX socket as the local administrator.
+
+use super::{Arguments, WRITE_BUFFER_BYTES};
+use crate::cli::client::{Client, described};
+use crate::model::ldif::LdifWriter;
+use anyhow::{Context, bail};
+use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
+use ldap3::asn1::{PL, StructureTag};
+use ldap3::{ResultEntry, Scope};
+use std::io::{BufWriter, Write};
+
+const PAGE_ENTRIES: i32 = 1000;
+const NO_SUCH_OBJECT: u32 = 32;
+
+/// One attribute as it came: description and values.
+type Given = (Vec<u8>, Vec<Vec<u8>>);
+
+/// Writes every entry and gives their number. `operational` names what follows the user attributes, in that order.
+pub(super) async fn write(
+    client: &mut Client,
+    arguments: &Arguments,
+    operational: &[&str],
+    target: impl Write,
+) -> anyhow::Result<u64> {
+    let bases = match &arguments.base {
+        Some(base) => vec![base.clone()],
+        None => client.suffixes().await?,
+    };
+    let filter = arguments.filter.as_deref().unwrap_or("(objectClass=*)");
+    let mut writer = LdifWriter::new(BufWriter::with_capacity(WRITE_BUFFER_BYTES, target));
+    writer.version()?;
+    let mut entries = 0;
+    for base in &bases {
+        let attributes: Vec<&str> = std::iter::once("*").chain(operational.iter().copied()).collect();
+        let adapters: Vec<Box<dyn Adapter<_, _>>> =
+            vec![Box::new(EntriesOnly::new()), Box::new(PagedResults::new(PAGE_ENTRIES))];
+        let mut found = client
+            .ldap
+            .streaming_search_with(adapters, base, Scope::Subtree, filter, attributes)
+            .await?;
+        while let Some(entry) = found.next().await? {
+            write_entry(&mut writer, entry, operational).context("the LDIF could not be written")?;
+            entries += 1;
+        }
+        let result = found.finish().await;
+        match result.rc {
+            0 => {}
+            // A naming context without its own entry is empty.
+            NO_SUCH_OBJECT if arguments.base.is_none() => {}
+            NO_SUCH_OBJECT => bail!("{base} is not in the directory; name an entry with --base"),
+            _ => bail!("the search below {base} was refused: {}", described(&result)),
+        }
+    }
+    writer.flush()?;
+    Ok(entries)
+}
+
+fn write_entry(writer: &mut LdifWriter<impl Write>, entry: ResultEntry, operational: &[&str]) -> anyhow::Result<()> {
+    let (dn, attributes) = parts(entry.0).context("the server sent an entry that is none")?;
+    writer.value("dn", &dn)?;
+    let is_operational = |given: &Given| operational.iter().any(|name| name.as_bytes() == given.0);
+    let user = attributes.iter().filter(|given| !is_operational(given));
+    let kept = operational
+        .iter()
+        .flat_map(|name| attributes.iter().filter(|given| given.0 == name.as_bytes()));
+    for (description, values) in user.chain(kept) {
+        let description = String::from_utf8_lossy(description);
+        for value in values {
+            writer.value(&description, value)?;
+        }
+    }
+    Ok(writer.end_record()?)
+}
+
+/// The name and the attributes of a SearchResultEntry (RFC 4511 section 4.5.2), in the order they came.
+fn parts(entry: StructureTag) -> Option<(Vec<u8>, Vec<Given>)> {
+    let mut fields = inside(entry)?.into_iter();
+    let dn = octets(fields.next()?)?;
+    let attributes = inside(fields.next()?)?.into_iter().map(|attribute| {
+        let mut fields = inside(attribute)?.into_iter();
+        let description = octets(fields.next()?)?;
+        let values = inside(fields.next()?)?
+            .into_iter()
+            .map(octets)
+            .collect::<Option<Vec<_>>>()?;
+        Some((description, values))
+    });
+    Some((dn, attributes.collect::<Option<Vec<_>>>()?))
+}
+
+fn inside(tag: StructureTag) -> Option<Vec<StructureTag>> {
+    match tag.payload {
+        PL::C(elements) => Some(elements),
+        PL::P(_) => None,
+    }
+}
+
+fn octets(tag: StructureTag) -> Option<Vec<u8>> {
+    match tag.payload {
+        PL::P(octets) => Some(octets),
+        PL::C(_) => None,
+    }
+}
