@@ -3,7 +3,7 @@
 use super::committer::plain;
 use super::update::{Modification, ModificationKind};
 use crate::model::{Attribute, AttributeDescription, Ava, Entry, Outcome, ResultCode, Value};
-use crate::schema::{AttributeId, AttributeType, Schema};
+use crate::schema::{AttributeId, AttributeType, Schema, Syntax};
 
 /// Applies every modification, or says why the first that cannot be applied cannot. The entry is checked as a whole by the
 /// caller. `permissive` passes over a value to add that is there, and one to delete that is not.
@@ -243,6 +243,10 @@ impl Target<'_> {
             );
             return Err(Outcome::new(ResultCode::ProtocolError, message));
         };
+        if self.attribute_type().syntax != Syntax::Integer {
+            let message = format!("{} does not hold integers", self.description);
+            return Err(Outcome::new(ResultCode::ConstraintViolation, message));
+        }
         let missing = || {
             Outcome::new(
                 ResultCode::NoSuchAttribute,
@@ -301,4 +305,36 @@ fn same_options(left: &[String], right: &[String]) -> bool {
         && left
             .iter()
             .all(|option| right.iter().any(|other| other.eq_ignore_ascii_case(option)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Dn;
+
+    /// RFC 4525 section 3: only integers are incremented, whatever a value looks like and whether it is there.
+    #[test]
+    fn only_an_integer_attribute_is_incremented() {
+        let schema = Schema::builtin().unwrap();
+        for (name, delta, expected) in [
+            ("uidNumber", "1", Ok("8")),
+            ("uidNumber", "-9", Ok("-2")),
+            ("cn", "1", Err(ResultCode::ConstraintViolation)),
+            ("sn", "1", Err(ResultCode::ConstraintViolation)),
+            ("gidNumber", "1", Err(ResultCode::NoSuchAttribute)),
+        ] {
+            let mut entry = Entry::new(Dn::parse("cn=7,dc=test").unwrap());
+            for held in ["uidNumber", "cn"] {
+                entry.attributes.push(Attribute::new(held, vec![b"7".to_vec()]));
+            }
+            let change = Modification {
+                kind: ModificationKind::Increment,
+                description: AttributeDescription::parse(name).unwrap(),
+                values: vec![delta.into()],
+            };
+            let outcome = modify(&schema, &mut entry, vec![change], false).map_err(|outcome| outcome.code);
+            let outcome = outcome.map(|()| String::from_utf8(entry.attribute(name).unwrap().values[0].clone()).unwrap());
+            assert_eq!(outcome, expected.map(str::to_owned), "{name} {delta}");
+        }
+    }
 }
