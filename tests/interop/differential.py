@@ -655,6 +655,7 @@ def update_run(nhsdir, slapd):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     print("SEED=%d SEARCHES=%d UPDATES=%d ENTRIES=%d" % (SEED, SEARCHES, UPDATES, ENTRIES), flush=True)
     work = tempfile.mkdtemp(prefix="differential.")
     os.chmod(work, 0o755)

@@ -35,6 +35,8 @@ ALLOWED = [
      lambda request, ours, theirs: searches(request) and "\\ef\\bf\\bd" in request[2]),
     ("RFC 4514 2.3: a DN value may have a type nobody defined; slapd refuses it",
      lambda request, ours, theirs: request[0] in CHANGES and "nosuch=a" in repr(request) and theirs[0] == 21),
+    ("RFC 4525 3: nhsdir increments by more than 64 bits hold; slapd calls such a step invalid, and reads it before other faults",
+     lambda request, ours, theirs: request[0] == "modify" and theirs[0] == 21 and "99999999999999999999" in repr([one for one in request[2] if one[0] == 3])),
     ("RFC 4517 3.3.3, 3.3.16: booleans in lower case and integers with leading zeros: nhsdir reads them, slapd does not",
      lambda request, ours, theirs: named(request, r"\(xflag[^()]*=(true|false)|\(xint[^()]*=[^()]*-?0[0-9]|\(xint[^()]*=-0")
      or request[0] in CHANGES and theirs[0] == 21 and re.search(r"xFlag.*b'([Tt]rue|[Ff]alse)|xInt.*b'-?0", repr(request))),
@@ -65,6 +67,10 @@ GAPS = [
      lambda request, ours, theirs: searches(request) and re.search(r";lang-(?![a-z])", repr(request), re.I)),
     ("gap: a value that names no object class, compared (RFC 4511 4.10): slapd says invalidAttributeSyntax",
      lambda request, ours, theirs: request[0] == "compare" and request[2].lower() == "objectclass" and (ours[0], theirs[0]) == (5, 21)),
+    ("gap: objectClass compared with a superclass that is not given (RFC 4512 3.3)",
+     lambda request, ours, theirs: request[0] == "compare" and request[2].lower() == "objectclass" and (ours[0], theirs[0]) == (5, 6)),
+    ("gap: objectClass asserted to be a class nobody defined is False, not Undefined (RFC 4517 4.2.26)",
+     lambda request, ours, theirs: named(request, r"\(objectclass[^()]*=(nosuch|1\.2\.3)")),
     ("gap: a postal address piece that ends within an escape (RFC 4517 3.3.28): slapd finds it Undefined",
      lambda request, ours, theirs: named(request, r"address=[^()]*\\5c[^()]*")),
 ]
