@@ -333,7 +333,8 @@ mod tests {
                 values: vec![delta.into()],
             };
             let outcome = modify(&schema, &mut entry, vec![change], false).map_err(|outcome| outcome.code);
-            let outcome = outcome.map(|()| String::from_utf8(entry.attribute(name).unwrap().values[0].clone()).unwrap());
+            let outcome =
+                outcome.map(|()| String::from_utf8(entry.attribute(name).unwrap().values[0].clone()).unwrap());
             assert_eq!(outcome, expected.map(str::to_owned), "{name} {delta}");
         }
     }
