@@ -2,6 +2,7 @@
 
 use super::AttributeSet;
 use crate::schema::{AttributeId, ClassId, Schema};
+use crate::store::record::derived_types;
 
 /// Which attributes a search asked for.
 #[derive(Clone, Debug, Default)]
@@ -46,19 +47,10 @@ impl Selection {
             }
         }
         selection.all_user |= empty;
-        let known = schema.well_known();
-        let derived = [
-            known.entry_uuid,
-            known.entry_dn,
-            known.create_timestamp,
-            known.creators_name,
-            known.modify_timestamp,
-            known.modifiers_name,
-            known.structural_object_class,
-            known.subschema_subentry,
-            known.entry_csn,
-        ];
-        selection.derived = derived.into_iter().filter(|id| selection.wants(*id, schema)).collect();
+        selection.derived = derived_types(schema)
+            .into_iter()
+            .filter(|id| selection.wants(*id, schema))
+            .collect();
         selection
     }
 

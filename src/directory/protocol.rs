@@ -2,10 +2,8 @@
 
 use super::{Directory, Session};
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Value};
+pub use crate::store::record::SUBSCHEMA_DN;
 use crate::store::{Operational, record};
-
-/// Where the subschema subentry is.
-pub const SUBSCHEMA_DN: &str = "cn=Subschema";
 
 /// Facts of the protocol front end that the root DSE publishes.
 #[derive(Clone, Debug, Default)]

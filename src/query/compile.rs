@@ -6,6 +6,7 @@ use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
 use crate::schema::matching::{Comparison, SubstringPiece, integer_value};
 use crate::schema::{AttributeId, AttributeType, MatchingRule, Schema, approximate};
+use crate::store::record::derived_types;
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -173,19 +174,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn is_derived(&self, id: AttributeId) -> bool {
-        let known = self.schema.well_known();
-        [
-            known.entry_uuid,
-            known.entry_dn,
-            known.create_timestamp,
-            known.creators_name,
-            known.modify_timestamp,
-            known.modifiers_name,
-            known.structural_object_class,
-            known.subschema_subentry,
-            known.entry_csn,
-        ]
-        .contains(&id)
+        derived_types(self.schema).contains(&id)
     }
 
     fn present(&self, description: &str) -> Predicate {

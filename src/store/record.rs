@@ -478,18 +478,24 @@ fn same_options(left: &AttributeDescription, right: &AttributeDescription) -> bo
 /// Whether an attribute is kept in [`Operational`], or derived when it is asked for, and never in the block.
 pub fn is_kept_apart(schema: &Schema, id: AttributeId) -> bool {
     let known = schema.well_known();
-    id == known.entry_uuid
-        || id == known.entry_dn
-        || id == known.create_timestamp
-        || id == known.creators_name
-        || id == known.modify_timestamp
-        || id == known.modifiers_name
-        || id == known.structural_object_class
-        || id == known.subschema_subentry
-        || id == known.has_subordinates
-        || id == known.num_subordinates
-        || id == known.member_of
-        || id == known.entry_csn
+    derived_types(schema).contains(&id)
+        || [known.has_subordinates, known.num_subordinates, known.member_of].contains(&id)
+}
+
+/// The types that [`derived_values`] gives values of.
+pub fn derived_types(schema: &Schema) -> [AttributeId; 9] {
+    let known = schema.well_known();
+    [
+        known.entry_uuid,
+        known.entry_dn,
+        known.create_timestamp,
+        known.creators_name,
+        known.modify_timestamp,
+        known.modifiers_name,
+        known.structural_object_class,
+        known.subschema_subentry,
+        known.entry_csn,
+    ]
 }
 
 /// Whether [`index_terms`] gives the values of an attribute type: it has an equality rule, holds no secret, and is stored

@@ -4,6 +4,7 @@ mod running;
 
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on, operator};
+use crate::access::NEVER_RELEASED;
 use crate::audit::{Act, AuditRecord};
 use crate::directory::{Directory, DirectoryError, Session};
 use crate::model::ldif::LdifWriter;
@@ -22,9 +23,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
-
-/// Attributes that never leave.
-const SECRETS: [&str; 3] = ["userPassword", "nhsPuSecret", "nhsTelUID"];
 
 /// What `--operational` adds, in the order it is written.
 const OPERATIONAL: [&str; 5] = [
@@ -150,7 +148,10 @@ impl<'a> Export<'a> {
             schema,
             predicate,
             operational: operational.filter_map(|name| schema.find_attribute(name)).collect(),
-            secrets: SECRETS.iter().filter_map(|name| schema.find_attribute(name)).collect(),
+            secrets: NEVER_RELEASED
+                .iter()
+                .filter_map(|name| schema.find_attribute(name))
+                .collect(),
         })
     }
 
