@@ -26,6 +26,9 @@ bound -b '' -s base '+' | grep -qi '^namingContexts: o=nhs$'
 bound -b cn=Subschema -s base attributeTypes objectClasses ldapSyntaxes matchingRules | grep -q "NAME 'nhsIDCode'"
 all=$(bound -E pr=100/noprompt -b "ou=People,$BASE" '(objectClass=nhsPerson)' 1.1 | grep -c '^dn:')
 expect "paged people" "$PEOPLE" "$all"
+names=$(bound -E '!sss=sn' -b "ou=People,$BASE" '(&(objectClass=nhsPerson)(sn=b*))' sn 2>/dev/null | sed -n 's/^sn: //p' | tr '[:upper:]' '[:lower:]')
+[ "$(wc -l <<<"$names")" -gt 5 ] || { echo "expected people whose sn begins with b, found: $names"; exit 1; }
+expect "sorted by sn" "$(LC_ALL=C sort <<<"$names")" "$names"
 refused 4 bound -z 5 -b "ou=People,$BASE" '(objectClass=nhsPerson)' 1.1
 refused 32 bound -b "ou=Nowhere,$BASE" -s base
 one=$(bound -z 1 -b "ou=People,$BASE" '(&(objectClass=nhsPerson)(sn=*))' mail 2>/dev/null | sed -n 's/^mail: //p' | head -n 1 || true)
@@ -44,6 +47,12 @@ printf 'dn: %s\nchangetype: modify\nadd: description\ndescription: h\xc3\xa9llo\
   ldapmodify -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" >/dev/null
 expect "after modify" 1 "$(bound -b "$BASE" '(description=HÉLLO)' 1.1 | grep -c '^dn:')"
 ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" "$entry" 'cn:interop  LIST' >/dev/null && exit 1 || [ $? = 6 ]
+ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" "$entry" 'cn:another' >/dev/null && exit 1 || [ $? = 5 ]
+ldapmodify -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" -e '!assert=(description=one)' >/dev/null 2>&1 <<MODIFY && exit 1 || [ $? = 122 ]
+dn: $entry
+changetype: modify
+delete: description
+MODIFY
 ldapmodrdn -r -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" "$entry" 'cn=Renamed list'
 ldapdelete -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" "cn=Renamed list,ou=Lists,$BASE"
 refused 32 bound -b "cn=Renamed list,ou=Lists,$BASE" -s base

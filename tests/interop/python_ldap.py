@@ -1,7 +1,10 @@
 """python-ldap (libldap) against nhsdir. Environment: see run."""
 import os
 import ldap
+import ldap.modlist
 from ldap.controls import SimplePagedResultsControl
+from ldap.controls.readentry import PostReadControl
+from ldap.controls.sss import SSSRequestControl, SSSResponseControl
 from ldap.schema.subentry import SubSchema
 
 url, ca, base = os.environ["URL"], os.environ["CA"], os.environ["BASE"]
@@ -47,7 +50,47 @@ while True:
         break
 assert total == int(os.environ["PEOPLE"]), total
 assert connection.whoami_s().lower() == "dn:" + dn.lower(), connection.whoami_s()
+order = SSSRequestControl(criticality=True, ordering_rules=["sn", "-givenName"])
+message = connection.search_ext("ou=People," + base, ldap.SCOPE_SUBTREE, "(&(objectClass=nhsPerson)(sn=b*))", ["sn"], serverctrls=[order])
+_, entries, _, controls = connection.result3(message)
+names = [entry["sn"][0].lower() for _, entry in entries]
+assert len(names) > 5 and names == sorted(names), names
+assert [control for control in controls if isinstance(control, SSSResponseControl)][0].sortResult == 0
+root = connection.read_rootdse_s()
+assert base.encode() in root["namingContexts"], root
+
+feed = connect()
+feed.simple_bind_s(os.environ["WRITER"], os.environ["WRITER_SECRET"])
+entry, where = "cn=python-ldap list,ou=Lists," + base, "ou=Workgroups," + base
+made = {"objectClass": [b"groupOfNames"], "cn": [b"python-ldap list"], "member": [base.encode()]}
+feed.add_s(entry, ldap.modlist.addModlist(made))
+for code, work in [
+    (ldap.ALREADY_EXISTS, lambda: feed.add_s(entry, ldap.modlist.addModlist(made))),
+    (ldap.NO_SUCH_OBJECT, lambda: feed.delete_s("cn=nowhere," + where)),
+    (ldap.UNDEFINED_TYPE, lambda: feed.modify_s(entry, [(ldap.MOD_ADD, "noSuchAttribute", b"x")])),
+    (ldap.OBJECT_CLASS_VIOLATION, lambda: feed.modify_s(entry, [(ldap.MOD_ADD, "mail", b"a@b.test")])),
+    (ldap.INSUFFICIENT_ACCESS, lambda: connection.delete_s(entry)),
+]:
+    try:
+        work()
+    except code:
+        continue
+    raise AssertionError("expected %s" % code.__name__)
+changed = dict(made, description=[b"one", "h\u00e9llo".encode()])
+feed.modify_s(entry, ldap.modlist.modifyModlist(made, changed))
+assert feed.compare_s(entry, "description", "H\u00c9LLO".encode()) is True
+assert feed.compare_s(entry, "description", b"two") is False
+after = PostReadControl(criticality=True, attrList=["cn"])
+message = feed.rename(entry, "cn=python-ldap renamed", newsuperior=where, delold=1, serverctrls=[after])
+_, _, _, answers = feed.result3(message)
+moved = "cn=python-ldap renamed," + where
+assert answers[0].dn.lower() == moved.lower() and answers[0].entry["cn"] == [b"python-ldap renamed"], answers[0].entry
+feed.delete_s(moved)
+refused(lambda: feed.read_s(moved))
+feed.unbind_s()
+
 message = connection.search("ou=People," + base, ldap.SCOPE_SUBTREE, "(cn=*a*)")
 connection.abandon(message)
 assert connection.search_s(base, ldap.SCOPE_BASE), "the connection did not live on after an abandon"
+connection.unbind_s()
 print("ok")

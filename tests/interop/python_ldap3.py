@@ -1,11 +1,19 @@
 """The Python ldap3 package against nhsdir. Environment: see run."""
 import os
 import ssl
-from ldap3 import ALL, ALL_ATTRIBUTES, SUBTREE, Connection, Server, Tls
+from ldap3 import ALL, ALL_ATTRIBUTES, BASE, MODIFY_ADD, MODIFY_INCREMENT, MODIFY_REPLACE, SUBTREE, ASYNC, Connection, Server, Tls
 from ldap3.core.exceptions import LDAPBindError, LDAPException
 
 url, ca, base = os.environ["URL"], os.environ["CA"], os.environ["BASE"]
 dn, name, secret = os.environ["DN"], os.environ["NAME"], os.environ["SECRET"]
+
+
+def sort_by(attribute):
+    """A sort control (RFC 2891) of one key: ldap3 has no class for it."""
+    key = b"\x30" + bytes([len(attribute) + 2]) + b"\x04" + bytes([len(attribute)]) + attribute.encode()
+    return ("1.2.840.113556.1.4.473", True, b"\x30" + bytes([len(key)]) + key)
+
+
 tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=ca)
 
 
@@ -38,6 +46,38 @@ from ldap3.utils.conv import escape_filter_chars
 connection.search("ou=People," + base, "(sn=%s)" % escape_filter_chars(surname.upper()), attributes=ALL_ATTRIBUTES)
 assert person["dn"] in [entry.entry_dn for entry in connection.entries], surname
 assert connection.compare(person["dn"], "sn", surname), connection.result
+who = connection.extend.standard.who_am_i()
+assert who.lower() == "dn:" + dn.lower(), who
+connection.search("ou=People," + base, "(&(objectClass=nhsPerson)(sn=b*))", attributes=["sn"], controls=[sort_by("sn")])
+names = [entry["attributes"]["sn"] for entry in connection.response if entry["type"] == "searchResEntry"]
+names = [(name if isinstance(name, str) else name[0]).lower() for name in names]
+assert len(names) > 5 and names == sorted(names), names
+assert "1.2.840.113556.1.4.474" in connection.result["controls"], connection.result
+
+feed = connect(user=os.environ["WRITER"], password=os.environ["WRITER_SECRET"])
+assert feed.bind(), feed.result
+entry, where = "cn=ldap3 list,ou=Lists," + base, "ou=Workgroups," + base
+assert feed.add(entry, "groupOfNames", {"cn": "ldap3 list", "member": base}), feed.result
+assert not feed.add(entry, "groupOfNames", {"cn": "ldap3 list", "member": base}) and feed.result["result"] == 68, feed.result
+assert feed.modify(entry, {"description": [(MODIFY_ADD, ["one", "two"]), (MODIFY_REPLACE, ["h\u00e9llo"])]}), feed.result
+assert feed.compare(entry, "description", "H\u00c9LLO") and not feed.compare(entry, "description", "one"), feed.result
+assert not feed.modify(entry, {"description": [(MODIFY_INCREMENT, ["1"])]}) and feed.result["result"] != 0, feed.result
+assert feed.modify_dn(entry, "cn=ldap3 renamed", new_superior=where), feed.result
+moved = "cn=ldap3 renamed," + where
+assert feed.search(moved, "(objectClass=*)", BASE, attributes=["cn", "entryUUID"]), feed.result
+assert feed.entries[0].cn.value == "ldap3 renamed", feed.entries
+assert feed.delete(moved), feed.result
+assert not feed.search(moved, "(objectClass=*)", BASE) and feed.result["result"] == 32, feed.result
+feed.unbind()
+
+# Another strategy: many searches at once, one of them given up.
+many = connect(user=dn, password=secret, client_strategy=ASYNC)
+assert many.bind()
+wanted = [many.search("ou=People," + base, "(sn=%s*)" % letter, attributes=["cn"]) for letter in "abcdef"]
+given_up = many.search("ou=People," + base, "(cn=*a*)", attributes=["cn"])
+many.abandon(given_up)
+assert all(many.get_response(message)[1]["result"] == 0 for message in wanted)
+many.unbind()
 connection.unbind()
 
 by_name = connect(user=name, password=secret, authentication="SIMPLE")
