@@ -2,6 +2,7 @@
 //! come to, makes the group durable at once, then answers all of it.
 
 use super::application::{account_facts, is_account_key, seconds_of};
+use super::change_times::ChangeTimes;
 use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::update::{Update, violation};
@@ -137,6 +138,7 @@ struct Writer {
     types: Vec<AttributeId>,
     /// A view from which nothing is hidden.
     whole: View,
+    times: ChangeTimes,
 }
 
 /// Answers held back until the group is durable.
@@ -155,7 +157,13 @@ impl Writer {
             .map(|attribute| attribute.id)
             .collect();
         let whole = View::for_protocol(&context.schema);
-        Writer { context, types, whole }
+        let times = ChangeTimes::after(&context.store.snapshot(), &context.schema);
+        Writer {
+            context,
+            types,
+            whole,
+            times,
+        }
     }
 
     fn run(&self, jobs: &Receiver<Job>) {
@@ -282,9 +290,11 @@ impl Writer {
         permissive: bool,
         secret: Option<PreparedSecret>,
     ) -> Result<Effects, Outcome> {
+        let changed = self.times.next(clock::microseconds());
         let author = Author {
             actor,
-            now: clock::seconds(),
+            now: changed / 1_000_000,
+            changed,
             sequence: SequenceNumber(snapshot.sequence.0 + 1),
         };
         let mut effects = match update {
@@ -365,6 +375,7 @@ impl Writer {
             entry_uuid: random_uuid(),
             created: author.now,
             modified: author.now,
+            changed: author.changed,
             sequence: author.sequence.0,
             creator: author.actor,
             modifier: author.actor,
@@ -462,7 +473,10 @@ impl Writer {
 /// Who changes, when, as which change.
 pub(super) struct Author<'a> {
     pub actor: &'a str,
+    /// Seconds.
     pub now: u64,
+    /// Microseconds, of this change alone.
+    pub changed: u64,
     pub sequence: SequenceNumber,
 }
 
@@ -471,6 +485,7 @@ impl Author<'_> {
     pub(super) fn changed<'b>(&'b self, before: &Operational<'b>) -> Operational<'b> {
         Operational {
             modified: self.now,
+            changed: self.changed,
             sequence: self.sequence.0,
             modifier: self.actor,
             ..before.clone()

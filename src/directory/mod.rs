@@ -8,6 +8,7 @@
 
 mod application;
 mod bind;
+mod change_times;
 mod clock;
 mod committer;
 mod compare;

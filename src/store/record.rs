@@ -4,7 +4,8 @@
 //! ```text
 //! length, DN octets (RFC 4514 string as given)
 //! u8 form, entryUUID 16 octets, u64 created (seconds since 1970)
-//! form 1 only (changed since it was loaded): u64 modified, u64 sequence, length, creator octets, length, modifier octets
+//! forms 1 and 2 (changed since it was loaded): u64 modified, u64 sequence, in form 2 u64 change time (microseconds since 1970),
+//!     length, creator octets, length, modifier octets
 //! number of user attributes, number of operational attributes, then for each, user attributes first:
 //!     u16 type number in the layer's type table
 //!     u16 length of its octets; bit 15 says that the description has options; 0x7fff: a u32 with the length follows
@@ -18,10 +19,15 @@ use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use crate::schema::{AttributeId, Schema};
 
 const FORM_LOADED: u8 = 0;
-const FORM_CHANGED: u8 = 1;
+/// Read, no longer written: without the change time.
+const FORM_CHANGED_BY_SECOND: u8 = 1;
+const FORM_CHANGED: u8 = 2;
 /// In an attribute's length field.
 const HAS_OPTIONS: u16 = 1 << 15;
 const LONG: u16 = 0x7fff;
+
+/// In a second.
+const MICROSECONDS: u64 = 1_000_000;
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -50,6 +56,8 @@ pub struct Operational<'a> {
     pub modified: u64,
     /// Sequence number of the last change; 0 for a bulk load.
     pub sequence: u64,
+    /// Microseconds since 1970 that entryCSN says; no two changes have the same. 0 when encoded: those of `modified`.
+    pub changed: u64,
     /// DN string; empty means the bulk load.
     pub creator: &'a str,
     pub modifier: &'a str,
@@ -179,7 +187,7 @@ impl<'a> Record<'a> {
         let form = reader.take(1)?[0];
         reader.take(24)?;
         if form != FORM_LOADED {
-            reader.take(16)?;
+            reader.take(if form == FORM_CHANGED_BY_SECOND { 16 } else { 24 })?;
             reader.counted()?;
             reader.counted()?;
         }
@@ -277,11 +285,16 @@ impl<'a> Reader<'a> {
             entry_uuid,
             created,
             modified: created,
+            changed: whole_second(created),
             ..Operational::default()
         };
         if form != FORM_LOADED {
             operational.modified = self.u64()?;
             operational.sequence = self.u64()?;
+            operational.changed = match form {
+                FORM_CHANGED_BY_SECOND => whole_second(operational.modified),
+                _ => self.u64()?,
+            };
             operational.creator = self.text()?;
             operational.modifier = self.text()?;
         }
@@ -415,13 +428,18 @@ fn push_counted(out: &mut Vec<u8>, octets: &[u8]) {
 }
 
 fn push_operational(out: &mut Vec<u8>, operational: &Operational<'_>) {
+    let changed = match operational.changed {
+        0 => whole_second(operational.modified),
+        changed => changed,
+    };
     let loaded = Operational {
         entry_uuid: operational.entry_uuid,
         created: operational.created,
         modified: operational.created,
+        changed: operational.changed,
         ..Operational::default()
     };
-    let form = if *operational == loaded {
+    let form = if *operational == loaded && changed == whole_second(operational.created) {
         FORM_LOADED
     } else {
         FORM_CHANGED
@@ -432,6 +450,7 @@ fn push_operational(out: &mut Vec<u8>, operational: &Operational<'_>) {
     if form == FORM_CHANGED {
         out.extend_from_slice(&operational.modified.to_le_bytes());
         out.extend_from_slice(&operational.sequence.to_le_bytes());
+        out.extend_from_slice(&changed.to_le_bytes());
         push_counted(out, operational.creator.as_bytes());
         push_counted(out, operational.modifier.as_bytes());
     }
@@ -498,16 +517,27 @@ pub fn derived_types(schema: &Schema) -> [AttributeId; 9] {
     ]
 }
 
+/// The derived types that are indexed. Every entry has a value of each.
+pub fn indexed_derived_types(schema: &Schema) -> [AttributeId; 4] {
+    let known = schema.well_known();
+    [
+        known.entry_uuid,
+        known.create_timestamp,
+        known.modify_timestamp,
+        known.entry_csn,
+    ]
+}
+
 /// Whether [`index_terms`] gives the values of an attribute type: it has an equality rule, holds no secret, and is stored
-/// or one of entryUUID, createTimestamp and modifyTimestamp.
+/// or one of [`indexed_derived_types`].
 pub fn is_indexed(schema: &Schema, id: AttributeId) -> bool {
     let known = schema.well_known();
-    let derived = id == known.entry_uuid || id == known.create_timestamp || id == known.modify_timestamp;
+    let derived = indexed_derived_types(schema).contains(&id);
     schema.attribute(id).equality.is_some() && id != known.user_password && (derived || !is_kept_apart(schema, id))
 }
 
 /// Calls `term` with every normalised value that a record is indexed under: for each attribute with an equality rule its
-/// values under that rule, and the same for entryUUID, createTimestamp and modifyTimestamp. Values that do not
+/// values under that rule, and the same for [`indexed_derived_types`]. Values that do not
 /// normalise are skipped (they match nothing). A value that an entry has under several options comes more than once.
 pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(AttributeId, &[u8])) {
     let mut normalized = Vec::with_capacity(64);
@@ -525,8 +555,7 @@ pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(Att
             attribute.values().for_each(|value| one(attribute.id, value));
         }
     }
-    let known = schema.well_known();
-    for id in [known.entry_uuid, known.create_timestamp, known.modify_timestamp] {
+    for id in indexed_derived_types(schema) {
         derived_values(record, schema, id, &mut |value| one(id, value));
     }
 }
@@ -556,10 +585,7 @@ pub fn derived_values(record: Record<'_>, schema: &Schema, id: AttributeId, each
     } else if id == known.modify_timestamp {
         name(&time_text(record.operational().modified));
     } else if id == known.entry_csn {
-        let operational = record.operational();
-        let mut text = time_text(operational.modified)[..14].to_vec();
-        text.extend_from_slice(format!(".000000Z#{:06x}#000#000000", operational.sequence).as_bytes());
-        name(&text);
+        name(csn_text(record.operational().changed).as_bytes());
     } else if id == known.structural_object_class {
         let mut classes = Vec::new();
         for attribute in record
@@ -590,6 +616,37 @@ fn uuid_text(uuid: &[u8; 16]) -> [u8; 36] {
         at += 2;
     }
     text
+}
+
+fn whole_second(seconds: u64) -> u64 {
+    seconds.saturating_mul(MICROSECONDS)
+}
+
+/// The change sequence number of a time, in the form OpenLDAP has them: time, count within it, server, count within the change.
+/// No two changes have the same time here, so nothing is left to count; and there is one server.
+pub fn csn_text(changed: u64) -> String {
+    let time = time_text(changed / MICROSECONDS);
+    let seconds = std::str::from_utf8(&time).unwrap_or_default().trim_end_matches('Z');
+    format!("{seconds}.{:06}Z#000000#000#000000", changed % MICROSECONDS)
+}
+
+/// The time within a change sequence number; `None` for what is none.
+pub fn csn_time(text: &str) -> Option<u64> {
+    let (time, _) = text.split_once('#')?;
+    let (whole, micros) = time.strip_suffix(['Z', 'z'])?.split_once('.')?;
+    let digits = |text: &str, len: usize| text.len() == len && text.bytes().all(|octet| octet.is_ascii_digit());
+    if !digits(whole, 14) || !digits(micros, 6) {
+        return None;
+    }
+    let part = |from: usize, len: usize| whole.get(from..from + len)?.parse::<u8>().ok();
+    let month = time::Month::try_from(part(4, 2)?).ok()?;
+    let date = time::Date::from_calendar_date(whole.get(..4)?.parse().ok()?, month, part(6, 2)?).ok()?;
+    let seconds = date
+        .with_hms(part(8, 2)?, part(10, 2)?, part(12, 2)?)
+        .ok()?
+        .assume_utc();
+    let seconds = u64::try_from(seconds.unix_timestamp()).ok()?;
+    whole_second(seconds).checked_add(micros.parse().ok()?)
 }
 
 /// Generalized time (RFC 4517 section 3.3.13) in UTC. Years are kept to four digits.

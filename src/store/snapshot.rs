@@ -1,6 +1,6 @@
 //! One immutable state of the directory: a stack of segments and a tail.
 
-use super::record::Record;
+use super::record::{Record, csn_time};
 use super::segment::Segment;
 use super::{Change, SequenceNumber};
 use crate::index::EntryId;
@@ -273,6 +273,20 @@ impl Snapshot {
         self.tail[from..]
             .iter()
             .take_while(move |entry| entry.key.is_within(key))
+    }
+
+    /// The greatest change time ([`super::Operational::changed`]) of any entry, from the index of entryCSN; those of entries that a
+    /// newer layer hides count too.
+    pub fn last_change(&self, schema: &crate::schema::Schema) -> u64 {
+        let stood = self.layers.iter().filter_map(|layer| {
+            let index = layer.segment.index(schema.well_known().entry_csn)?;
+            let last = index.dictionary.len().checked_sub(1)?;
+            let mut text = Vec::new();
+            index.dictionary.value(crate::index::Ordinal(last), &mut text);
+            csn_time(&String::from_utf8_lossy(&text))
+        });
+        let tail = (0..self.tail.len() as u32).map(|index| self.record(Location::Tail { index }).operational().changed);
+        stood.chain(tail).max().unwrap_or_default()
     }
 
     /// Makes this the state after a change.

@@ -59,6 +59,7 @@ fn encoded(entry: &Entry) -> Vec<u8> {
         created: 1_700_000_000,
         modified: 1_700_000_001,
         sequence: 3,
+        changed: 1_500_000_000_000_017,
         creator: "cn=feed,ou=Applications,o=nhs",
         modifier: "cn=feed,ou=Applications,o=nhs",
     };

@@ -25,12 +25,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// What `--operational` adds, in the order it is written.
-const OPERATIONAL: [&str; 5] = [
+const OPERATIONAL: [&str; 6] = [
     "entryUUID",
     "createTimestamp",
     "creatorsName",
     "modifyTimestamp",
     "modifiersName",
+    "entryCSN",
 ];
 
 #[derive(clap::Args, Debug)]

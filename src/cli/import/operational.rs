@@ -4,6 +4,7 @@ use crate::directory::seconds_of;
 use crate::model::{Dn, Entry, Value};
 use crate::schema::{AttributeId, Schema};
 use crate::store::Operational;
+use crate::store::record::csn_time;
 use std::collections::BTreeMap;
 
 /// Attributes that other servers keep and that a schema may not mark as theirs.
@@ -30,6 +31,7 @@ pub(super) struct Kept {
     entry_uuid: Option<[u8; 16]>,
     created: Option<u64>,
     modified: Option<u64>,
+    changed: Option<u64>,
     creator: String,
     modifier: String,
 }
@@ -83,6 +85,7 @@ fn kind(name: &str, schema: &Schema) -> Kind {
         known.modify_timestamp,
         known.creators_name,
         known.modifiers_name,
+        known.entry_csn,
     ];
     match schema.find_attribute(name) {
         Some(id) if id == known.user_password => Kind::Password,
@@ -167,6 +170,8 @@ impl Kept {
             self.modified = Some(one(name, values, TIME, seconds_of)?);
         } else if id == known.creators_name {
             self.creator = one(name, values, "a distinguished name", dn)?;
+        } else if id == known.entry_csn {
+            self.changed = Some(one(name, values, "a change sequence number", csn_time)?);
         } else {
             self.modifier = one(name, values, "a distinguished name", dn)?;
         }
@@ -181,6 +186,7 @@ impl Kept {
             created,
             modified: self.modified.unwrap_or(created),
             sequence: 0,
+            changed: self.changed.unwrap_or_default(),
             creator: &self.creator,
             modifier: &self.modifier,
         }

@@ -148,8 +148,8 @@ fn entries_are_added_to_those_of_before() {
 #[test]
 fn what_another_server_kept_is_taken_over_or_left_out() {
     let room = Room::new();
-    let kept = "entryUUID: 597ae2f6-16a6-1027-98f4-d28b5365dc14\ncreateTimestamp: 20200102030405Z\nmodifyTimestamp: 20210102030405Z\ncreatorsName: cn=admin,o=nhs\nmodifiersName: cn=feed,o=nhs\n";
-    let left_out = "structuralObjectClass: inetOrgPerson\nentryCSN: 20210102030405.000000Z#000000#000#000000\nhasSubordinates: FALSE\nsubschemaSubentry: cn=Subschema\npwdChangedTime: 20210102030405Z\n";
+    let kept = "entryUUID: 597ae2f6-16a6-1027-98f4-d28b5365dc14\ncreateTimestamp: 20200102030405Z\nmodifyTimestamp: 20210102030405Z\ncreatorsName: cn=admin,o=nhs\nmodifiersName: cn=feed,o=nhs\nentryCSN: 20210102030405.000017Z#000000#000#000000\n";
+    let left_out = "structuralObjectClass: inetOrgPerson\nhasSubordinates: FALSE\nsubschemaSubentry: cn=Subschema\npwdChangedTime: 20210102030405Z\n";
     let text = person("1").trim_end().to_owned() + "\n" + kept + left_out;
     assert_eq!(room.import(&text, &[]).unwrap(), Answer::Done);
     let exported = room.export(&["--filter", "(uid=1)", "--operational"]);

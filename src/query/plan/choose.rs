@@ -9,6 +9,7 @@ use crate::index::dictionary::Dictionary;
 use crate::index::{EntryId, Ordinal};
 use crate::query::predicate::{Item, Predicate, Test};
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
+use crate::store::record::indexed_derived_types;
 use crate::store::{AttributeIndex, Segment};
 use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
@@ -211,8 +212,7 @@ impl<'a> Chooser<'a> {
     }
 
     fn is_indexed_derived(&self, item: &Item) -> bool {
-        let known = self.schema.well_known();
-        let indexed = [known.entry_uuid, known.create_timestamp, known.modify_timestamp];
+        let indexed = indexed_derived_types(self.schema);
         item.types.iter().all(|id| indexed.contains(id))
     }
 

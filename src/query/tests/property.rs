@@ -45,6 +45,7 @@ const ASKED: &[(&str, Kind)] = &[
     ("objectClass", Kind::Class),
     ("modifyTimestamp", Kind::Time),
     ("entryUUID", Kind::Uuid),
+    ("entryCSN", Kind::Csn),
     ("entryDN", Kind::Name),
     ("creatorsName", Kind::Name),
     ("hasSubordinates", Kind::Few),
@@ -80,6 +81,7 @@ enum Kind {
     Class,
     Time,
     Uuid,
+    Csn,
 }
 
 fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
@@ -131,6 +133,7 @@ fn value(rng: &mut Rng, kind: Kind) -> Vec<u8> {
         Kind::Class => pick(rng, CLASSES).to_string(),
         Kind::Time => format!("1970010100{:02}{:02}Z", rng.below(3), rng.below(60)),
         Kind::Uuid => format!("00000000-0000-0000-0000-0000000000{:02x}", rng.below(256)),
+        Kind::Csn => format!("1970010100000{}.{:06}Z#000000#000#000000", rng.below(3), rng.below(3)),
     };
     let mut octets = text.into_bytes();
     if rng.below(200) == 0 {
@@ -173,6 +176,7 @@ fn record(rng: &mut Rng, dn: &str) -> (NormalizedDn, Vec<u8>) {
         created: rng.below(3 * 3600) as u64,
         modified: rng.below(3 * 3600) as u64,
         sequence: rng.below(9) as u64,
+        changed: rng.below(3) as u64 * 1_000_001,
         creator: &creator,
         modifier: &creator,
     };

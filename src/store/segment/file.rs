@@ -8,7 +8,7 @@ use crate::index::octets::{push_varint, u32_at, u64_at, varint};
 use crate::schema::{AttributeId, Schema};
 use crate::store::StoreError;
 use crate::store::kv::{corrupt, io_error};
-use crate::store::record::NO_TYPE;
+use crate::store::record::{NO_TYPE, indexed_derived_types};
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -319,6 +319,13 @@ fn place_indexes(mut layout: Layout, types: &[StoredType], rows: &[SectionRow], 
             presence,
             substrings,
         });
+    }
+    // A segment from before a derived type was indexed has no index of it, though every entry has a value.
+    for id in indexed_derived_types(schema) {
+        let slot = &mut layout.slots[usize::from(id.0)];
+        if layout.entries > 0 && *slot == Slot::Empty {
+            *slot = Slot::Unindexed;
+        }
     }
     layout
 }

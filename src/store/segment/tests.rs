@@ -188,6 +188,7 @@ fn records_come_back_as_entries() {
         created: 1,
         modified: 1_500_000_000,
         sequence: 0x1234,
+        changed: 1_500_000_000_000_017,
         creator: "cn=a",
         modifier: "cn=b",
     };
@@ -220,7 +221,7 @@ fn records_come_back_as_entries() {
     assert_eq!(derived(known.entry_uuid), ["07070707-0707-0707-0707-070707070707"]);
     assert_eq!(derived(known.create_timestamp), ["19700101000001Z"]);
     assert_eq!(derived(known.modify_timestamp), ["20170714024000Z"]);
-    assert_eq!(derived(known.entry_csn), ["20170714024000.000000Z#001234#000#000000"]);
+    assert_eq!(derived(known.entry_csn), ["20170714024000.000017Z#000000#000#000000"]);
     assert_eq!(derived(known.creators_name), ["cn=a"]);
 }
 

@@ -1,0 +1,57 @@
+//! The time that each change says in entryCSN: the clock's, but later than that of every change before it, so that who has seen
+//! one knows what is newer, even where the clock was put back.
+
+use crate::schema::Schema;
+use crate::store::Snapshot;
+use std::cell::Cell;
+
+/// Belongs to the one writer.
+pub(super) struct ChangeTimes {
+    last: Cell<u64>,
+}
+
+impl ChangeTimes {
+    /// Later than every entry says.
+    pub(super) fn after(snapshot: &Snapshot, schema: &Schema) -> ChangeTimes {
+        ChangeTimes {
+            last: Cell::new(snapshot.last_change(schema)),
+        }
+    }
+
+    /// The time of the next change. Both in microseconds since 1970.
+    pub(super) fn next(&self, now: u64) -> u64 {
+        let next = now.max(self.last.get().saturating_add(1));
+        self.last.set(next);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Attribute, Dn, Entry};
+    use crate::store::{Operational, Segment, record};
+
+    /// A clock that stands still, or was put back behind what the directory holds, still gives every change a later time.
+    #[test]
+    fn every_change_has_a_later_time() {
+        let schema = Schema::builtin().unwrap();
+        let mut entry = Entry::new(Dn::parse("cn=a").unwrap());
+        entry.attributes.push(Attribute::new("cn", vec![b"a".to_vec()]));
+        let operational = Operational {
+            modified: 5,
+            changed: 7_000_003,
+            ..Operational::default()
+        };
+        let octets = record::encode(&entry, &operational, &schema);
+        let key = schema.normalize_dn(&entry.dn).unwrap();
+        let mut snapshot = Snapshot::empty(&schema);
+        let segment = Segment::build(&[(key, &octets)], &schema);
+        snapshot.layers.push(crate::store::Layer::new(segment.into()));
+        let times = ChangeTimes::after(&snapshot, &schema);
+        assert_eq!(
+            [6_999_999, 6_999_999, 8_000_000, 8_000_000].map(|now| times.next(now)),
+            [7_000_004, 7_000_005, 8_000_000, 8_000_001]
+        );
+    }
+}
