@@ -3,6 +3,7 @@
 // clippy.toml lets tests stop at the first surprise; these are what tests are made of.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod apply;
 mod commands;
 mod controls;
 mod durability;

@@ -9,10 +9,15 @@ use crate::metrics::Metrics;
 use crate::model::{Address, Source};
 use anyhow::{Context, anyhow, bail};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, StdStream};
-use std::io::ErrorKind;
+use std::io::{BufRead, ErrorKind};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// A bound connection of the local administrator.
 pub struct Client {
@@ -94,6 +99,87 @@ impl Client {
             _ => bail!("the search below {base} was refused: {}", described(&found.1)),
         }
     }
+}
+
+/// Any server, reached over TLS as an application account. Flatten it into a command's arguments.
+#[derive(clap::Args, Debug)]
+pub struct Remote {
+    /// A server to talk to in place of the one on the data directory: ldaps://HOST:PORT, or ldap://HOST:PORT with StartTLS
+    #[arg(short = 'H', long, value_name = "URL", requires = "bind")]
+    url: Option<String>,
+    /// Who to bind as; the secret is the first line of standard input
+    #[arg(long, value_name = "NAME", requires = "url")]
+    bind: Option<String>,
+    /// PEM file of the authorities to trust; without it the system's
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
+}
+
+impl Remote {
+    /// Whether [`Remote::connect`] will read standard input.
+    pub fn reads_secret(&self) -> bool {
+        self.bind.is_some()
+    }
+
+    /// A bound connection; `None` where no server is named.
+    pub async fn connect(&self) -> anyhow::Result<Option<Client>> {
+        let (Some(url), Some(name)) = (&self.url, &self.bind) else {
+            return Ok(None);
+        };
+        if !url.starts_with("ldaps://") && !url.starts_with("ldap://") {
+            bail!("expected a URL that begins with ldaps:// or ldap://, found {url}");
+        }
+        let mut settings = LdapConnSettings::new().set_starttls(url.starts_with("ldap://"));
+        if let Some(authorities) = &self.ca {
+            settings = settings.set_config(Arc::new(trust(authorities)?));
+        }
+        let secret = secret_from_stdin()?;
+        let (connection, mut ldap) = LdapConnAsync::with_settings(settings, url).await.with_context(|| {
+            format!("{url}: no connection over TLS; mend the address, or name its authority with --ca")
+        })?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.drive().await {
+                tracing::debug!(%error, "the connection");
+            }
+        });
+        let result = ldap.simple_bind(name, &secret).await?;
+        if result.rc != 0 {
+            bail!("{url} refuses {name}: {}", described(&result));
+        }
+        Ok(Some(Client { ldap, process: None }))
+    }
+}
+
+/// The first line of standard input.
+pub fn secret_from_stdin() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("no secret could be read from standard input")?;
+    let secret = line.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        bail!("expected a secret on standard input, found nothing");
+    }
+    Ok(secret.to_owned())
+}
+
+/// TLS that trusts the certificates in `authorities` and no others.
+pub fn trust(authorities: &Path) -> anyhow::Result<ClientConfig> {
+    let unreadable = |error| anyhow!("{}: expected PEM certificates: {error}", authorities.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authorities).map_err(unreadable)? {
+        roots
+            .add(certificate.map_err(unreadable)?)
+            .context("the certificate cannot be trusted")?;
+    }
+    if roots.is_empty() {
+        bail!("{}: expected PEM certificates, found none", authorities.display());
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .context("this build speaks no TLS")?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// An LDAP result in words.

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 mod account;
+mod apply;
 mod audit;
 mod certificate;
 mod check;
@@ -65,6 +66,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Load LDIF, content or changes, into a directory that no server runs on
     Import(import::Arguments),
+    /// Send LDIF changes to a running server
+    Apply(apply::Arguments),
     /// Write the directory as LDIF
     Export(export::Arguments),
 }
@@ -105,6 +108,7 @@ impl Command {
             Command::Compact(arguments) => check::compact(arguments),
             Command::Generate(arguments) => generate::run(arguments),
             Command::Import(arguments) => import::run(arguments),
+            Command::Apply(arguments) => apply::run(arguments),
             Command::Export(arguments) => export::run(arguments),
         }
     }

@@ -2,13 +2,12 @@
 
 use super::{Common, Facts, Role, Session, instant};
 use crate::cli::Answer;
-use crate::cli::client::described;
+use crate::cli::client::{described, secret_from_stdin};
 use anyhow::{Context, bail};
 use clap::Args;
 use ldap3::exop::{PasswordModify, PasswordModifyResp};
 use ldap3::{LdapResult, Mod};
 use std::collections::HashSet;
-use std::io::BufRead;
 
 const NO_SUCH_OBJECT: u32 = 32;
 /// The auxiliary class of application accounts.
@@ -261,16 +260,7 @@ fn chosen_secret(from_stdin: bool) -> anyhow::Result<Option<String>> {
     if !from_stdin {
         return Ok(None);
     }
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .context("no secret could be read from standard input")?;
-    let secret = line.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        bail!("expected a secret on standard input, found nothing");
-    }
-    Ok(Some(secret.to_owned()))
+    secret_from_stdin().map(Some)
 }
 
 fn print_secret(dn: &str, generated: Option<String>, json: bool) -> anyhow::Result<Answer> {

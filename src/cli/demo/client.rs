@@ -1,13 +1,10 @@
 //! A client as an application would be one: TLS that trusts one certificate, a bind, searches.
 
+use crate::cli::client::trust;
 use anyhow::Context;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, SearchOptions};
 use std::path::Path;
 use std::sync::Arc;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Connects over TLS, trusting the certificate in `authority` and no other. Not bound.
 pub async fn connect(url: &str, authority: &Path) -> anyhow::Result<Ldap> {
@@ -21,17 +18,6 @@ pub async fn connect(url: &str, authority: &Path) -> anyhow::Result<Ldap> {
         }
     });
     Ok(ldap)
-}
-
-fn trust(authority: &Path) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_file(authority)
-        .map_err(|error| anyhow::anyhow!("{}: {error:?}", authority.display()))?;
-    roots.add(certificate).context("the certificate cannot be trusted")?;
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .context("this build speaks no TLS")?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// A subtree search with a size limit; the entries that came and how it ended.

@@ -16,22 +16,17 @@ pub(super) fn apply(directory: &Arc<Directory>, sources: Vec<Source>, skip_bad: 
         written: false,
         notes: Vec::new(),
     };
-    let mut records: Vec<(String, LdifRecord)> = Vec::new();
-    for source in sources {
-        let name = source.name().to_owned();
-        for chunk in source.into_chunks() {
-            let parsed: Vec<Result<LdifRecord, LdifFault>> = match &chunk {
-                Ok(chunk) => chunk.records(&name).collect(),
-                Err(fault) => vec![Err(fault.clone())],
-            };
-            for record in parsed {
-                match record {
-                    Ok(record) => records.push((name.clone(), record)),
-                    Err(fault) => summary.fault(&fault.to_string()),
-                }
-            }
+    let mut records = read(sources, &mut |fault| summary.fault(&fault.to_string()));
+    records.retain(|(file, record)| match record.controls.first() {
+        None => true,
+        Some(control) => {
+            let (line, oid) = (control.line, &control.oid);
+            summary.fault(&format!(
+                "{file}:{line}: expected no control, found {oid}; send the change to a running server with `nhsdir apply`"
+            ));
+            false
         }
-    }
+    });
     if records.is_empty() || (summary.faults > 0 && !skip_bad) {
         return Ok(summary);
     }
@@ -61,6 +56,30 @@ pub(super) fn apply(directory: &Arc<Directory>, sources: Vec<Source>, skip_bad: 
     })?;
     bar.finish_and_clear();
     Ok(summary)
+}
+
+/// Every record of the files in their order, with its file's name.
+pub(in crate::cli) fn read(sources: Vec<Source>, fault: &mut dyn FnMut(&LdifFault)) -> Vec<(String, LdifRecord)> {
+    let mut records = Vec::new();
+    for source in sources {
+        let name = source.name().to_owned();
+        for chunk in source.into_chunks() {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(found) => {
+                    fault(&found);
+                    continue;
+                }
+            };
+            for record in chunk.records(&name) {
+                match record {
+                    Ok(record) => records.push((name.clone(), record)),
+                    Err(found) => fault(&found),
+                }
+            }
+        }
+    }
+    records
 }
 
 impl Summary {

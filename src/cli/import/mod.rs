@@ -51,8 +51,10 @@ impl Arguments {
     }
 }
 
+pub(in crate::cli) use changes::read as read_changes;
+
 /// One file, open, with the chunk that was read to see what it holds.
-struct Source {
+pub(in crate::cli) struct Source {
     chunks: Chunks<Box<dyn Read + Send>>,
     first: Option<Result<Chunk, LdifFault>>,
     bytes: Option<u64>,
@@ -69,8 +71,9 @@ struct Summary {
 pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let setting = arguments.place.setting()?;
     let directory = match Directory::open(setting.directory_options()?) {
-        Err(DirectoryError::Store(error @ StoreError::Locked { .. })) => Err(error)
-            .context("import writes the data files itself; stop the server first, or send changes with ldapmodify")?,
+        Err(DirectoryError::Store(error @ StoreError::Locked { .. })) => Err(error).context(
+            "import writes the data files itself; stop the server first, or send changes with `nhsdir apply`",
+        )?,
         result => result?,
     };
     let sources = arguments
@@ -91,7 +94,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
 }
 
 impl Source {
-    fn open(path: &Path) -> anyhow::Result<Source> {
+    pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Source> {
         if path == Path::new("-") {
             return Ok(Source::new("standard input", Box::new(io::stdin()), None));
         }
@@ -178,7 +181,7 @@ fn note_in_audit(
 }
 
 /// A bar on a terminal; nothing elsewhere. `length` `None` shows what was done without how much there is.
-fn progress(length: Option<u64>, what: &'static str) -> ProgressBar {
+pub(in crate::cli) fn progress(length: Option<u64>, what: &'static str) -> ProgressBar {
     let template = match length {
         Some(_) => "{msg} [{bar:40}] {percent}% {eta}",
         None => "{msg} {spinner} {elapsed}",

@@ -5,7 +5,7 @@
 //!
 //! Read beyond the RFC: raw UTF-8 and other octets in values, a byte order mark, lines of any length up to the limit, a `version:`
 //! line before any record, `modify` records whose last `-` is missing, `increment` (RFC 4525).
-//! Refused: `:<` (a value from elsewhere), `control:`, NUL and CR in a value that is not base64.
+//! Refused: `:<` (a value from elsewhere), NUL and CR in a value that is not base64.
 
 mod chunk;
 mod record;
@@ -33,7 +33,19 @@ pub const ATTRIBUTES_LIMIT: usize = 1_000;
 pub struct LdifRecord {
     /// The line of its `dn:`, from 1.
     pub line: usize,
+    /// What goes with the change; none with content.
+    pub controls: Vec<LdifControl>,
     pub operation: LdifOperation,
+}
+
+/// A `control:` line of a change record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LdifControl {
+    pub line: usize,
+    /// A numeric OID.
+    pub oid: String,
+    pub critical: bool,
+    pub value: Option<Vec<u8>>,
 }
 
 /// What a record says.
@@ -73,6 +85,9 @@ pub enum LdifModificationKind {
     /// RFC 4525.
     Increment,
 }
+
+/// Controls one record may have.
+pub const CONTROLS_LIMIT: usize = 32;
 
 /// Where a file is not what it should be: what was expected and what came.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

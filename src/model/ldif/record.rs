@@ -1,7 +1,8 @@
 //! Parses records.
 
 use super::{
-    ATTRIBUTES_LIMIT, LINE_BYTES_LIMIT, LdifFault, LdifModification, LdifModificationKind, LdifOperation, LdifRecord,
+    ATTRIBUTES_LIMIT, CONTROLS_LIMIT, LINE_BYTES_LIMIT, LdifControl, LdifFault, LdifModification, LdifModificationKind,
+    LdifOperation, LdifRecord,
 };
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Rdn};
 use base64::Engine;
@@ -165,11 +166,15 @@ impl<'a> Records<'a> {
         }
         let dn = line.dn()?;
         let number = line.number;
+        let controls = self.controls()?;
         let operation = match self.record_line()? {
-            Some(next) if is_named(&next, "control") => {
-                return Err(next.fault("expected `changetype:`, found a control, which is not supported".to_owned()));
-            }
             Some(next) if is_named(&next, "changetype") => self.change(dn, &next)?,
+            Some(next) if !controls.is_empty() => {
+                return Err(next.fault(format!(
+                    "expected `changetype:` behind the controls, found {}",
+                    next.excerpt()
+                )));
+            }
             Some(next) => {
                 self.unread(next);
                 LdifOperation::Content(self.entry(dn, number)?)
@@ -181,10 +186,26 @@ impl<'a> Records<'a> {
         match self.record_line()? {
             None => Ok(Some(LdifRecord {
                 line: number,
+                controls,
                 operation,
             })),
             Some(extra) => Err(extra.fault(format!("expected a blank line, found {}", extra.excerpt()))),
         }
+    }
+
+    fn controls(&mut self) -> Parsed<Vec<LdifControl>> {
+        let mut controls = Vec::new();
+        while let Some(line) = self.record_line()? {
+            if !is_named(&line, "control") {
+                self.unread(line);
+                break;
+            }
+            if controls.len() == CONTROLS_LIMIT {
+                return Err(line.fault(format!("expected at most {CONTROLS_LIMIT} controls, found more")));
+            }
+            controls.push(line.control()?);
+        }
+        Ok(controls)
     }
 
     fn entry(&mut self, dn: Dn, number: usize) -> Parsed<Entry> {
@@ -407,6 +428,43 @@ impl Line<'_> {
             Cow::Owned(value) => String::from_utf8(value).ok().map(Cow::Owned),
         };
         text.ok_or_else(|| self.fault(format!("expected UTF-8 in {}, found other octets", field.name)))
+    }
+
+    /// `control: OID`, `true` or `false` if anything, and a value (`: text`, `:: base64`) if any.
+    fn control(&self) -> Parsed<LdifControl> {
+        let text = self.utf8_value()?;
+        let (head, rest) = match text.find(':') {
+            Some(at) => text.split_at(at),
+            None => (&*text, ""),
+        };
+        let mut words = head.split_ascii_whitespace();
+        let oid = words.next().unwrap_or_default().to_owned();
+        let numeric = |part: &str| !part.is_empty() && part.bytes().all(|octet| octet.is_ascii_digit());
+        if !oid.contains('.') || !oid.split('.').all(numeric) {
+            return Err(self.fault(format!("expected a numeric OID behind `control:`, found `{oid}`")));
+        }
+        let critical = match (words.next(), words.next()) {
+            (None, _) | (Some("false"), None) => false,
+            (Some("true"), None) => true,
+            (Some(found), _) => {
+                return Err(self.fault(format!("expected true or false behind {oid}, found `{found}`")));
+            }
+        };
+        let value = match rest.as_bytes() {
+            [] => None,
+            [b':', b':', text @ ..] => Some(self.base64("control", text)?),
+            [b':', b'<', ..] => {
+                let message = "expected the value of the control in the file, found `:<`, which is not read";
+                return Err(self.fault(message.to_owned()));
+            }
+            [_, text @ ..] => Some(trim_start(text).to_vec()),
+        };
+        Ok(LdifControl {
+            line: self.number,
+            oid,
+            critical,
+            value,
+        })
     }
 
     /// A value that is one word, without white space around it.

@@ -174,8 +174,16 @@ fn says_every_fault_and_goes_on() {
             &["!t:2: expected `cn::` and base64 for a value with NUL or CR"],
         ),
         (
-            "dn: cn=a\ncontrol: 1.2.3 true\nchangetype: delete\n",
-            &["!t:2: expected `changetype:`, found a control, which is not supported"],
+            "dn: cn=a\ncontrol: 1.2.3 true\ncn: a\n",
+            &["!t:3: expected `changetype:` behind the controls, found `cn: a`"],
+        ),
+        (
+            "dn: cn=a\ncontrol: manage\nchangetype: delete\n",
+            &["!t:2: expected a numeric OID behind `control:`, found `manage`"],
+        ),
+        (
+            "dn: cn=a\ncontrol: 1.2.3 maybe\nchangetype: delete\n",
+            &["!t:2: expected true or false behind 1.2.3, found `maybe`"],
         ),
         (
             "dn: cn=a\nchangetype: modifi\n",
@@ -363,4 +371,29 @@ fn no_octets_stop_the_reader() {
             assert!(chunk.records("t").count() <= text.len());
         }
     }
+}
+
+#[test]
+fn controls_are_read_with_criticality_and_value() {
+    let text = b"dn: cn=a\ncontrol: 1.2.840.113556.1.4.805 true\ncontrol: 1.2.3\ncontrol: 1.2.4: te xt\n\
+        control: 1.2.5 false:: AP8=\nchangetype: delete\n";
+    let record = LdifReader::new("t", &text[..]).next().unwrap().unwrap();
+    let control = |line, oid: &str, critical, value: Option<&[u8]>| LdifControl {
+        line,
+        oid: oid.to_owned(),
+        critical,
+        value: value.map(<[u8]>::to_vec),
+    };
+    let expected = vec![
+        control(2, "1.2.840.113556.1.4.805", true, None),
+        control(3, "1.2.3", false, None),
+        control(4, "1.2.4", false, Some(b"te xt")),
+        control(5, "1.2.5", false, Some(&[0, 255])),
+    ];
+    assert_eq!(record.controls, expected);
+    let many = format!("dn: cn=a\n{}changetype: delete\n", "control: 1.2\n".repeat(33));
+    assert_eq!(
+        read(many.as_bytes()),
+        ["!t:34: expected at most 32 controls, found more"]
+    );
 }
