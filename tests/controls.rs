@@ -73,6 +73,11 @@ async fn member_of_follows_every_change_of_a_group() {
     let plain = found(&mut reader, ANN, Scope::Base, "(objectClass=*)", &["*"]).await;
     assert!(!plain[0].attrs.contains_key("memberOf"), "it is operational");
 
+    for asked in [vec!["+"], vec!["*", "memberof"]] {
+        let given = found(&mut reader, ANN, Scope::Base, "(objectClass=*)", &asked).await;
+        assert_eq!(given[0].attrs["memberOf"], [WARD], "{asked:?}");
+    }
+
     let members = |names: &[&'static str]| vec![Mod::Replace("member", set(names))];
     let changed = writer
         .modify(WARD, members(&["UID=000000000002, ou=people,O=nhs", BOB]))
@@ -106,6 +111,38 @@ async fn member_of_follows_every_change_of_a_group() {
         .await
         .unwrap();
     assert_ne!(stored.rc, 0, "memberOf is kept by the server");
+}
+
+#[tokio::test]
+async fn a_chain_of_groups_is_followed() {
+    let server = server();
+    let (mut writer, mut reader) = writer_and_reader(&server).await;
+    let all = "cn=All staff,ou=Lists,o=nhs";
+    let group = vec![
+        ("objectClass", set(&["groupOfNames"])),
+        ("cn", set(&["All staff"])),
+        ("member", set(&[WARD, all])),
+    ];
+    writer.add(all, group).await.unwrap().success().unwrap();
+    let chain = format!("(&(uid=*)(memberOf:1.2.840.113556.1.4.1941:={all}))");
+    assert_eq!(
+        uids(&mut reader, &chain).await,
+        uids(&mut reader, &format!("(memberOf={WARD})")).await
+    );
+    let above = format!("(member:1.2.840.113556.1.4.1941:={ANN})");
+    let groups = found(&mut reader, BASE, Scope::Subtree, &above, &["cn"]).await;
+    let mut names: Vec<String> = groups.into_iter().map(|group| group.dn).collect();
+    names.sort();
+    assert_eq!(names, [all, WARD]);
+    assert_eq!(uids(&mut reader, "(&(uid=*)(!(memberOf=*)))").await, ["000000000002"]);
+    assert!(
+        reader
+            .compare(BASE, "hasSubordinates", "TRUE")
+            .await
+            .unwrap()
+            .equal()
+            .unwrap()
+    );
 }
 
 #[tokio::test]

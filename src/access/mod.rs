@@ -97,6 +97,8 @@ pub struct Quotas {
     pub candidates: u64,
     /// Entries released in one day (UTC).
     pub daily_entries: u64,
+    /// Names that one filter follows from entry to entry (memberOf, and the rule of chains).
+    pub followed_names: u32,
     pub may_scan: bool,
     pub may_page: bool,
     pub may_write: bool,
@@ -111,6 +113,7 @@ impl Default for Quotas {
             time_limit_seconds: 30,
             candidates: 0,
             daily_entries: 0,
+            followed_names: 20_000,
             may_scan: true,
             may_page: true,
             may_write: false,

@@ -70,7 +70,13 @@ struct Profile {
     flags: HashMap<&'static str, bool>,
 }
 
-const NUMBERS_32: [&str; 4] = ["size_limit", "page_size", "paged_total", "time_limit_seconds"];
+const NUMBERS_32: [&str; 5] = [
+    "size_limit",
+    "page_size",
+    "paged_total",
+    "time_limit_seconds",
+    "followed_names",
+];
 const NUMBERS_64: [&str; 2] = ["candidates", "daily_entries"];
 const FLAGS: [&str; 3] = ["may_scan", "may_page", "may_write"];
 
@@ -204,6 +210,7 @@ impl Profile {
                 .get("daily_entries")
                 .copied()
                 .unwrap_or(default.daily_entries),
+            followed_names: number("followed_names", default.followed_names),
             may_scan: flag("may_scan", default.may_scan),
             may_page: flag("may_page", default.may_page),
             may_write: flag("may_write", default.may_write),
@@ -323,7 +330,8 @@ impl<'t> Reader<'t> {
             }
         } else {
             let known = "like, bases, excluded, searchable, released, hide_entries, hide_attributes, size_limit, \
-                         page_size, paged_total, time_limit_seconds, candidates, daily_entries, may_scan, may_page, may_write";
+                         page_size, paged_total, time_limit_seconds, candidates, daily_entries, followed_names, may_scan, may_page, \
+                         may_write";
             self.fault(at, format!("expected one of the keys {known}; found {name:?}"));
         }
     }

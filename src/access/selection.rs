@@ -16,8 +16,6 @@ pub struct Selection {
     optioned: Vec<(AttributeSet, Vec<String>)>,
     /// Types that are kept beside the record or derived from it, and were asked for.
     derived: Vec<AttributeId>,
-    /// memberOf costs a search of its own; it is given when asked for by name and not with `+`.
-    member_of: Option<AttributeId>,
 }
 
 impl Selection {
@@ -25,12 +23,10 @@ impl Selection {
     /// is all user attributes. A type selects its subtypes and all options; with options, only those.
     ///
     /// `1.1` beside other names is ignored, and a list of unknown names only selects nothing: `dn`, which many clients
-    /// ask for, is such a name. Names may come twice. `+` is every operational attribute but memberOf, which must be
-    /// named. An option that ends in `-` is a language range (RFC 3866 section 4.1).
+    /// ask for, is such a name. Names may come twice. `+` is every operational attribute. An option that ends in `-` is a language range (RFC 3866 section 4.1).
     pub fn compile<'a>(names: impl Iterator<Item = &'a str>, types_only: bool, schema: &Schema) -> Selection {
         let mut selection = Selection {
             types_only,
-            member_of: Some(schema.well_known().member_of),
             ..Selection::default()
         };
         let mut empty = true;
@@ -96,7 +92,7 @@ impl Selection {
     /// Whether the attribute was asked for; directory uses it to compute derived attributes only on demand.
     pub fn wants(&self, id: AttributeId, schema: &Schema) -> bool {
         let all = if schema.attribute(id).is_operational() {
-            self.all_operational && self.member_of != Some(id)
+            self.all_operational
         } else {
             self.all_user
         };
@@ -136,7 +132,7 @@ impl Selection {
         description: impl FnOnce() -> &'d str,
     ) -> bool {
         let all = if operational {
-            self.all_operational && self.member_of != Some(id)
+            self.all_operational
         } else {
             self.all_user
         };

@@ -136,8 +136,6 @@ impl Drop for Committer {
 struct Writer {
     context: Context,
     types: Vec<AttributeId>,
-    /// A view from which nothing is hidden.
-    whole: View,
     times: ChangeTimes,
 }
 
@@ -156,14 +154,8 @@ impl Writer {
             .iter()
             .map(|attribute| attribute.id)
             .collect();
-        let whole = View::for_protocol(&context.schema);
         let times = ChangeTimes::after(&context.store.snapshot(), &context.schema);
-        Writer {
-            context,
-            types,
-            whole,
-            times,
-        }
+        Writer { context, types, times }
     }
 
     fn run(&self, jobs: &Receiver<Job>) {
@@ -232,8 +224,6 @@ impl Writer {
                 accounts,
                 groups: Groups { snapshot, schema, view },
                 snapshot,
-                schema,
-                whole: &self.whole,
             };
             conditions::read(&computation, key, selection)
         };

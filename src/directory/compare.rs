@@ -6,9 +6,9 @@ use super::{Directory, Session, clock};
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
 use crate::query::evaluate::evaluate;
-use crate::query::{Groups, Predicate, Truth, compile, compile_in};
+use crate::query::{Groups, Truth, compile_in};
 use crate::schema::NormalizedDn;
-use crate::store::{Record, Snapshot};
+use crate::store::Record;
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -66,102 +66,92 @@ impl Directory {
         };
         let record = snapshot.record(at);
         *uuid = Some(record.operational().entry_uuid);
-        if let Some(assertion) = assertion {
-            let groups = Groups {
-                snapshot: &snapshot,
-                schema: &self.schema,
-                view: &session.view,
-            };
-            Target { groups, key: &key }.check(assertion, record)?;
-        }
-        if self.schema.find_attribute(attribute) == Some(self.schema.well_known().member_of) {
-            return self.compare_membership(session, &snapshot, record, &key, value);
-        }
-        self.compare_record(session, record, &key, attribute, value)
-    }
-
-    /// memberOf is in no record: the group decides.
-    fn compare_membership(
-        &self,
-        session: &Session,
-        snapshot: &Snapshot,
-        record: Record<'_>,
-        key: &NormalizedDn,
-        value: &[u8],
-    ) -> Result<Outcome, Outcome> {
-        let equality = Filter::Equality {
-            attribute: Cow::Borrowed("memberOf"),
-            value: Cow::Borrowed(value),
-        };
         let groups = Groups {
-            snapshot,
+            snapshot: &snapshot,
             schema: &self.schema,
             view: &session.view,
         };
-        let predicate = compile_in(&equality, groups)
-            .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
-        match evaluate(&predicate, record, &key.0, &self.schema) {
-            Truth::True => Ok(Outcome::new(ResultCode::CompareTrue, "")),
-            Truth::False => Ok(Outcome::new(ResultCode::CompareFalse, "")),
-            Truth::Undefined => Err(Outcome::new(
-                ResultCode::NoSuchAttribute,
-                "the entry has no such attribute, or the value is no name",
-            )),
+        if let Some(assertion) = assertion {
+            Target { groups, key: &key }.check(assertion, record)?;
         }
+        if self.schema.find_attribute(attribute) == Some(self.schema.well_known().member_of) {
+            return compare_membership(groups, record, &key, value);
+        }
+        compare_record(groups, record, &key, attribute, value)
     }
+}
 
-    fn compare_record(
-        &self,
-        session: &Session,
-        record: Record<'_>,
-        key: &NormalizedDn,
-        attribute: &str,
-        value: &[u8],
-    ) -> Result<Outcome, Outcome> {
-        let undefined = || {
-            Outcome::new(
-                ResultCode::UndefinedAttributeType,
-                format!("attribute type {attribute} is not defined"),
-            )
-        };
-        let description = AttributeDescription::parse(attribute).map_err(|_| undefined())?;
-        let id = self
-            .schema
-            .find_attribute(&description.attribute_type)
-            .ok_or_else(undefined)?;
-        let name: Cow<'_, str> = Cow::Borrowed(attribute);
-        let present = compile(
-            &Filter::Present {
-                attribute: name.clone(),
-            },
-            &self.schema,
-            &session.view,
-        );
-        if evaluate(&present, record, &key.0, &self.schema) != Truth::True {
-            return Err(Outcome::new(
-                ResultCode::NoSuchAttribute,
-                "the entry has no such attribute",
-            ));
-        }
-        let attribute_type = self.schema.attribute(id);
-        let Some(rule) = attribute_type.equality else {
-            return Err(Outcome::new(
-                ResultCode::InappropriateMatching,
-                "the attribute has no equality matching rule",
-            ));
-        };
-        if let Err(fault) = rule.normalize(&self.schema, value, &mut Vec::new()) {
-            return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, fault.to_string()));
-        }
-        let equality = Filter::Equality {
-            attribute: name,
-            value: Cow::Borrowed(value),
-        };
-        let predicate: Predicate = compile(&equality, &self.schema, &session.view);
-        let code = match evaluate(&predicate, record, &key.0, &self.schema) {
-            Truth::True => ResultCode::CompareTrue,
-            Truth::False | Truth::Undefined => ResultCode::CompareFalse,
-        };
-        Ok(Outcome::new(code, ""))
+/// memberOf is in no record: the group decides.
+fn compare_membership(
+    groups: Groups<'_>,
+    record: Record<'_>,
+    key: &NormalizedDn,
+    value: &[u8],
+) -> Result<Outcome, Outcome> {
+    let equality = Filter::Equality {
+        attribute: Cow::Borrowed("memberOf"),
+        value: Cow::Borrowed(value),
+    };
+    match truth(groups, &equality, record, key)? {
+        Truth::True => Ok(Outcome::new(ResultCode::CompareTrue, "")),
+        Truth::False => Ok(Outcome::new(ResultCode::CompareFalse, "")),
+        Truth::Undefined => Err(Outcome::new(
+            ResultCode::NoSuchAttribute,
+            "the entry has no such attribute, or the value is no name",
+        )),
     }
+}
+
+fn compare_record(
+    groups: Groups<'_>,
+    record: Record<'_>,
+    key: &NormalizedDn,
+    attribute: &str,
+    value: &[u8],
+) -> Result<Outcome, Outcome> {
+    let schema = groups.schema;
+    let undefined = || {
+        Outcome::new(
+            ResultCode::UndefinedAttributeType,
+            format!("attribute type {attribute} is not defined"),
+        )
+    };
+    let description = AttributeDescription::parse(attribute).map_err(|_| undefined())?;
+    let id = schema
+        .find_attribute(&description.attribute_type)
+        .ok_or_else(undefined)?;
+    let name: Cow<'_, str> = Cow::Borrowed(attribute);
+    let present = Filter::Present {
+        attribute: name.clone(),
+    };
+    if truth(groups, &present, record, key)? != Truth::True {
+        return Err(Outcome::new(
+            ResultCode::NoSuchAttribute,
+            "the entry has no such attribute",
+        ));
+    }
+    let Some(rule) = schema.attribute(id).equality else {
+        return Err(Outcome::new(
+            ResultCode::InappropriateMatching,
+            "the attribute has no equality matching rule",
+        ));
+    };
+    if let Err(fault) = rule.normalize(schema, value, &mut Vec::new()) {
+        return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, fault.to_string()));
+    }
+    let equality = Filter::Equality {
+        attribute: name,
+        value: Cow::Borrowed(value),
+    };
+    let code = match truth(groups, &equality, record, key)? {
+        Truth::True => ResultCode::CompareTrue,
+        Truth::False | Truth::Undefined => ResultCode::CompareFalse,
+    };
+    Ok(Outcome::new(code, ""))
+}
+
+fn truth(groups: Groups<'_>, filter: &Filter<'_>, record: Record<'_>, key: &NormalizedDn) -> Result<Truth, Outcome> {
+    let predicate =
+        compile_in(filter, groups).map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
+    Ok(evaluate(&predicate, record, &key.0, groups.schema))
 }

@@ -11,6 +11,7 @@ use crate::model::{Entry, Filter, Outcome, ResultCode};
 use crate::query::{Groups, TailMembers, Truth, compile_in, evaluate};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Operational, Record, Snapshot, record};
+use std::sync::Arc;
 
 /// An update and what is asked beside it.
 #[derive(Clone, Debug)]
@@ -76,14 +77,14 @@ pub(super) fn read(computation: &Computation<'_>, key: &NormalizedDn, selection:
     let at = snapshot.find(key).filter(|_| view.covers(key))?;
     let mut computed: Vec<ComputedAttribute> = Vec::new();
     let wanted = Wanted::new(selection, view, schema);
-    computation.compute(wanted, at, &mut TailMembers::default(), &mut computed);
+    computation.compute(wanted, at, &TailMembers::default(), &mut computed);
     release(snapshot.record(at), view, selection, &computed, schema).map(|entry| entry.copy())
 }
 
 /// Holds an update to its assertion. A target that is not there, or an entry to add that is, is left for the update to refuse.
 pub(super) fn check_update(
     snapshot: &Snapshot,
-    schema: &Schema,
+    schema: &Arc<Schema>,
     view: &View,
     key: &NormalizedDn,
     request: &UpdateRequest,

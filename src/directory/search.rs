@@ -12,7 +12,7 @@ use crate::audit::AuditRecord;
 use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
 use crate::query::{Advance, Cursor, Groups, Order, Plan, Query, TailMembers, Truth, Work, compile, compile_in};
-use crate::schema::{NormalizedDn, Schema};
+use crate::schema::NormalizedDn;
 use crate::store::{Location, Record, Snapshot};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -336,7 +336,7 @@ impl Directory {
         key: &NormalizedDn,
         assertion: Option<&Filter<'_>>,
     ) -> Result<(), Outcome> {
-        let schema: &Schema = &self.schema;
+        let schema = &self.schema;
         let groups = Groups { snapshot, schema, view };
         match (assertion, snapshot.find(key)) {
             (None, _) => Ok(()),
@@ -558,10 +558,8 @@ impl Search {
                 view: &self.view,
             },
             snapshot,
-            schema: &directory.schema,
-            whole: &directory.protocol_view,
         };
-        computation.compute(self.wanted, at, &mut self.tail_members, &mut self.computed);
+        computation.compute(self.wanted, at, &self.tail_members, &mut self.computed);
         let record = snapshot.record(at);
         let Some(entry) = release(record, &self.view, &self.selection, &self.computed, &directory.schema) else {
             return true;

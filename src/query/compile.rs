@@ -1,55 +1,57 @@
 //! A filter as received into a typed, normalised, three-valued predicate.
 
-use super::membership::{Groups, TooManyMembers};
-use super::predicate::{Item, Predicate, Test};
+use super::computed::{Surroundings, is_computed};
+use super::membership::{Groups, TooManyNames};
+use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
 use crate::schema::matching::{Comparison, SubstringPiece, integer_value};
-use crate::schema::{AttributeId, AttributeType, MatchingRule, Schema, approximate};
+use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema, approximate};
 use crate::store::record::derived_types;
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// Compiles a filter (RFC 4511 section 4.5.1.7) for what `view` may search. Cannot fail: what cannot be said is Undefined. The
 /// view's hidden entries and attributes are part of the result.
 ///
-/// A filter on memberOf is Undefined here: see [`compile_in`].
+/// What follows from other entries (memberOf, hasSubordinates, numSubordinates, chains) is Undefined here: see [`compile_in`].
 pub fn compile(filter: &Filter<'_>, schema: &Schema, view: &View) -> Predicate {
     let compiler = Compiler {
         schema,
         view,
         groups: None,
-        too_many: Cell::new(false),
+        around: OnceCell::new(),
+        too_many: Cell::new(None),
     };
     compiler.whole(filter)
 }
 
-/// The same for one snapshot, whose groups give memberOf its meaning.
+/// The same for one snapshot, whose other entries give such attributes their meaning.
 ///
 /// # Errors
-/// [`TooManyMembers`] where the filter names a group with more members than it may follow.
-pub fn compile_in(filter: &Filter<'_>, groups: Groups<'_>) -> Result<Predicate, TooManyMembers> {
+/// [`TooManyNames`] where a chain leads further than the view may follow it.
+pub fn compile_in(filter: &Filter<'_>, groups: Groups<'_>) -> Result<Predicate, TooManyNames> {
     let compiler = Compiler {
         schema: groups.schema,
         view: groups.view,
         groups: Some(groups),
-        too_many: Cell::new(false),
+        around: OnceCell::new(),
+        too_many: Cell::new(None),
     };
     let predicate = compiler.whole(filter);
-    if compiler.too_many.get() {
-        return Err(TooManyMembers);
-    }
-    Ok(predicate)
+    compiler.too_many.get().map_or(Ok(predicate), Err)
 }
 
 struct Compiler<'a> {
     schema: &'a Schema,
     view: &'a View,
     groups: Option<Groups<'a>>,
-    /// A group had too many members.
-    too_many: Cell<bool>,
+    /// Made when an item needs it.
+    around: OnceCell<Arc<Surroundings>>,
+    /// A chain led too far.
+    too_many: Cell<Option<TooManyNames>>,
 }
 
 /// A resolved attribute description.
@@ -66,8 +68,8 @@ impl<'a> Compiler<'a> {
             return predicate;
         }
         let hidden = self.view.hidden_entries.iter();
-        let visible = hidden.filter_map(|condition| self.condition(condition));
-        let visible = visible.map(|hidden| Predicate::Item(hidden).negate());
+        let hidden = hidden.filter_map(|condition| condition_item(self.schema, condition));
+        let visible = hidden.map(|hidden| Predicate::Item(hidden).negate());
         Predicate::and(std::iter::once(predicate).chain(visible).collect())
     }
 
@@ -76,7 +78,7 @@ impl<'a> Compiler<'a> {
             Filter::And(terms) => Predicate::and(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Or(terms) => Predicate::or(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Not(inner) => self.filter(inner).negate(),
-            Filter::Equality { attribute, value } if self.is_member_of(attribute) => self.member_of(value),
+            Filter::Equality { attribute, value } if self.is_member_of(attribute) => self.member_of(attribute, value),
             Filter::Equality { attribute, value } => self.asserted(attribute, |target| self.equality(target, value)),
             Filter::Substrings {
                 attribute,
@@ -123,7 +125,7 @@ impl<'a> Compiler<'a> {
     fn target(&self, description: &str) -> Option<Target<'a>> {
         let mut parts = description.split(';');
         let id = self.schema.find_attribute(parts.next()?)?;
-        if !self.view.searchable.contains(id) || self.is_counted(id) {
+        if !self.view.searchable.contains(id) || (is_computed(self.schema, id) && self.groups.is_none()) {
             return None;
         }
         let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
@@ -136,40 +138,73 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Gap: hasSubordinates and numSubordinates are computed for answers and are Undefined in a filter, and so is memberOf
-    /// but for equality.
-    fn is_counted(&self, id: AttributeId) -> bool {
-        let known = self.schema.well_known();
-        [known.has_subordinates, known.num_subordinates, known.member_of].contains(&id)
-    }
-
     fn is_member_of(&self, description: &str) -> bool {
         self.schema.find_attribute(description) == Some(self.schema.well_known().member_of)
     }
 
-    /// `(memberOf=group)`: the entry's name is one of the group's members.
-    fn member_of(&self, value: &[u8]) -> Predicate {
+    /// `(memberOf=group)`: the entry's name is one of the group's members. A group of very many is asked for them one by one.
+    fn member_of(&self, attribute: &str, value: &[u8]) -> Predicate {
         let id = self.schema.well_known().member_of;
-        let name = std::str::from_utf8(value).ok().and_then(|text| Dn::parse(text).ok());
-        let group = name.and_then(|name| self.schema.normalize_dn(&name).ok());
-        let (Some(groups), Some(group), true) = (&self.groups, group, self.view.searchable.contains(id)) else {
+        let (Some(groups), Some(group), true) = (&self.groups, self.name(value), self.view.searchable.contains(id))
+        else {
             return Predicate::Undefined;
         };
-        let Some(members) = groups.members(&group) else {
-            self.too_many.set(true);
+        match groups.members(&group, self.view.quotas.followed_names) {
+            Some(members) => self.one_of(id, members),
+            None => self.asserted(attribute, |target| self.equality(target, value)),
+        }
+    }
+
+    /// `(memberOf:1.2.840.113556.1.4.1941:=group)` and the same for stored names.
+    fn in_chain(&self, target: &Target<'_>, value: &[u8]) -> Predicate {
+        let id = target.attribute.id;
+        let name = self.name(value);
+        let (Some(groups), Some(name), true) = (&self.groups, name, target.options.is_empty()) else {
             return Predicate::Undefined;
         };
-        let item = Arc::new(Item {
-            asserted: Some(id),
-            types: smallvec![id],
-            options: Vec::new(),
-            test: Test::Names(members.into()),
-            derived: true,
-            dn_attributes: false,
-        });
+        let found = if id == self.schema.well_known().member_of {
+            groups.members_in_chain(&name).map(|names| self.one_of(id, names))
+        } else {
+            let subtypes = target.attribute.subtypes.iter().copied();
+            let types: SmallVec<[AttributeId; 2]> = subtypes
+                .filter(|id| self.view.searchable.contains(*id) && self.origin(*id) == Origin::Stored)
+                .collect();
+            let text = String::from_utf8_lossy(value);
+            // Entries that hide the attribute are not among them already.
+            let item = |names| Predicate::Item(Arc::new(named(id, names)));
+            groups.leading_to(&text, &types).map(item)
+        };
+        found.unwrap_or_else(|fault| {
+            self.too_many.set(Some(fault));
+            Predicate::Undefined
+        })
+    }
+
+    fn name(&self, value: &[u8]) -> Option<NormalizedDn> {
+        let name = Dn::parse(std::str::from_utf8(value).ok()?).ok()?;
+        self.schema.normalize_dn(&name).ok()
+    }
+
+    /// The entry's own name is one of these.
+    fn one_of(&self, id: AttributeId, names: Vec<NormalizedDn>) -> Predicate {
+        let item = Arc::new(named(id, names));
         match self.hiding(id) {
             conditions if conditions.is_empty() => Predicate::Item(item),
             conditions => Predicate::Guarded { item, conditions },
+        }
+    }
+
+    fn origin(&self, id: AttributeId) -> Origin {
+        if is_computed(self.schema, id) {
+            // Without groups such a type is no target.
+            let around = self
+                .groups
+                .map(|groups| self.around.get_or_init(|| Arc::new(Surroundings::new(groups))));
+            return around.map_or(Origin::Derived, |around| Origin::Computed(Arc::clone(around)));
+        }
+        match self.is_derived(id) {
+            true => Origin::Derived,
+            false => Origin::Stored,
         }
     }
 
@@ -185,7 +220,23 @@ impl<'a> Compiler<'a> {
         {
             return Predicate::True;
         }
-        self.asserted(description, |_| Some(Test::Present))
+        let present = self.asserted(description, |_| Some(Test::Present));
+        match self.groups.filter(|_| self.is_member_of(description)) {
+            Some(groups) if present != Predicate::Undefined => self.in_some_group(groups, present),
+            _ => present,
+        }
+    }
+
+    /// `(memberOf=*)`: where there are few names of members at all, entries with other names need no look.
+    fn in_some_group(&self, groups: Groups<'_>, present: Predicate) -> Predicate {
+        let limit = self.view.quotas.followed_names;
+        match groups.named_as_members(limit) {
+            Some(names) => {
+                let id = self.schema.well_known().member_of;
+                Predicate::and(vec![self.one_of(id, names), present])
+            }
+            None => present,
+        }
     }
 
     fn equality(&self, target: &Target<'_>, value: &[u8]) -> Option<Test> {
@@ -217,7 +268,7 @@ impl<'a> Compiler<'a> {
                 mask: integer_value(value).ok()??,
                 all: rule.comparison() == Comparison::BitAnd,
             },
-            // Gap: following names from entry to entry needs the snapshot.
+            // Follows names of one type from entry to entry; see `in_chain`.
             Comparison::InChain => return None,
         })
     }
@@ -265,6 +316,18 @@ impl<'a> Compiler<'a> {
         let Some(target) = self.target(description) else {
             return Predicate::Undefined;
         };
+        if rule.is_some_and(|rule| rule.comparison() == Comparison::InChain) {
+            let is_name =
+                |rule: MatchingRule| matches!(rule, MatchingRule::DistinguishedName | MatchingRule::UniqueMember);
+            return match target.attribute.equality.is_some_and(is_name) {
+                true => self.in_chain(&target, value),
+                false => Predicate::Undefined,
+            };
+        }
+        let by_equality = rule.is_none() || rule == target.attribute.equality;
+        if by_equality && !dn_attributes && self.is_member_of(description) {
+            return self.member_of(description, value);
+        }
         let test = match rule {
             None => self.equality(&target, value),
             Some(rule) if applies(rule, target.attribute) => match target.attribute.equality {
@@ -288,7 +351,7 @@ impl<'a> Compiler<'a> {
             let id = attribute.id;
             self.view.searchable.contains(id)
                 && !self.is_derived(id)
-                && !self.is_counted(id)
+                && !is_computed(self.schema, id)
                 && applies(rule, attribute)
         });
         let types: SmallVec<[AttributeId; 2]> = types.map(|attribute| attribute.id).collect();
@@ -303,7 +366,7 @@ impl<'a> Compiler<'a> {
                 types: smallvec![target.attribute.id],
                 options: Vec::new(),
                 test,
-                derived: true,
+                origin: Origin::Derived,
                 dn_attributes: false,
             };
             return if options {
@@ -314,7 +377,7 @@ impl<'a> Compiler<'a> {
         }
         // A subtype that may not be searched is as if it were not there.
         let subtypes = target.attribute.subtypes.iter().copied();
-        let types = subtypes.filter(|id| self.view.searchable.contains(*id) && !self.is_counted(*id));
+        let types = subtypes.filter(|id| self.view.searchable.contains(*id));
         let asserted = Some(target.attribute.id);
         self.guarded(asserted, types.collect(), target.options.clone(), test, dn_attributes)
     }
@@ -331,8 +394,8 @@ impl<'a> Compiler<'a> {
         let mut terms = Vec::new();
         types.retain(|id| {
             let conditions = self.hiding(*id);
-            let derived = self.is_derived(*id);
-            if conditions.is_empty() && !derived {
+            let origin = self.origin(*id);
+            if conditions.is_empty() && origin == Origin::Stored {
                 return true;
             }
             let item = Arc::new(Item {
@@ -340,7 +403,7 @@ impl<'a> Compiler<'a> {
                 types: smallvec![*id],
                 options: options.clone(),
                 test: test.clone(),
-                derived,
+                origin,
                 dn_attributes,
             });
             terms.push(match conditions.is_empty() {
@@ -355,7 +418,7 @@ impl<'a> Compiler<'a> {
                 types,
                 options,
                 test,
-                derived: false,
+                origin: Origin::Stored,
                 dn_attributes,
             })));
         }
@@ -364,24 +427,44 @@ impl<'a> Compiler<'a> {
 
     fn hiding(&self, id: AttributeId) -> Vec<Arc<Item>> {
         let hidden = self.view.hidden_attributes.iter().filter(|(hidden, _)| *hidden == id);
-        hidden.filter_map(|(_, condition)| self.condition(condition)).collect()
+        hidden
+            .filter_map(|(_, condition)| condition_item(self.schema, condition))
+            .collect()
     }
+}
 
-    /// `None` for an attribute without an equality rule: no entry meets it.
-    fn condition(&self, condition: &Condition) -> Option<Arc<Item>> {
-        let rule = self.schema.attribute(condition.attribute).equality?;
-        Some(Arc::new(Item {
-            asserted: Some(condition.attribute),
-            types: smallvec![condition.attribute],
-            options: Vec::new(),
-            test: Test::Equality {
-                rule,
-                value: condition.normalized.clone(),
-            },
-            derived: false,
-            dn_attributes: false,
-        }))
+fn named(id: AttributeId, names: Vec<NormalizedDn>) -> Item {
+    Item {
+        asserted: Some(id),
+        types: smallvec![id],
+        options: Vec::new(),
+        test: Test::Names(names.into()),
+        origin: Origin::Derived,
+        dn_attributes: false,
     }
+}
+
+/// Where the view hides an entry.
+pub(super) fn hidden_entries(schema: &Schema, view: &View) -> Predicate {
+    let conditions = view.hidden_entries.iter();
+    let items = conditions.filter_map(|condition| condition_item(schema, condition));
+    Predicate::or(items.map(Predicate::Item).collect())
+}
+
+/// `None` for an attribute without an equality rule: no entry meets it.
+fn condition_item(schema: &Schema, condition: &Condition) -> Option<Arc<Item>> {
+    let rule = schema.attribute(condition.attribute).equality?;
+    Some(Arc::new(Item {
+        asserted: Some(condition.attribute),
+        types: smallvec![condition.attribute],
+        options: Vec::new(),
+        test: Test::Equality {
+            rule,
+            value: condition.normalized.clone(),
+        },
+        origin: Origin::Stored,
+        dn_attributes: false,
+    }))
 }
 
 /// Whether a rule may be used with an attribute type (RFC 4512 section 4.1.4): it prepares values as one of the type's own

@@ -1,7 +1,7 @@
 //! A predicate on one entry: the meaning that every plan is held to.
 
 use super::Truth;
-use super::predicate::{Item, Predicate, Test};
+use super::predicate::{Item, Origin, Predicate, Test};
 use crate::schema::matching::integer_value;
 use crate::schema::{AttributeId, MatchingRule, Schema, approximate};
 use crate::store::record::derived_values;
@@ -87,13 +87,17 @@ impl Evaluator {
                 .binary_search_by(|name| name.0.as_slice().cmp(candidate.key))
                 .is_ok();
         }
-        let stored = if item.derived {
-            self.derived_item(item, candidate, schema)
-        } else {
-            let mut attributes = candidate.record.attributes();
-            attributes.any(|attribute| concerns(item, &attribute) && self.attribute(item, &attribute, schema))
+        let found = match &item.origin {
+            Origin::Stored => {
+                let mut attributes = candidate.record.attributes();
+                attributes.any(|attribute| concerns(item, &attribute) && self.attribute(item, &attribute, schema))
+            }
+            Origin::Derived => self.made(item, schema, |id, each| {
+                derived_values(candidate.record, schema, id, each)
+            }),
+            Origin::Computed(around) => self.made(item, schema, |id, each| around.values(id, candidate, each)),
         };
-        stored || (item.dn_attributes && self.name(item, candidate.key, schema))
+        found || (item.dn_attributes && self.name(item, candidate.key, schema))
     }
 
     fn attribute(&mut self, item: &Item, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
@@ -103,13 +107,14 @@ impl Evaluator {
         }
     }
 
-    fn derived_item(&mut self, item: &Item, candidate: Candidate<'_>, schema: &Schema) -> bool {
+    /// Values that are made for the purpose; `values` gives those of a type.
+    fn made(&mut self, item: &Item, schema: &Schema, values: impl Fn(AttributeId, &mut dyn FnMut(&[u8]))) -> bool {
         if !item.options.is_empty() {
             return false;
         }
         let mut found = false;
         for id in &item.types {
-            derived_values(candidate.record, schema, *id, &mut |value| {
+            values(*id, &mut |value| {
                 found = found || item.test == Test::Present || self.value(&item.test, value, schema);
             });
         }

@@ -7,6 +7,7 @@
 //! different (a property test holds it to that); compiling cannot fail; no function here waits or does I/O.
 
 pub mod compile;
+pub mod computed;
 pub mod cursor;
 pub mod evaluate;
 pub mod membership;
@@ -22,9 +23,10 @@ use crate::schema::NormalizedDn;
 use crate::store::Location;
 
 pub use compile::{compile, compile_in};
+pub use computed::Subordinates;
 pub use cursor::Cursor;
 pub use evaluate::{Candidate, Evaluator, evaluate};
-pub use membership::{Groups, TailMembers, TooManyMembers};
+pub use membership::{Groups, TailMembers, TooManyNames};
 pub use plan::Plan;
 pub use predicate::Predicate;
 

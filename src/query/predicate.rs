@@ -1,5 +1,6 @@
 //! What a filter becomes: typed, normalised, three-valued; and the two-valued form that plans work on.
 
+use super::computed::Surroundings;
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
 use smallvec::SmallVec;
 use std::collections::HashSet;
@@ -36,10 +37,19 @@ pub struct Item {
     /// Options that an attribute must carry, lower case.
     pub options: Vec<String>,
     pub test: Test,
-    /// The values are not stored but derived from the record ([`crate::store::record::derived_values`]).
-    pub derived: bool,
+    pub origin: Origin,
     /// `:dn:`: the attribute values of the entry's name count as well.
     pub dn_attributes: bool,
+}
+
+/// Where the values of an item's types come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    Stored,
+    /// From what else is in the record ([`crate::store::record::derived_values`]).
+    Derived,
+    /// From the rest of the directory.
+    Computed(Arc<Surroundings>),
 }
 
 /// What is asked of a value. Octets are normalised by the rule; a stored value that does not normalise passes no test.
@@ -89,7 +99,7 @@ pub enum Test {
     },
     /// entryDN (RFC 5020): the entry's own name.
     Name(NormalizedDn),
-    /// memberOf: the entry's own name is one of these, which ascend.
+    /// memberOf and chains: the entry's own name is one of these, which ascend.
     Names(Arc<[NormalizedDn]>),
 }
 
@@ -194,6 +204,10 @@ fn flatten(
     Some(without_repetition(flat))
 }
 
+#[allow(
+    clippy::mutable_key_type,
+    reason = "what may change inside an item is hashed by its address"
+)]
 fn without_repetition(terms: Vec<Predicate>) -> Vec<Predicate> {
     if terms.len() < 2 {
         return terms;
@@ -248,7 +262,9 @@ fn settle_all(terms: Vec<Predicate>, wanted: bool, conjunction: bool) -> Predica
 
 impl Item {
     fn needs_key(&self) -> bool {
-        self.dn_attributes || matches!(self.test, Test::Name(_) | Test::Names(_))
+        self.dn_attributes
+            || matches!(self.test, Test::Name(_) | Test::Names(_))
+            || matches!(self.origin, Origin::Computed(_))
     }
 
     /// One line for plans: the kind of test, the attribute, the normalised value.
@@ -312,7 +328,7 @@ impl fmt::Display for ItemText<'_> {
             Test::Approximate { keys, .. } => write!(f, "~={}", Octets(&keys.join(&b' '))),
             Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
             Test::Name(key) => write!(f, "={}", Octets(&key.0)),
-            Test::Names(names) => write!(f, " has {} members", names.len()),
+            Test::Names(names) => write!(f, " leads to {} names", names.len()),
         }
     }
 }

@@ -121,7 +121,7 @@ fn oracle(entry: &Entry, view: &View, names: &[&str], types_only: bool) -> Optio
         names.is_empty() && !operational
             || names.iter().any(|name| match *name {
                 "*" => !operational,
-                "+" => operational && attribute != schema().well_known().member_of,
+                "+" => operational,
                 "1.1" | "unknown" => false,
                 name => {
                     let mut parts = name.split(';');

@@ -7,7 +7,7 @@
 use super::{Access, Branch, ListAt, Ordinals, Probe, Values};
 use crate::index::dictionary::Dictionary;
 use crate::index::{EntryId, Ordinal};
-use crate::query::predicate::{Item, Predicate, Test};
+use crate::query::predicate::{Item, Origin, Predicate, Test};
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
 use crate::store::record::indexed_derived_types;
 use crate::store::{AttributeIndex, Segment};
@@ -180,7 +180,7 @@ impl<'a> Chooser<'a> {
         if let Test::Names(names) = &item.test {
             return self.names(names);
         }
-        if item.dn_attributes || (item.derived && !self.is_indexed_derived(item)) {
+        if item.dn_attributes || !self.is_in_index(item) {
             return self.unserved();
         }
         let mut branch = match item.types.as_slice() {
@@ -211,9 +211,15 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    fn is_indexed_derived(&self, item: &Item) -> bool {
-        let indexed = indexed_derived_types(self.schema);
-        item.types.iter().all(|id| indexed.contains(id))
+    fn is_in_index(&self, item: &Item) -> bool {
+        match item.origin {
+            Origin::Stored => true,
+            Origin::Derived => {
+                let indexed = indexed_derived_types(self.schema);
+                item.types.iter().all(|id| indexed.contains(id))
+            }
+            Origin::Computed(_) => false,
+        }
     }
 
     fn union(&self, branches: SmallVec<[Branch; 4]>) -> Branch {

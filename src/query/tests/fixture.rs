@@ -3,7 +3,7 @@
 use crate::access::View;
 use crate::index::EntryId;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Filter, SearchScope};
-use crate::query::{Advance, Cursor, Order, Query, Work, compile};
+use crate::query::{Advance, Cursor, Groups, Order, Query, TooManyNames, Work, compile, compile_in};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::record::encode;
 use crate::store::snapshot::TailEntry;
@@ -145,12 +145,20 @@ pub fn drain(cursor: &mut Cursor, work: u32) -> Vec<Location> {
 
 /// The DNs that a filter finds below `o=nhs`, by name.
 pub fn names(snapshot: &Arc<Snapshot>, filter: &str, view: &View) -> Vec<String> {
-    let mut query = query(filter, view);
+    names_or_limit(snapshot, filter, view).expect("chains are short")
+}
+
+/// The same, where a chain may lead too far.
+pub fn names_or_limit(snapshot: &Arc<Snapshot>, filter: &str, view: &View) -> Result<Vec<String>, TooManyNames> {
+    let groups = Groups {
+        snapshot,
+        schema: &schema(),
+        view,
+    };
+    let mut query = query("(|)", view);
+    query.predicate = compile_in(&Filter::parse(filter).expect("a filter"), groups)?;
     query.order = Order::Name;
     let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query);
-    let found = drain(&mut cursor, 1000);
-    found
-        .into_iter()
-        .map(|at| snapshot.record(at).dn().to_owned())
-        .collect()
+    let found = drain(&mut cursor, 1000).into_iter();
+    Ok(found.map(|at| snapshot.record(at).dn().to_owned()).collect())
 }

@@ -96,7 +96,16 @@ fn filters_find_what_the_rfcs_say() {
         ("(|(noSuchAttribute=x)(uid=2))", &[BOB]),
         ("(!(&(noSuchAttribute=x)(uid=2)))", &[ROOT, PEOPLE, ANN]),
         ("(!(|(noSuchAttribute=x)(uid=2)))", &[]),
-        ("(hasSubordinates=TRUE)", &[]),
+        ("(hasSubordinates=TRUE)", &[ROOT, PEOPLE]),
+        ("(!(hasSubordinates=TRUE))", &[ANN, BOB]),
+        ("(hasSubordinates=yes)", &[]),
+        ("(!(hasSubordinates=yes))", &[]),
+        ("(hasSubordinates=*)", &[ROOT, PEOPLE, ANN, BOB]),
+        ("(numSubordinates>=1)", &[ROOT, PEOPLE]),
+        ("(numSubordinates:integerMatch:=2)", &[PEOPLE]),
+        ("(&(uid=*)(numSubordinates=0))", &[ANN, BOB]),
+        ("(structuralObjectClass=inetOrgPerson)", &[ANN]),
+        ("(subschemaSubentry=CN=subschema)", &[ROOT, PEOPLE, ANN, BOB]),
         // Extensible matches.
         ("(cn:caseExactMatch:=Ann Smith)", &[ANN]),
         ("(cn:caseExactMatch:=ann smith)", &[]),
@@ -152,6 +161,8 @@ fn views_leave_no_oracle() {
         (&hidden_mobile, "(!(mobile=*))", &[ROOT, PEOPLE, ANN, BOB]),
         (&hidden_mobile, "(uid=2)", &[BOB]),
         (&narrow, "(objectClass=*)", &[BOB]),
+        (&ex_directory, "(numSubordinates=1)", &[ROOT, PEOPLE]),
+        (&ex_directory, "(numSubordinates=2)", &[]),
     ];
     for (view, filter, expected) in cases {
         assert_eq!(names(&directory, filter, view), *expected, "{filter}");

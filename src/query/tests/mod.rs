@@ -2,5 +2,6 @@
 
 mod fixture;
 mod meaning;
+mod names;
 mod plans;
 mod property;
