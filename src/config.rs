@@ -5,7 +5,7 @@
 
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
-use crate::directory::DirectoryLimits;
+use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule};
 use crate::ldap::WireLimits;
 use crate::net::ListenOptions;
 use crate::store::StoreOptions;
@@ -29,6 +29,7 @@ pub struct Config {
     pub store: StoreSettings,
     pub schema: SchemaSettings,
     pub policy: PolicySettings,
+    pub general: GeneralSettings,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,9 @@ pub struct AccountSettings {
     pub remembered: usize,
     pub failures_per_source: u32,
     pub throttle_seconds: u64,
+    /// Names or DNs of accounts for which neither throttling nor the rules for chosen secrets hold.
+    pub lenient: Vec<String>,
+    pub secret_rules: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +138,30 @@ pub struct SchemaSettings {
 pub struct PolicySettings {
     /// Release profiles that add to or replace the built-in ones. Empty means none.
     pub file: String,
+}
+
+/// A general directory, where one is wanted; see [`GeneralOptions`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GeneralSettings {
+    pub enabled: bool,
+    pub profile: String,
+    pub rules: Vec<RuleSettings>,
+    pub manager: String,
+    pub secret_characters: usize,
+    pub secrets: usize,
+    pub old_secret_needed: bool,
+}
+
+/// See [`GeneralRule`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuleSettings {
+    pub entry: String,
+    pub base: String,
+    pub group: String,
+    pub role: String,
+    pub profile: String,
 }
 
 /// Why a configuration cannot be used.
@@ -227,6 +255,8 @@ impl Config {
             ("accounts.argon2_lanes", self.accounts.argon2_lanes as usize, 1),
             ("accounts.pool_threads", self.accounts.pool_threads, 1),
             ("accounts.pool_queue", self.accounts.pool_queue, 1),
+            ("general.secret_characters", self.general.secret_characters, 1),
+            ("general.secrets", self.general.secrets, 1),
             ("audit.queue_bytes", self.audit.queue_bytes, 65_536),
             ("audit.file_bytes", self.audit.file_bytes as usize, 65_536),
             ("store.cache_bytes", self.store.cache_bytes as usize, 1 << 20),
@@ -357,6 +387,8 @@ impl Default for AccountSettings {
             remembered: options.remembered,
             failures_per_source: options.failures_per_source,
             throttle_seconds: options.throttle_seconds,
+            lenient: options.lenient,
+            secret_rules: options.secret_rules,
         }
     }
 }
@@ -372,6 +404,45 @@ impl AccountSettings {
             remembered: self.remembered,
             failures_per_source: self.failures_per_source,
             throttle_seconds: self.throttle_seconds,
+            lenient: self.lenient.clone(),
+            lenient_keys: Vec::new(),
+            secret_rules: self.secret_rules,
+        }
+    }
+}
+
+impl Default for GeneralSettings {
+    fn default() -> Self {
+        let options = GeneralOptions::default();
+        Self {
+            enabled: options.enabled,
+            profile: options.profile,
+            rules: Vec::new(),
+            manager: options.manager,
+            secret_characters: options.secret_characters,
+            secrets: options.secrets,
+            old_secret_needed: options.old_secret_needed,
+        }
+    }
+}
+
+impl GeneralSettings {
+    pub fn options(&self) -> GeneralOptions {
+        let rule = |rule: &RuleSettings| GeneralRule {
+            entry: rule.entry.clone(),
+            base: rule.base.clone(),
+            group: rule.group.clone(),
+            role: rule.role.clone(),
+            profile: rule.profile.clone(),
+        };
+        GeneralOptions {
+            enabled: self.enabled,
+            profile: self.profile.clone(),
+            rules: self.rules.iter().map(rule).collect(),
+            manager: self.manager.clone(),
+            secret_characters: self.secret_characters,
+            secrets: self.secrets,
+            old_secret_needed: self.old_secret_needed,
         }
     }
 }

@@ -7,6 +7,7 @@ mod apply;
 mod commands;
 mod controls;
 mod durability;
+mod general;
 mod rights;
 mod server;
 mod tidy;

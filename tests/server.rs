@@ -33,6 +33,17 @@ impl Place {
         place
     }
 
+    /// These naming contexts without entries.
+    pub fn bare(suffixes: &[&str]) -> Place {
+        let place = Place {
+            folder: tempfile::Builder::new().prefix("nhsdir").tempdir().unwrap(),
+        };
+        let mut arguments = vec!["init", "--no-entries"];
+        arguments.extend(suffixes.iter().flat_map(|suffix| ["--suffix", suffix]));
+        place.succeed(&arguments, "");
+        place
+    }
+
     /// With the people of `tests/fixtures/people.ldif`.
     pub fn filled() -> Place {
         let place = Place::empty();

@@ -102,6 +102,8 @@ pub struct Quotas {
     pub may_scan: bool,
     pub may_page: bool,
     pub may_write: bool,
+    /// Secrets of other entries, those of administrators apart.
+    pub may_set_secrets: bool,
 }
 
 impl Default for Quotas {
@@ -117,6 +119,7 @@ impl Default for Quotas {
             may_scan: true,
             may_page: true,
             may_write: false,
+            may_set_secrets: false,
         }
     }
 }

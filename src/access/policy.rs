@@ -78,7 +78,7 @@ const NUMBERS_32: [&str; 5] = [
     "followed_names",
 ];
 const NUMBERS_64: [&str; 2] = ["candidates", "daily_entries"];
-const FLAGS: [&str; 3] = ["may_scan", "may_page", "may_write"];
+const FLAGS: [&str; 4] = ["may_scan", "may_page", "may_write", "may_set_secrets"];
 
 impl Policy {
     /// The built-in policy: profiles `reader`, `full`, `writer`, `administrator`.
@@ -214,6 +214,7 @@ impl Profile {
             may_scan: flag("may_scan", default.may_scan),
             may_page: flag("may_page", default.may_page),
             may_write: flag("may_write", default.may_write),
+            may_set_secrets: flag("may_set_secrets", default.may_set_secrets),
         }
     }
 }
@@ -331,7 +332,7 @@ impl<'t> Reader<'t> {
         } else {
             let known = "like, bases, excluded, searchable, released, hide_entries, hide_attributes, size_limit, \
                          page_size, paged_total, time_limit_seconds, candidates, daily_entries, followed_names, may_scan, may_page, \
-                         may_write";
+                         may_write, may_set_secrets";
             self.fault(at, format!("expected one of the keys {known}; found {name:?}"));
         }
     }

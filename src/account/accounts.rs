@@ -1,16 +1,19 @@
 //! Every account in memory: found by name, authenticated, given secrets.
 
-use super::ledger::{Candidate, Ledger, area_key};
+use super::index::Index;
+use super::ledger::{Candidate, Ledger, SecretFault, area_key};
 use super::lockout::{Attempt, ThrottleLimits, source_name};
 use super::pool::Pool;
 use super::remembered::{Fingerprint, Remembered};
-use super::secret::SECRET_OCTETS_MAX;
+use super::secret::SecretRules;
 use super::stored::{self, Memory, Stored};
-use super::{Account, AccountFacts, AccountOptions, AccountStatus, Identity, PreparedSecret, Refusal, Secret};
+use super::trial::{Match, Trial, Verdict};
+use super::{
+    Account, AccountFacts, AccountOptions, AccountStatus, Identity, PreparedSecret, Refusal, Secret, SecretStep,
+};
 use crate::model::{Outcome, ResultCode, Source};
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -25,16 +28,8 @@ pub struct Accounts {
     /// When the last old secret of any account ends. Until then every failed bind costs two runs, because that of an
     /// account with two secrets does.
     two_secrets_until: AtomicU64,
-}
-
-#[derive(Default)]
-struct Index {
-    by_key: HashMap<NormalizedDn, Arc<Account>>,
-    /// Names and mail-like names in lower case; a name of two accounts is nobody's.
-    by_name: HashMap<String, Vec<NormalizedDn>>,
-    by_certificate: HashMap<[u8; 32], Vec<NormalizedDn>>,
-    /// Secret states, also of keys that have no account yet.
-    ledgers: HashMap<NormalizedDn, Arc<Ledger>>,
+    /// The most secrets that any account has in force without end: a failed bind costs as many runs.
+    most_secrets: AtomicU64,
 }
 
 /// Whether an account may bind at all.
@@ -42,69 +37,6 @@ struct Index {
 enum Standing {
     Good,
     Refused(&'static str),
-}
-
-/// One verification, to be run on the pool.
-struct Trial {
-    secret: Secret,
-    candidates: Vec<Candidate>,
-    /// Argon2 runs a failure costs.
-    failure_runs: usize,
-    options: AccountOptions,
-    runs: Arc<AtomicU64>,
-}
-
-/// What a verification came to.
-struct Verdict {
-    secret: Secret,
-    matched: Option<Match>,
-}
-
-struct Match {
-    candidate: Candidate,
-    /// The hash with today's parameters, where the stored one is not.
-    upgraded: Option<String>,
-}
-
-impl Trial {
-    /// Runs argon2 as often for a failure, whatever its reason, as for a wrong secret.
-    fn run(self, memory: &mut Memory) -> Verdict {
-        let secret = self.secret.expose();
-        let (mut runs, mut matched) = (0, None);
-        if (1..=SECRET_OCTETS_MAX).contains(&secret.len()) {
-            for candidate in &self.candidates {
-                // A stored value that does not parse verifies nothing; status shows it as unreadable.
-                let Ok(stored) = Stored::parse(&candidate.stored) else {
-                    continue;
-                };
-                runs += usize::from(stored.is_argon2());
-                if stored.verify(secret, memory) {
-                    matched = Some((candidate.clone(), stored.is_current(&self.options)));
-                    break;
-                }
-            }
-        }
-        let matched = matched.map(|(candidate, current)| {
-            let upgraded = if current {
-                None
-            } else {
-                runs += 1;
-                stored::hash(secret, &self.options, memory).ok()
-            };
-            Match { candidate, upgraded }
-        });
-        if matched.is_none() {
-            while runs < self.failure_runs {
-                stored::spend(secret, &self.options, memory);
-                runs += 1;
-            }
-        }
-        self.runs.fetch_add(runs as u64, Ordering::Relaxed);
-        Verdict {
-            secret: self.secret,
-            matched,
-        }
-    }
 }
 
 impl Accounts {
@@ -116,6 +48,7 @@ impl Accounts {
             pool: Pool::new(options.pool_threads, options.pool_queue),
             runs: Arc::default(),
             two_secrets_until: AtomicU64::new(0),
+            most_secrets: AtomicU64::new(1),
             options,
         }
     }
@@ -126,6 +59,10 @@ impl Accounts {
 
     fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn options(&self) -> &AccountOptions {
+        &self.options
     }
 
     /// Argon2 runs since the start, for metrics.
@@ -144,6 +81,7 @@ impl Accounts {
         };
         let ledger = Ledger::restore(value)?;
         self.two_secrets_until.fetch_max(ledger.old_until(), Ordering::Relaxed);
+        self.most_secrets.fetch_max(ledger.secrets() as u64, Ordering::Relaxed);
         self.index_mut()
             .ledgers
             .insert(NormalizedDn(key.to_vec()), Arc::new(ledger));
@@ -265,7 +203,9 @@ impl Accounts {
             now,
         };
         if let Standing::Refused(detail) = standing {
-            account.ledger.note_failure(&attempt, None, self.throttle_limits());
+            account
+                .ledger
+                .note_failure(&attempt, None, self.throttle_limits(&account));
             return Err(refusal(detail, name_of));
         }
         match verdict.matched {
@@ -283,11 +223,12 @@ impl Accounts {
 
     /// `None` where the pool is full.
     async fn verify(&self, secret: Secret, candidates: Vec<Candidate>, now: u64) -> Option<Verdict> {
-        let two_secrets = now < self.two_secrets_until.load(Ordering::Relaxed);
+        let old_one = now < self.two_secrets_until.load(Ordering::Relaxed);
+        let most = usize::try_from(self.most_secrets.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let trial = Trial {
             secret,
             candidates,
-            failure_runs: if two_secrets { 2 } else { 1 },
+            failure_runs: most.saturating_add(usize::from(old_one)),
             options: self.options.clone(),
             runs: Arc::clone(&self.runs),
         };
@@ -326,7 +267,7 @@ impl Accounts {
         let fingerprint = self.remembered.secret_of(&account.facts.key, secret.expose());
         let failure = account
             .ledger
-            .note_failure(attempt, Some(fingerprint), self.throttle_limits());
+            .note_failure(attempt, Some(fingerprint), self.throttle_limits(account));
         if failure.superseded {
             return "superseded secret";
         }
@@ -340,9 +281,10 @@ impl Accounts {
         "wrong secret"
     }
 
-    fn throttle_limits(&self) -> ThrottleLimits {
+    fn throttle_limits(&self, account: &Account) -> ThrottleLimits {
+        let lenient = self.is_lenient(&account.facts.key);
         ThrottleLimits {
-            failures_per_source: self.options.failures_per_source,
+            failures_per_source: if lenient { 0 } else { self.options.failures_per_source },
             throttle_seconds: self.options.throttle_seconds,
         }
     }
@@ -398,13 +340,25 @@ impl Accounts {
         })
     }
 
+    /// Whether neither throttling nor the rules for chosen secrets hold for an account.
+    pub fn is_lenient(&self, key: &NormalizedDn) -> bool {
+        let names = &self.options.lenient;
+        if self.options.lenient_keys.contains(key) {
+            return true;
+        }
+        !names.is_empty()
+            && self
+                .find(key)
+                .is_some_and(|account| !account.facts.general && names.contains(&account.facts.name.to_lowercase()))
+    }
+
     /// Checks and hashes a chosen secret on the pool.
     ///
     /// # Errors
     /// constraintViolation says what a chosen secret must be; busy where the pool is full.
-    pub async fn prepare_chosen(&self, secret: Secret) -> Result<PreparedSecret, Outcome> {
+    pub async fn prepare_chosen(&self, secret: Secret, rules: SecretRules<'_>) -> Result<PreparedSecret, Outcome> {
         secret
-            .check_chosen(None)
+            .check_chosen(rules)
             .map_err(|message| Outcome::new(ResultCode::ConstraintViolation, message))?;
         self.hash(secret).await.map(|(_, prepared)| prepared)
     }
@@ -429,16 +383,18 @@ impl Accounts {
         answer.map_err(|error| no_hash(&error))
     }
 
-    /// Takes over a `userPassword` value of an import: `{SSHA}`, `{SSHA256}`, `{SSHA512}`, `{ARGON2}`, `{CRYPT}` (its SHA
-    /// kinds), or an argon2 PHC string; clear text is refused. It is hashed anew at its first success.
+    /// Takes over a `userPassword` value of an import: a salted `{SCHEME}` that can be verified here, or an argon2 PHC
+    /// string; clear text is refused. `weak` takes unsalted and MD5 digests too. It is hashed anew at its first success.
     ///
     /// # Errors
     /// What was expected; never a part of the value.
-    pub fn take_over(stored: &[u8]) -> Result<PreparedSecret, String> {
+    pub fn take_over(stored: &[u8], weak: bool) -> Result<PreparedSecret, String> {
         let text = std::str::from_utf8(stored)
             .map_err(|_| "expected a hash in ASCII".to_owned())?
             .trim();
-        Stored::parse(text)?;
+        if Stored::parse(text)?.is_weak() && !weak {
+            return Err("expected a salted digest other than MD5; this scheme is too weak to take over".to_owned());
+        }
         Ok(PreparedSecret {
             stored: text.to_owned(),
         })
@@ -446,13 +402,14 @@ impl Accounts {
 
     /// Puts a secret in force and gives what the store must keep. `keep_old_until` lets the one before stay valid (rotation).
     /// Works for a key that has no account yet (import, add). Sessions bound before must bind again, unless the secret
-    /// they used stays valid.
+    /// they used stays valid, or they are on `connection`, which made the change for itself (0 is none).
     pub fn set_secret(
         &self,
         key: &NormalizedDn,
         secret: PreparedSecret,
         keep_old_until: Option<u64>,
         now: u64,
+        connection: u64,
     ) -> Vec<KeyedWrite> {
         let mut index = self.index_mut();
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
@@ -461,11 +418,129 @@ impl Accounts {
         if sessions_hold {
             // A remembered verification does not know that its secret ends now.
             self.remembered.forget_all();
-        } else if let Some(account) = index.by_key.get_mut(key) {
-            account.revoked.store(true, Ordering::Release);
-            *account = Arc::new(Account::with_ledger(account.facts.clone(), Arc::clone(&ledger)));
+        } else {
+            index.renew(key, connection);
         }
         vec![ledger.write(key)]
+    }
+
+    /// What the secrets of an entry of the general directory come to after these steps. `permissive` passes over one that is
+    /// there already and one that is not.
+    ///
+    /// # Errors
+    /// A step that cannot be taken, or more than `most` secrets.
+    pub fn plan_secrets(
+        &self,
+        key: &NormalizedDn,
+        steps: Vec<SecretStep>,
+        permissive: bool,
+        most: usize,
+    ) -> Result<Vec<PreparedSecret>, SecretFault> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        let mut planned = ledger.map_or_else(Vec::new, |ledger| ledger.stored());
+        for step in steps {
+            match step {
+                SecretStep::Add(secret) if !planned.contains(&secret.stored) => planned.push(secret.stored),
+                SecretStep::Add(_) if permissive => {}
+                SecretStep::Add(_) => return Err(SecretFault::AlreadyThere),
+                SecretStep::Remove(secret) => match planned.iter().position(|stored| *stored == secret.stored) {
+                    Some(at) => _ = planned.remove(at),
+                    None if permissive => {}
+                    None => return Err(SecretFault::Missing),
+                },
+                SecretStep::RemoveAll if planned.is_empty() && !permissive => return Err(SecretFault::Missing),
+                SecretStep::RemoveAll | SecretStep::Clear => planned.clear(),
+            }
+        }
+        if planned.len() > most {
+            return Err(SecretFault::TooMany { most });
+        }
+        Ok(planned.into_iter().map(|stored| PreparedSecret { stored }).collect())
+    }
+
+    /// Puts exactly these secrets in force. Sessions bound before must bind again, but the one on `connection`, which made
+    /// the change itself.
+    pub fn put_secrets(
+        &self,
+        key: &NormalizedDn,
+        secrets: Vec<PreparedSecret>,
+        now: u64,
+        connection: u64,
+    ) -> Vec<KeyedWrite> {
+        let mut index = self.index_mut();
+        let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
+        ledger.put_secrets(secrets.into_iter().map(|secret| secret.stored).collect(), now);
+        self.most_secrets.fetch_max(ledger.secrets() as u64, Ordering::Relaxed);
+        index.renew(key, connection);
+        vec![ledger.write(key)]
+    }
+
+    /// Whether an entry has a secret that may be in force.
+    pub fn has_secret(&self, key: &NormalizedDn) -> bool {
+        self.index().ledgers.get(key).is_some_and(|ledger| ledger.secrets() > 0)
+    }
+
+    /// Whether anything is kept of a key.
+    pub fn knows(&self, key: &NormalizedDn) -> bool {
+        self.index().ledgers.contains_key(key)
+    }
+
+    /// Which secret in force this one is, as it is stored; `None` where it is none of them. Costs what a bind costs.
+    ///
+    /// # Errors
+    /// busy where the pool is full.
+    pub async fn which_secret(
+        &self,
+        key: &NormalizedDn,
+        secret: Secret,
+        now: u64,
+    ) -> Result<Option<PreparedSecret>, Outcome> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        let candidates = ledger.map_or_else(Vec::new, |ledger| ledger.candidates(now));
+        let verdict = self.verify(secret, candidates, now).await;
+        let verdict = verdict.ok_or_else(|| busy(None).outcome)?;
+        Ok(verdict.matched.map(|matched| PreparedSecret {
+            stored: matched.candidate.stored,
+        }))
+    }
+
+    /// The entry under `from` is now under `to`, or gone: its secrets follow, and whoever is bound as it must bind again.
+    pub fn move_secrets(&self, from: &NormalizedDn, to: Option<&NormalizedDn>) -> Vec<KeyedWrite> {
+        let mut index = self.index_mut();
+        index.take(from);
+        let Some(ledger) = index.ledgers.remove(from) else {
+            return Vec::new();
+        };
+        let mut writes = vec![KeyedWrite {
+            key: area_key(from),
+            value: None,
+        }];
+        if let Some(to) = to {
+            writes.push(ledger.write(to));
+            index.ledgers.insert(to.clone(), ledger);
+        }
+        writes
+    }
+
+    /// An entry may no longer bind; its secrets stay.
+    pub fn forget(&self, key: &NormalizedDn) {
+        self.index_mut().take(key);
+    }
+
+    /// The loaded entries of the general directory.
+    pub fn general(&self) -> Vec<NormalizedDn> {
+        let index = self.index();
+        let general = index.by_key.iter().filter(|(_, account)| account.facts.general);
+        general.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The account that a session goes on as after it changed its own secret on this connection.
+    pub fn successor(&self, account: &Account, connection: u64) -> Option<Arc<Account>> {
+        let mut next = account.successor_on(connection)?;
+        while next.revoked.load(Ordering::Acquire) {
+            next = next.successor_on(connection)?;
+        }
+        Some(next)
     }
 
     /// Ends every throttling of an account. Its evidence stays, and its secret too.
@@ -496,62 +571,6 @@ impl Accounts {
     pub(super) fn remembered_len(&self) -> usize {
         self.remembered.len()
     }
-}
-
-impl Index {
-    /// Gives whether a name is now ambiguous.
-    fn put(&mut self, facts: AccountFacts) -> bool {
-        let key = facts.key.clone();
-        self.take(&key);
-        let mut ambiguous = false;
-        for name in names(&facts) {
-            let keys = self.by_name.entry(name).or_default();
-            if !keys.contains(&key) {
-                keys.push(key.clone());
-            }
-            ambiguous |= keys.len() > 1;
-        }
-        for certificate in &facts.certificates {
-            let keys = self.by_certificate.entry(*certificate).or_default();
-            if !keys.contains(&key) {
-                keys.push(key.clone());
-            }
-        }
-        let ledger = Arc::clone(self.ledgers.entry(key.clone()).or_default());
-        self.by_key.insert(key, Arc::new(Account::with_ledger(facts, ledger)));
-        ambiguous
-    }
-
-    /// Takes an account out and revokes it; its secret state stays.
-    fn take(&mut self, key: &NormalizedDn) {
-        let Some(account) = self.by_key.remove(key) else {
-            return;
-        };
-        account.revoked.store(true, Ordering::Release);
-        for name in names(&account.facts) {
-            if let Some(keys) = self.by_name.get_mut(&name) {
-                keys.retain(|other| other != key);
-                if keys.is_empty() {
-                    self.by_name.remove(&name);
-                }
-            }
-        }
-        for certificate in &account.facts.certificates {
-            if let Some(keys) = self.by_certificate.get_mut(certificate) {
-                keys.retain(|other| other != key);
-                if keys.is_empty() {
-                    self.by_certificate.remove(certificate);
-                }
-            }
-        }
-    }
-}
-
-/// The names an account may bind with, besides its DN.
-fn names(facts: &AccountFacts) -> impl Iterator<Item = String> {
-    let all = std::iter::once(&facts.name).chain(&facts.mails);
-    all.map(|name| name.trim().to_lowercase())
-        .filter(|name| !name.is_empty())
 }
 
 fn standing(account: Option<&Account>, source: &Source, now: u64) -> Standing {

@@ -35,6 +35,9 @@ pub(super) struct Ledger {
 struct State {
     version: u32,
     current: Option<Kept>,
+    /// Further secrets in force: an entry of the general directory may have several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more: Vec<Kept>,
     /// The secret before, while it is still valid.
     old: Option<Kept>,
     superseded: Vec<Kept>,
@@ -57,6 +60,14 @@ struct Kept {
     set: u64,
     /// The end of an old secret.
     until: Option<u64>,
+}
+
+/// Why the secrets of an entry cannot be changed so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SecretFault {
+    AlreadyThere,
+    Missing,
+    TooMany { most: usize },
 }
 
 /// A stored secret that may be the one brought.
@@ -141,7 +152,7 @@ impl Ledger {
     /// Secrets in force, the newest first.
     pub(super) fn candidates(&self, now: u64) -> Vec<Candidate> {
         let state = self.state();
-        let current = state.current.iter().map(|kept| Candidate {
+        let current = state.current.iter().chain(&state.more).map(|kept| Candidate {
             stored: kept.stored.clone(),
             until: u64::MAX,
         });
@@ -172,24 +183,49 @@ impl Ledger {
             (Some(current), None) => gone.push(current),
             (None, _) => {}
         }
-        for kept in gone {
-            let good = std::mem::take(&mut state.good);
-            for (fingerprint, of) in good {
-                if of == kept.stored {
-                    push_bounded(&mut state.known_superseded, fingerprint, KNOWN_MAX);
-                } else {
-                    state.good.push((fingerprint, of));
-                }
-            }
-            push_bounded(&mut state.superseded, kept, SUPERSEDED_MAX);
-            state.compared.clear();
-        }
+        gone.append(&mut state.more);
+        gone.into_iter().for_each(|kept| state.supersede(kept));
         state.current = Some(Kept {
             stored,
             set: now,
             until: None,
         });
         keep.is_some() && ended_nothing
+    }
+
+    /// Secrets in force without end, as they are stored.
+    pub(super) fn stored(&self) -> Vec<String> {
+        let state = self.state();
+        let kept = state.current.iter().chain(&state.more);
+        kept.map(|kept| kept.stored.clone()).collect()
+    }
+
+    pub(super) fn secrets(&self) -> usize {
+        let state = self.state();
+        usize::from(state.current.is_some()) + state.more.len()
+    }
+
+    /// Puts exactly these secrets in force; those that were before keep their time.
+    pub(super) fn put_secrets(&self, stored: Vec<String>, now: u64) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let mut before: Vec<Kept> = state.current.take().into_iter().collect();
+        before.append(&mut state.more);
+        let mut kept = stored
+            .into_iter()
+            .map(|stored| match before.iter().position(|kept| kept.stored == stored) {
+                Some(at) => before.swap_remove(at),
+                None => Kept {
+                    stored,
+                    set: now,
+                    until: None,
+                },
+            });
+        let current = kept.next();
+        state.more = kept.collect();
+        state.current = current;
+        before.extend(state.old.take());
+        before.into_iter().for_each(|kept| state.supersede(kept));
     }
 
     /// A secret verified: bookkeeping, and the hash that takes the place of the one it was compared with.
@@ -205,7 +241,7 @@ impl Ledger {
         let state = &mut *state;
         let mut stored = matched.to_owned();
         if let Some(upgraded) = upgraded {
-            for kept in [&mut state.current, &mut state.old].into_iter().flatten() {
+            for kept in state.current.iter_mut().chain(&mut state.more).chain(&mut state.old) {
                 if kept.stored == matched {
                     kept.stored.clone_from(&upgraded);
                     stored.clone_from(&upgraded);
@@ -334,6 +370,21 @@ impl Ledger {
     /// When its old secret ends; 0 where there is none.
     pub(super) fn old_until(&self) -> u64 {
         self.state().old.as_ref().and_then(|kept| kept.until).unwrap_or(0)
+    }
+}
+
+impl State {
+    /// A secret is no longer in force: its hash stays to recognise it.
+    fn supersede(&mut self, kept: Kept) {
+        for (fingerprint, of) in std::mem::take(&mut self.good) {
+            if of == kept.stored {
+                push_bounded(&mut self.known_superseded, fingerprint, KNOWN_MAX);
+            } else {
+                self.good.push((fingerprint, of));
+            }
+        }
+        push_bounded(&mut self.superseded, kept, SUPERSEDED_MAX);
+        self.compared.clear();
     }
 }
 

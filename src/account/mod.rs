@@ -10,6 +10,7 @@
 //! a secret is in memory only as [`Secret`], which wipes itself; argon2 runs only on this room's bounded pool.
 
 mod accounts;
+mod index;
 mod ledger;
 pub mod lifecycle;
 pub mod lockout;
@@ -17,18 +18,21 @@ mod pool;
 mod remembered;
 pub mod secret;
 mod stored;
+mod trial;
 
 #[cfg(test)]
 mod tests;
 
 use crate::model::Outcome;
 use crate::schema::NormalizedDn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub use accounts::Accounts;
+pub use ledger::SecretFault;
 pub use lifecycle::AccountStatus;
-pub use secret::Secret;
+pub use secret::{Secret, SecretRules};
+pub use stored::SecretHasher;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Role {
@@ -54,6 +58,8 @@ pub struct AccountFacts {
     pub expires: Option<u64>,
     /// SHA-256 of client certificates that may bind as this account with SASL EXTERNAL.
     pub certificates: Vec<[u8; 32]>,
+    /// An entry of the general directory, or the manager: found by its DN alone.
+    pub general: bool,
 }
 
 /// An account as authentication sees it. Replaced, not changed, when its entry changes; `revoked` is then set on the old one.
@@ -63,6 +69,8 @@ pub struct Account {
     /// Set when the account was changed, disabled, deleted or its secret ended: connections bound with it must bind again.
     pub revoked: AtomicBool,
     ledger: Arc<ledger::Ledger>,
+    /// What one connection goes on as, because it changed the account's secret itself.
+    successor: OnceLock<(u64, Arc<Account>)>,
 }
 
 impl Account {
@@ -76,7 +84,21 @@ impl Account {
             facts,
             revoked: AtomicBool::new(false),
             ledger,
+            successor: OnceLock::new(),
         }
+    }
+
+    /// `connection` 0 is none.
+    fn succeeded_by(&self, next: &Arc<Account>, connection: u64) {
+        if connection != 0 {
+            // Only the first change can be by somebody who was bound as this account.
+            let _ = self.successor.set((connection, Arc::clone(next)));
+        }
+    }
+
+    fn successor_on(&self, connection: u64) -> Option<Arc<Account>> {
+        let (of, next) = self.successor.get()?;
+        (*of == connection).then(|| Arc::clone(next))
     }
 
     fn is_expired(&self, now: u64) -> bool {
@@ -106,6 +128,7 @@ impl Identity {
             disabled: false,
             expires: None,
             certificates: Vec::new(),
+            general: true,
         };
         Identity {
             account: Arc::new(Account::new(facts)),
@@ -134,6 +157,11 @@ pub struct AccountOptions {
     /// Distinct failures from one source on one account before that source is throttled.
     pub failures_per_source: u32,
     pub throttle_seconds: u64,
+    /// Accounts, by name in lower case and by key, for which neither throttling nor the rules for chosen secrets hold.
+    pub lenient: Vec<String>,
+    pub lenient_keys: Vec<NormalizedDn>,
+    /// Whether the rules for chosen secrets hold at all.
+    pub secret_rules: bool,
 }
 
 impl Default for AccountOptions {
@@ -147,6 +175,9 @@ impl Default for AccountOptions {
             remembered: 10_000,
             failures_per_source: 10,
             throttle_seconds: 60,
+            lenient: Vec::new(),
+            lenient_keys: Vec::new(),
+            secret_rules: true,
         }
     }
 }
@@ -162,6 +193,18 @@ impl std::fmt::Debug for PreparedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PreparedSecret(..)")
     }
+}
+
+/// One step of a change of an entry's secrets, in the order of the request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SecretStep {
+    Add(PreparedSecret),
+    /// One that is in force, as it is stored.
+    Remove(PreparedSecret),
+    /// All of them; there must be some.
+    RemoveAll,
+    /// All of them, if there are any.
+    Clear,
 }
 
 /// Why a bind was refused.

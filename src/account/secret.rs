@@ -38,6 +38,26 @@ const DENIED: [&str; 14] = [
     "iloveyou",
 ];
 
+/// What a chosen secret must be.
+#[derive(Clone, Copy, Debug)]
+pub enum SecretRules<'a> {
+    /// At least so many characters, different enough, none of what everybody tries, and not the account's name.
+    Checked {
+        characters: usize,
+        account: Option<&'a str>,
+    },
+    /// Anything that can be a secret at all.
+    Unchecked,
+}
+
+impl SecretRules<'_> {
+    /// Those of an application account.
+    pub const APPLICATION: SecretRules<'static> = SecretRules::Checked {
+        characters: CHOSEN_CHARACTERS_MIN,
+        account: None,
+    };
+}
+
 /// A secret in memory; wiped when dropped, never printed.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
@@ -74,12 +94,15 @@ impl Secret {
         Some(body.len() == expected && checksum(head).as_slice() == tail)
     }
 
-    /// Whether a chosen secret is good enough for an account of that name.
+    /// Whether a chosen secret is good enough.
     ///
     /// # Errors
     /// What a chosen secret must be, never with a part of it.
-    pub fn check_chosen(&self, account: Option<&str>) -> Result<(), String> {
+    pub fn check_chosen(&self, rules: SecretRules<'_>) -> Result<(), String> {
         let octets = self.expose();
+        if octets.is_empty() {
+            return Err("a secret has at least one octet".to_owned());
+        }
         if octets.len() > SECRET_OCTETS_MAX {
             return Err(format!(
                 "a secret has at most {SECRET_OCTETS_MAX} octets, found {}",
@@ -89,19 +112,27 @@ impl Secret {
         if octets.contains(&0) {
             return Err("a secret holds no NUL octet".to_owned());
         }
+        let SecretRules::Checked {
+            characters: least,
+            account,
+        } = rules
+        else {
+            return Ok(());
+        };
         let text = Zeroizing::new(String::from_utf8_lossy(octets).to_lowercase());
         let characters = text.chars().count();
-        if characters < CHOSEN_CHARACTERS_MIN {
+        if characters < least {
             return Err(format!(
-                "a chosen secret has at least {CHOSEN_CHARACTERS_MIN} characters, found {characters}; or ask for a generated one"
+                "a chosen secret has at least {least} characters, found {characters}; or ask for a generated one"
             ));
         }
         let mut distinct: Vec<char> = text.chars().collect();
         distinct.sort_unstable();
         distinct.dedup();
-        if distinct.len() < CHOSEN_DISTINCT_MIN || is_repetition(text.as_bytes()) {
+        let distinct_least = CHOSEN_DISTINCT_MIN.min(least);
+        if distinct.len() < distinct_least || is_repetition(text.as_bytes()) {
             return Err(format!(
-                "a chosen secret has at least {CHOSEN_DISTINCT_MIN} different characters and repeats no pattern; or ask for a generated one"
+                "a chosen secret has at least {distinct_least} different characters and repeats no pattern; or ask for a generated one"
             ));
         }
         if DENIED.iter().any(|denied| text.contains(denied)) {
@@ -158,6 +189,13 @@ fn checksum(text: &[u8]) -> [u8; CHECKSUM_CHARACTERS] {
 mod tests {
     use super::*;
 
+    fn named(account: &str) -> SecretRules<'_> {
+        SecretRules::Checked {
+            characters: CHOSEN_CHARACTERS_MIN,
+            account: Some(account),
+        }
+    }
+
     #[test]
     fn generated_secrets_are_long_distinct_and_checked() {
         let a = Secret::generate().unwrap();
@@ -166,7 +204,7 @@ mod tests {
         assert_eq!(a.expose().len(), 7 + 32 + 4);
         assert!(a.expose().iter().all(|c| c.is_ascii_alphanumeric() || *c == b'_'));
         assert_eq!(a.is_intact(), Some(true));
-        a.check_chosen(Some("gp-app")).unwrap();
+        a.check_chosen(named("gp-app")).unwrap();
         for at in 7..a.expose().len() {
             let mut mistyped = a.expose().to_vec();
             mistyped[at] = if mistyped[at] == b'x' { b'y' } else { b'x' };
@@ -189,11 +227,30 @@ mod tests {
             ("gp-app-2024-tr4mway-0rbit", false),
             ("nul\0nul-pelican-tr4mway-0rbit", false),
         ] {
-            let result = Secret::new(secret.as_bytes().to_vec()).check_chosen(Some("GP-App"));
+            let result = Secret::new(secret.as_bytes().to_vec()).check_chosen(named("GP-App"));
             assert_eq!(result.is_ok(), good, "{secret}: {result:?}");
             assert!(result.err().is_none_or(|message| !message.contains(secret)));
         }
-        assert!(Secret::new(vec![b'x'; 2000]).check_chosen(None).is_err());
+        for (secret, characters, good) in [
+            ("pelican-7", 8, true),
+            ("pelican", 8, false),
+            ("aaaaaaaa", 8, false),
+            ("s3cret", 6, true),
+        ] {
+            let rules = SecretRules::Checked {
+                characters,
+                account: None,
+            };
+            let result = Secret::new(secret.as_bytes().to_vec()).check_chosen(rules);
+            assert_eq!(result.is_ok(), good, "{secret}: {result:?}");
+        }
+        assert!(Secret::new(b"x".to_vec()).check_chosen(SecretRules::Unchecked).is_ok());
+        assert!(Secret::new(Vec::new()).check_chosen(SecretRules::Unchecked).is_err());
+        assert!(
+            Secret::new(vec![b'x'; 2000])
+                .check_chosen(SecretRules::Unchecked)
+                .is_err()
+        );
         assert!(!format!("{:?}", Secret::new(b"canary".to_vec())).contains("canary"));
     }
 }

@@ -3,11 +3,13 @@
 //! Invariants: what does not parse verifies nothing; costs read from a stored value are capped, so that a hash cannot be a
 //! way to exhaust memory or time; comparison is constant-time.
 
-use super::AccountOptions;
+use super::{AccountOptions, PreparedSecret, Secret};
 use argon2::password_hash::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use md5::Md5;
+use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
@@ -16,10 +18,13 @@ const ARGON2_MEMORY_KIB_MAX: u32 = 64 * 1024;
 const ARGON2_ITERATIONS_MAX: u32 = 10;
 const ARGON2_LANES_MAX: u32 = 4;
 const CRYPT_ROUNDS_MAX: usize = 100_000;
+const PBKDF2_ROUNDS_MAX: u32 = 1_000_000;
 /// The longest stored form that is looked at.
 const STORED_OCTETS_MAX: usize = 512;
 const HASH_OCTETS: usize = 32;
 const SALT_OCTETS: usize = 16;
+/// What is taken over, for messages.
+const SCHEMES: &str = "{SSHA}, {SSHA256}, {SSHA512}, {PBKDF2..}, {ARGON2} or {CRYPT}";
 
 /// A parsed stored secret.
 pub(super) enum Stored {
@@ -30,13 +35,20 @@ pub(super) enum Stored {
         salt: Vec<u8>,
         hash: Vec<u8>,
     },
-    Salted {
-        digest: SaltedDigest,
+    /// One digest of the secret and a salt, which may be empty.
+    Digested {
+        digest: Digested,
+        hash: Vec<u8>,
+        salt: Vec<u8>,
+    },
+    Pbkdf2 {
+        digest: Digested,
+        rounds: u32,
         hash: Vec<u8>,
         salt: Vec<u8>,
     },
     Crypt {
-        digest: SaltedDigest,
+        digest: Digested,
         rounds: usize,
         salt: String,
         hash: String,
@@ -44,7 +56,8 @@ pub(super) enum Stored {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum SaltedDigest {
+pub(super) enum Digested {
+    Md5,
     Sha1,
     Sha256,
     Sha512,
@@ -85,33 +98,54 @@ impl Stored {
         }
         let scheme = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
         let Some((scheme, value)) = scheme else {
-            return Err(
-                "expected {SSHA}, {SSHA256}, {SSHA512}, {ARGON2} or {CRYPT} before the hash; \
-                        a secret in clear text is not taken over"
-                    .to_owned(),
-            );
+            return Err(format!(
+                "expected {SCHEMES} before the hash; a secret in clear text is not taken over"
+            ));
         };
         match scheme.to_ascii_uppercase().as_str() {
-            "SSHA" => parse_salted(SaltedDigest::Sha1, value),
-            "SSHA256" => parse_salted(SaltedDigest::Sha256, value),
-            "SSHA512" => parse_salted(SaltedDigest::Sha512, value),
+            "SSHA" => parse_digested(Digested::Sha1, true, value),
+            "SSHA256" => parse_digested(Digested::Sha256, true, value),
+            "SSHA512" => parse_digested(Digested::Sha512, true, value),
+            "SMD5" => parse_digested(Digested::Md5, true, value),
+            "SHA" => parse_digested(Digested::Sha1, false, value),
+            "SHA256" => parse_digested(Digested::Sha256, false, value),
+            "SHA512" => parse_digested(Digested::Sha512, false, value),
+            "MD5" => parse_digested(Digested::Md5, false, value),
+            "PBKDF2" | "PBKDF2-SHA1" => parse_pbkdf2(Digested::Sha1, value),
+            "PBKDF2-SHA256" => parse_pbkdf2(Digested::Sha256, value),
+            "PBKDF2-SHA512" => parse_pbkdf2(Digested::Sha512, value),
             "ARGON2" => parse_phc(value),
             "CRYPT" => parse_crypt(value),
-            _ => Err(
-                "expected {SSHA}, {SSHA256}, {SSHA512}, {ARGON2} or {CRYPT}; other schemes are too weak to take over"
-                    .to_owned(),
-            ),
+            _ => Err(format!("expected {SCHEMES}; other schemes cannot be verified here")),
+        }
+    }
+
+    /// Whether it is too weak to be taken over for an application: no salt, or MD5.
+    pub(super) fn is_weak(&self) -> bool {
+        match self {
+            Stored::Digested { digest, salt, .. } => salt.is_empty() || *digest == Digested::Md5,
+            Stored::Argon2 { .. } | Stored::Pbkdf2 { .. } | Stored::Crypt { .. } => false,
         }
     }
 
     /// For operators: `argon2id`, `ssha` and so on.
     pub(super) fn scheme(&self) -> &'static str {
-        use SaltedDigest::{Sha1, Sha256, Sha512};
+        use Digested::{Md5, Sha1, Sha256, Sha512};
         match self {
             Stored::Argon2 { algorithm, .. } => algorithm.as_str(),
-            Stored::Salted { digest: Sha1, .. } => "ssha",
-            Stored::Salted { digest: Sha256, .. } => "ssha256",
-            Stored::Salted { digest: Sha512, .. } => "ssha512",
+            Stored::Digested { digest, salt, .. } => match (digest, salt.is_empty()) {
+                (Sha1, false) => "ssha",
+                (Sha256, false) => "ssha256",
+                (Sha512, false) => "ssha512",
+                (Md5, false) => "smd5",
+                (Sha1, true) => "sha",
+                (Sha256, true) => "sha256",
+                (Sha512, true) => "sha512",
+                (Md5, true) => "md5",
+            },
+            Stored::Pbkdf2 { digest: Sha256, .. } => "pbkdf2-sha256",
+            Stored::Pbkdf2 { digest: Sha512, .. } => "pbkdf2-sha512",
+            Stored::Pbkdf2 { .. } => "pbkdf2-sha1",
             Stored::Crypt { digest: Sha512, .. } => "crypt-sha512",
             Stored::Crypt { .. } => "crypt-sha256",
         }
@@ -142,24 +176,21 @@ impl Stored {
                 let mut computed = vec![0; hash.len()];
                 memory.run(&argon2, secret, salt, &mut computed) && bool::from(computed.ct_eq(hash))
             }
-            Stored::Salted { digest, hash, salt } => {
-                let computed = match digest {
-                    SaltedDigest::Sha1 => sha1::Sha1::new()
-                        .chain_update(secret)
-                        .chain_update(salt)
-                        .finalize()
-                        .to_vec(),
-                    SaltedDigest::Sha256 => Sha256::new()
-                        .chain_update(secret)
-                        .chain_update(salt)
-                        .finalize()
-                        .to_vec(),
-                    SaltedDigest::Sha512 => Sha512::new()
-                        .chain_update(secret)
-                        .chain_update(salt)
-                        .finalize()
-                        .to_vec(),
-                };
+            Stored::Digested { digest, hash, salt } => bool::from(digest.of(secret, salt).ct_eq(hash)),
+            Stored::Pbkdf2 {
+                digest,
+                rounds,
+                hash,
+                salt,
+            } => {
+                let mut computed = vec![0; hash.len()];
+                match digest {
+                    Digested::Sha512 => pbkdf2::pbkdf2_hmac::<Sha512>(secret, salt, *rounds, &mut computed),
+                    Digested::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt, *rounds, &mut computed),
+                    Digested::Sha1 | Digested::Md5 => {
+                        pbkdf2::pbkdf2_hmac::<Sha1>(secret, salt, *rounds, &mut computed);
+                    }
+                }
                 bool::from(computed.ct_eq(hash))
             }
             Stored::Crypt {
@@ -168,7 +199,7 @@ impl Stored {
                 salt,
                 hash,
             } => {
-                let computed = if *digest == SaltedDigest::Sha512 {
+                let computed = if *digest == Digested::Sha512 {
                     let params = sha_crypt::Sha512Params::new(*rounds);
                     params.and_then(|params| sha_crypt::sha512_crypt_b64(secret, salt.as_bytes(), &params))
                 } else {
@@ -202,6 +233,30 @@ pub(super) fn hash(secret: &[u8], options: &AccountOptions, memory: &mut Memory)
         STANDARD_NO_PAD.encode(salt),
         STANDARD_NO_PAD.encode(hash)
     ))
+}
+
+/// Hashes secrets on the thread that uses it, for an import: it takes seconds of processor time, so nothing that serves does.
+pub struct SecretHasher {
+    options: AccountOptions,
+    memory: Memory,
+}
+
+impl SecretHasher {
+    pub fn new(options: AccountOptions) -> SecretHasher {
+        SecretHasher {
+            options,
+            memory: Memory::default(),
+        }
+    }
+
+    /// The secret as it is kept.
+    ///
+    /// # Errors
+    /// What keeps argon2 from running; never a part of the secret.
+    pub fn hash(&mut self, secret: &Secret) -> Result<PreparedSecret, String> {
+        let stored = hash(secret.expose(), &self.options, &mut self.memory)?;
+        Ok(PreparedSecret { stored })
+    }
 }
 
 /// Spends what a verification costs and answers nothing.
@@ -262,28 +317,79 @@ fn parse_phc(text: &str) -> Result<Stored, String> {
     })
 }
 
-fn parse_salted(digest: SaltedDigest, value: &str) -> Result<Stored, String> {
-    let length = match digest {
-        SaltedDigest::Sha1 => 20,
-        SaltedDigest::Sha256 => 32,
-        SaltedDigest::Sha512 => 64,
-    };
+impl Digested {
+    fn octets(self) -> usize {
+        match self {
+            Digested::Md5 => 16,
+            Digested::Sha1 => 20,
+            Digested::Sha256 => 32,
+            Digested::Sha512 => 64,
+        }
+    }
+
+    fn of(self, secret: &[u8], salt: &[u8]) -> Vec<u8> {
+        fn digest<D: Digest>(secret: &[u8], salt: &[u8]) -> Vec<u8> {
+            D::new().chain_update(secret).chain_update(salt).finalize().to_vec()
+        }
+        match self {
+            Digested::Md5 => digest::<Md5>(secret, salt),
+            Digested::Sha1 => digest::<Sha1>(secret, salt),
+            Digested::Sha256 => digest::<Sha256>(secret, salt),
+            Digested::Sha512 => digest::<Sha512>(secret, salt),
+        }
+    }
+}
+
+/// RFC 2307 and what OpenLDAP makes of it: base64 of the digest and, where `salted`, a salt.
+fn parse_digested(digest: Digested, salted: bool, value: &str) -> Result<Stored, String> {
     let octets = STANDARD
         .decode(value.trim())
         .or_else(|_| STANDARD_NO_PAD.decode(value.trim()))
         .map_err(|_| "expected base64 after the scheme".to_owned())?;
-    let split = octets.split_at_checked(length);
-    match split {
-        Some((hash, salt)) if salt.len() >= 4 => Ok(Stored::Salted {
+    let length = digest.octets();
+    match octets.split_at_checked(length) {
+        Some((hash, salt)) if salted == (salt.len() >= 4) && (salted || salt.is_empty()) => Ok(Stored::Digested {
             digest,
             hash: hash.to_vec(),
             salt: salt.to_vec(),
         }),
-        _ => Err(format!(
-            "expected a digest of {length} octets and a salt of at least 4, found {} octets",
-            octets.len()
-        )),
+        _ => {
+            let salt = if salted { "a salt of at least 4" } else { "no salt" };
+            Err(format!(
+                "expected a digest of {length} octets and {salt}, found {} octets",
+                octets.len()
+            ))
+        }
     }
+}
+
+/// `rounds$salt$hash` as OpenLDAP's pw-pbkdf2 writes it, in base64 with a full stop for `+` and no padding.
+fn parse_pbkdf2(digest: Digested, value: &str) -> Result<Stored, String> {
+    let wrong = || "expected rounds$salt$hash after the scheme".to_owned();
+    let mut parts = value.trim().split('$');
+    let (Some(rounds), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(wrong());
+    };
+    let rounds: u32 = rounds.parse().map_err(|_| wrong())?;
+    if !(1..=PBKDF2_ROUNDS_MAX).contains(&rounds) {
+        return Err(format!(
+            "expected 1 to {PBKDF2_ROUNDS_MAX} rounds of PBKDF2, found {rounds}"
+        ));
+    }
+    let decode = |text: &str| STANDARD_NO_PAD.decode(text.replace('.', "+").trim_end_matches('='));
+    let (salt, hash) = (decode(salt).map_err(|_| wrong())?, decode(hash).map_err(|_| wrong())?);
+    if salt.len() < 8 || hash.len() != digest.octets() {
+        return Err(format!(
+            "expected a salt of at least 8 octets and a hash of {}",
+            digest.octets()
+        ));
+    }
+    Ok(Stored::Pbkdf2 {
+        digest,
+        rounds,
+        hash,
+        salt,
+    })
 }
 
 fn parse_crypt(value: &str) -> Result<Stored, String> {
@@ -292,8 +398,8 @@ fn parse_crypt(value: &str) -> Result<Stored, String> {
             .to_owned()
     };
     let (digest, rest, length) = match (value.strip_prefix("$5$"), value.strip_prefix("$6$")) {
-        (Some(rest), _) => (SaltedDigest::Sha256, rest, 43),
-        (_, Some(rest)) => (SaltedDigest::Sha512, rest, 86),
+        (Some(rest), _) => (Digested::Sha256, rest, 43),
+        (_, Some(rest)) => (Digested::Sha512, rest, 86),
         _ => return Err(wrong()),
     };
     let (rounds, rest) = match rest.strip_prefix("rounds=") {
@@ -351,8 +457,12 @@ mod tests {
             "{SSHA}",
             "{SSHA}!!!!",
             "{SSHA}c2hvcnQ=",
-            "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
-            "{MD5}X03MO1qnZdYdgyfeuILPmQ==",
+            "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9hY",
+            "{MD5}X03MO1qnZdYdgyfeuILP",
+            "{SMD5}X03MO1qnZdYdgyfeuILPmQ==",
+            "{PBKDF2}10000$c2FsdHNhbHQ",
+            "{PBKDF2-SHA256}4000000000$c2FsdHNhbHQ$aGFzaA",
+            "{PBKDF2-SHA256}0$c2FsdHNhbHQ$aGFzaA",
             "{CLEAR}secret",
             "{CRYPT}ab3Kx",
             "{CRYPT}$1$salt$hash",
@@ -406,6 +516,26 @@ mod tests {
             assert!(parsed.verify(b"correct horse", &mut Memory::default()), "{stored}");
             assert!(!parsed.verify(b"correct hors", &mut Memory::default()), "{stored}");
             assert!(!parsed.is_argon2());
+        }
+        // Made with Python's hashlib, of "password".
+        for (stored, weak) in [
+            ("{MD5}X03MO1qnZdYdgyfeuILPmQ==", true),
+            ("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", true),
+            ("{SMD5}swXK27O85U86pZxk/sAN6nNhbHQ=", true),
+            ("{PBKDF2}1000$c2FsdHNhbHRzYWx0c2FsdA$2FWw/oC7TQkskizC.81lWlmFAMM", false),
+            (
+                "{PBKDF2-SHA256}1000$c2FsdHNhbHRzYWx0c2FsdA$8nX7hwFEzIB8aPajJTYK8weHQc5Ngz0pFVAKvSu4jQA",
+                false,
+            ),
+            (
+                "{pbkdf2-sha512}1000$c2FsdHNhbHRzYWx0c2FsdA$715rqIr5dXOVPpBhqqsugl037zT5bWJTWYmZtIcK8hBnisKpwfY7kokvwjDrNHqHhF50Pb7MD6HvkJwiDQw4ww",
+                false,
+            ),
+        ] {
+            let parsed = Stored::parse(stored).unwrap();
+            assert!(parsed.verify(b"password", &mut Memory::default()), "{stored}");
+            assert!(!parsed.verify(b"passwore", &mut Memory::default()), "{stored}");
+            assert_eq!(parsed.is_weak(), weak, "{stored}");
         }
         for stored in [
             "{CRYPT}$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",

@@ -32,6 +32,7 @@ fn facts(name: &str) -> AccountFacts {
         disabled: false,
         expires: None,
         certificates: vec![[7; 32]],
+        general: false,
     }
 }
 
@@ -56,8 +57,11 @@ const GOOD: &str = "correct horse battery staple";
 async fn with_account() -> Accounts {
     let accounts = Accounts::new(options());
     accounts.put(facts("gp-app"));
-    let prepared = accounts.prepare_chosen(secret(GOOD)).await.unwrap();
-    accounts.set_secret(&key("gp-app"), prepared, None, NOW - 100);
+    let prepared = accounts
+        .prepare_chosen(secret(GOOD), SecretRules::APPLICATION)
+        .await
+        .unwrap();
+    accounts.set_secret(&key("gp-app"), prepared, None, NOW - 100, 0);
     accounts
 }
 
@@ -93,18 +97,27 @@ async fn every_refusal_costs_and_says_the_same() {
     for facts in [disabled, expired, facts("legacy"), facts("broken"), facts("no-secret")] {
         let key = facts.key.clone();
         accounts.put(facts);
-        let prepared = accounts.prepare_chosen(secret(GOOD)).await.unwrap();
-        accounts.set_secret(&key, prepared, None, NOW);
+        let prepared = accounts
+            .prepare_chosen(secret(GOOD), SecretRules::APPLICATION)
+            .await
+            .unwrap();
+        accounts.set_secret(&key, prepared, None, NOW, 0);
     }
     accounts.remove(&key("no-secret"));
     accounts.put(facts("no-secret"));
     let ssha = [Sha1::digest(b"old secretsaltsalt").to_vec(), b"saltsalt".to_vec()].concat();
     let ssha = format!("{{SSHA}}{}", base64::engine::general_purpose::STANDARD.encode(ssha));
-    accounts.set_secret(&key("legacy"), Accounts::take_over(ssha.as_bytes()).unwrap(), None, NOW);
+    accounts.set_secret(
+        &key("legacy"),
+        Accounts::take_over(ssha.as_bytes(), false).unwrap(),
+        None,
+        NOW,
+        0,
+    );
     let broken = PreparedSecret {
         stored: "$argon2id$v=19$m=16".to_owned(),
     };
-    accounts.set_secret(&key("broken"), broken, None, NOW);
+    accounts.set_secret(&key("broken"), broken, None, NOW, 0);
     for wrong in ["a", "b", "c"] {
         accounts
             .authenticate("gp-app", None, secret(wrong), &source(9), NOW)
@@ -210,8 +223,11 @@ async fn remembered_is_bounded() {
     for number in 0..100 {
         let name = format!("app-{number}");
         accounts.put(facts(&name));
-        let prepared = accounts.prepare_chosen(secret(GOOD)).await.unwrap();
-        accounts.set_secret(&key(&name), prepared, None, NOW);
+        let prepared = accounts
+            .prepare_chosen(secret(GOOD), SecretRules::APPLICATION)
+            .await
+            .unwrap();
+        accounts.set_secret(&key(&name), prepared, None, NOW, 0);
         bind(&accounts, &name, GOOD).await.unwrap();
     }
     assert!(accounts.remembered_len() <= 16);
@@ -223,7 +239,7 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
     let session = bind(&accounts, "gp-app", GOOD).await.unwrap();
     let (new, prepared) = accounts.prepare_generated().await.unwrap();
     assert_eq!(new.is_intact(), Some(true));
-    accounts.set_secret(&key("gp-app"), prepared, Some(NOW + 60), NOW);
+    accounts.set_secret(&key("gp-app"), prepared, Some(NOW + 60), NOW, 0);
     assert!(session.holds(NOW), "its secret is still valid");
     let old_at = async |now| {
         accounts
@@ -254,7 +270,7 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
     );
     // A further secret ends both: the session goes, and the old ones are recognised.
     let (_, prepared) = accounts.prepare_generated().await.unwrap();
-    accounts.set_secret(&key("gp-app"), prepared, None, NOW + 61);
+    accounts.set_secret(&key("gp-app"), prepared, None, NOW + 61, 0);
     assert!(!session.holds(NOW + 61));
     for _ in 0..10 {
         assert_eq!(old_at(NOW + 62).await.unwrap_err().detail, "superseded secret");
@@ -277,7 +293,7 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
 async fn a_superseded_secret_is_recognised_after_a_restart() {
     let accounts = with_account().await;
     let (_, prepared) = accounts.prepare_generated().await.unwrap();
-    let writes = accounts.set_secret(&key("gp-app"), prepared, None, NOW);
+    let writes = accounts.set_secret(&key("gp-app"), prepared, None, NOW, 0);
     let restarted = Accounts::new(options());
     restarted
         .restore(&writes[0].key, writes[0].value.as_ref().unwrap())
@@ -304,7 +320,13 @@ async fn secrets_of_other_servers_are_hashed_anew_at_the_first_success() {
     accounts.put(facts("gp-app"));
     let ssha = [Sha1::digest(b"short oldsaltsalt").to_vec(), b"saltsalt".to_vec()].concat();
     let ssha = format!("{{SSHA}}{}", base64::engine::general_purpose::STANDARD.encode(ssha));
-    accounts.set_secret(&key("gp-app"), Accounts::take_over(ssha.as_bytes()).unwrap(), None, NOW);
+    accounts.set_secret(
+        &key("gp-app"),
+        Accounts::take_over(ssha.as_bytes(), false).unwrap(),
+        None,
+        NOW,
+        0,
+    );
     assert_eq!(accounts.status(&key("gp-app")).unwrap().scheme, "ssha");
     assert!(accounts.drain_writes().is_empty());
     let before = accounts.argon2_runs();
@@ -320,7 +342,7 @@ async fn secrets_of_other_servers_are_hashed_anew_at_the_first_success() {
         "{kept}"
     );
     assert!(accounts.drain_writes().is_empty());
-    assert!(Accounts::take_over(b"clear text secret").is_err_and(|error| !error.contains("text secret")));
+    assert!(Accounts::take_over(b"clear text secret", true).is_err_and(|error| !error.contains("text secret")));
 }
 
 #[tokio::test]
@@ -393,9 +415,12 @@ async fn a_rename_takes_the_secret_along() {
 async fn no_secret_and_no_hash_is_printed() {
     const CANARY: &str = "canary-Xq7-pelican-tr4mway";
     let accounts = with_account().await;
-    let prepared = accounts.prepare_chosen(secret(CANARY)).await.unwrap();
+    let prepared = accounts
+        .prepare_chosen(secret(CANARY), SecretRules::APPLICATION)
+        .await
+        .unwrap();
     let debug = format!("{prepared:?}");
-    accounts.set_secret(&key("gp-app"), prepared, None, NOW);
+    accounts.set_secret(&key("gp-app"), prepared, None, NOW, 0);
     let identity = bind(&accounts, "gp-app", CANARY).await.unwrap();
     let refusal = bind(&accounts, "gp-app", "canary-wrong-pelican").await.unwrap_err();
     let printed = format!(

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// A naming context; may be given more than once; without it the configuration's, `o=nhs` by default
     #[arg(long = "suffix", value_name = "DN")]
     suffixes: Vec<String>,
+    /// The naming contexts alone, without entries: a client or an import brings them
+    #[arg(long)]
+    no_entries: bool,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
@@ -33,19 +36,21 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         true => &setting.config.directory.suffixes,
         false => &arguments.suffixes,
     };
-    create(&setting, suffixes)?;
+    create(&setting, suffixes, !arguments.no_entries)?;
     println!("created {} for {}", setting.data.display(), suffixes.join(" and "));
     Ok(Answer::Done)
 }
 
-/// Makes the directory, its containers and, where the configuration names none, its certificate.
-pub fn create(setting: &Setting, suffixes: &[String]) -> anyhow::Result<()> {
+/// Makes the directory, its containers where they are wanted and, where the configuration names none, its certificate.
+pub fn create(setting: &Setting, suffixes: &[String], with_entries: bool) -> anyhow::Result<()> {
     let mut names = Vec::new();
     let mut entries = Vec::new();
     for suffix in suffixes {
         let dn = Dn::parse(suffix).with_context(|| format!("`{suffix}` is no naming context"))?;
-        entries.push(suffix_entry(&dn, suffix)?);
-        entries.extend(CONTAINERS.iter().map(|name| container_entry(&dn, name)));
+        if with_entries {
+            entries.push(suffix_entry(&dn, suffix)?);
+            entries.extend(CONTAINERS.iter().map(|name| container_entry(&dn, name)));
+        }
         names.push(dn);
     }
     if names.is_empty() {

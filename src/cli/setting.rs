@@ -54,6 +54,7 @@ impl Setting {
             accounts: self.config.accounts.options(),
             audit: self.config.audit.options(),
             limits: self.config.limits.directory(),
+            general: self.config.general.options(),
         })
     }
 

@@ -33,6 +33,7 @@ pub fn account_facts(key: &NormalizedDn, record: Record<'_>) -> AccountFacts {
         disabled: false,
         expires: None,
         certificates: Vec::new(),
+        general: false,
     };
     for attribute in record.attributes() {
         for value in attribute.values() {
@@ -90,6 +91,16 @@ pub fn seconds_of(value: &str) -> Option<u64> {
     );
     let time = OffsetDateTime::parse(&text, &Rfc3339).ok()?;
     u64::try_from(time.unix_timestamp()).ok()
+}
+
+/// Until when the secret of before a change stays valid, as the account's entry says.
+pub(super) fn old_secret_until(record: Record<'_>) -> Option<u64> {
+    let mut attributes = record.attributes();
+    let attribute = attributes.find(|attribute| attribute.description() == "nhsdirOldSecretUntil")?;
+    attribute
+        .values()
+        .next()
+        .and_then(|value| seconds_of(&String::from_utf8_lossy(value)))
 }
 
 fn fingerprint(value: &str) -> Option<[u8; 32]> {

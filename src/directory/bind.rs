@@ -17,6 +17,9 @@ impl Directory {
     pub async fn bind(&self, name: &str, secret: Secret, source: &SharedSource) -> Result<Session, Outcome> {
         let started = Instant::now();
         let key = self.bind_key(name);
+        if let Some(key) = &key {
+            self.load_general(key);
+        }
         let answer = self
             .accounts
             .authenticate(name, key.as_ref(), secret, source, clock::seconds())

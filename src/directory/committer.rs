@@ -1,18 +1,22 @@
 //! The one writer: takes updates from a bounded queue, checks and applies them one at a time against what the group has
 //! come to, makes the group durable at once, then answers all of it.
 
-use super::application::{account_facts, is_account_key, seconds_of};
+use super::application::is_account_key;
 use super::change_times::ChangeTimes;
 use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
+use super::following::{self, Planned};
+use super::general::General;
+use super::secret::SecretPlan;
 use super::update::{Update, violation};
 use super::{DirectoryLimits, clock, modify, rename};
 use crate::access::{Selection, View};
-use crate::account::{Accounts, PreparedSecret};
+use crate::account::{Accounts, PreparedSecret, SecretStep};
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation};
 use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -26,6 +30,7 @@ pub(super) struct Context {
     pub accounts: Arc<Accounts>,
     pub suffixes: Vec<NormalizedDn>,
     pub limits: DirectoryLimits,
+    pub general: Arc<General>,
 }
 
 pub(super) enum Job {
@@ -34,8 +39,7 @@ pub(super) enum Job {
         reply: oneshot::Sender<Applied>,
     },
     Secret {
-        key: NormalizedDn,
-        prepared: PreparedSecret,
+        asked: Box<SecretAsked>,
         reply: oneshot::Sender<Outcome>,
     },
     Bookkeeping {
@@ -50,7 +54,19 @@ pub(super) struct Asked {
     pub view: Arc<View>,
     pub key: NormalizedDn,
     pub request: UpdateRequest,
-    pub secret: Option<PreparedSecret>,
+    pub secret: Option<SecretPlan>,
+    /// The connection whose session goes on, because it changes its own secret; 0 is none.
+    pub connection: u64,
+}
+
+/// A Password Modify whose rights were checked.
+pub(super) struct SecretAsked {
+    pub key: NormalizedDn,
+    /// DN of who changes.
+    pub actor: String,
+    /// The connection whose session goes on, because it changes its own; 0 is none.
+    pub connection: u64,
+    pub prepared: PreparedSecret,
 }
 
 /// How an update ended, and the entry it was about.
@@ -137,6 +153,8 @@ struct Writer {
     context: Context,
     types: Vec<AttributeId>,
     times: ChangeTimes,
+    /// Entries changed by the group.
+    touched: RefCell<Vec<NormalizedDn>>,
 }
 
 /// Answers held back until the group is durable.
@@ -155,7 +173,12 @@ impl Writer {
             .map(|attribute| attribute.id)
             .collect();
         let times = ChangeTimes::after(&context.store.snapshot(), &context.schema);
-        Writer { context, types, times }
+        Writer {
+            context,
+            types,
+            times,
+            touched: RefCell::default(),
+        }
     }
 
     fn run(&self, jobs: &Receiver<Job>) {
@@ -180,6 +203,17 @@ impl Writer {
             }
         }
         let committed = group.commit();
+        let touched = self.touched.take();
+        if !touched.is_empty() {
+            let Context {
+                general,
+                accounts,
+                store,
+                schema,
+                ..
+            } = &self.context;
+            general.follow(accounts, &store.snapshot(), schema, &touched);
+        }
         if let Err(fault) = &committed {
             tracing::error!(%fault, "a group of updates could not be made durable");
         }
@@ -205,7 +239,10 @@ impl Writer {
             Job::Update { asked, reply } => {
                 Held::Update(reply, self.update(*asked, group).unwrap_or_else(Applied::refused))
             }
-            Job::Secret { key, prepared, reply } => Held::Secret(reply, self.set_secret(group, &key, prepared)),
+            Job::Secret { asked, reply } => {
+                let outcome = self.set_secret(group, *asked).err().unwrap_or_else(Outcome::success);
+                Held::Secret(reply, outcome)
+            }
             Job::Bookkeeping { reply } => {
                 group.apply(Vec::new(), self.context.accounts.drain_writes());
                 Held::Bookkeeping(reply)
@@ -217,6 +254,7 @@ impl Writer {
     fn update(&self, asked: Asked, group: &mut WriteGroup<'_>) -> Result<Applied, Outcome> {
         let Context { schema, accounts, .. } = &self.context;
         let (view, request) = (&asked.view, asked.request);
+        let post_selection = request.post_read.clone();
         let read = |snapshot: &Snapshot, key: &NormalizedDn, selection: &Option<Selection>| {
             let selection = selection.as_ref()?;
             let snapshot = &Arc::new(snapshot.clone());
@@ -234,10 +272,11 @@ impl Writer {
             group.snapshot(),
             &asked.actor,
             asked.key,
-            request.update,
-            request.permissive,
+            request,
             asked.secret,
+            asked.connection,
         )?;
+        self.note_touched(&effects);
         if let Some(Change::Put { key: put, .. }) = effects.changes.last() {
             key = put.clone();
         }
@@ -247,7 +286,7 @@ impl Writer {
         let done = UpdateDone {
             outcome: Outcome::success(),
             pre_read,
-            post_read: read(group.snapshot(), &key, &request.post_read),
+            post_read: read(group.snapshot(), &key, &post_selection),
         };
         Ok(Applied {
             done,
@@ -255,19 +294,50 @@ impl Writer {
         })
     }
 
-    fn set_secret(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, prepared: PreparedSecret) -> Outcome {
-        let Some(at) = group
-            .snapshot()
-            .find(key)
-            .filter(|_| is_account_key(key, &self.context.suffixes))
-        else {
-            return Outcome::new(ResultCode::NoSuchObject, "");
+    /// Password Modify: a new secret for an account or an entry.
+    fn set_secret(&self, group: &mut WriteGroup<'_>, asked: SecretAsked) -> Result<(), Outcome> {
+        let SecretAsked {
+            key,
+            actor,
+            connection,
+            prepared,
+        } = asked;
+        let is_account = is_account_key(&key, &self.context.suffixes);
+        let is_there = group.snapshot().find(&key).is_some();
+        let plan = match is_account {
+            true => SecretPlan::Account(prepared),
+            false => SecretPlan::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
         };
+        let manager_alone = !is_there && self.context.general.is_manager(&key);
+        if is_there && !is_account && !manager_alone {
+            let update = UpdateRequest::from(Update::Modify {
+                dn: Dn::root(),
+                changes: Vec::new(),
+            });
+            let effects = self.effects(group.snapshot(), &actor, key, update, Some(plan), connection)?;
+            self.note_touched(&effects);
+            group.apply(effects.changes, effects.keyed);
+            return Ok(());
+        }
+        if !is_there && !manager_alone {
+            return Err(Outcome::new(ResultCode::NoSuchObject, ""));
+        }
         let now = clock::seconds();
-        let keep = old_secret_until(group.snapshot().record(at)).filter(|until| *until > now);
-        let writes = self.context.accounts.set_secret(key, prepared, keep, now);
-        group.apply(Vec::new(), writes);
-        Outcome::success()
+        let keep = following::kept_until(group.snapshot(), &key, now);
+        let planned = following::plan(&self.context, &key, Some(plan), false)?;
+        group.apply(Vec::new(), planned.put(&self.context, &key, keep, now, connection));
+        Ok(())
+    }
+
+    /// Entries whose change may change what a loaded account is.
+    fn note_touched(&self, effects: &Effects) {
+        if !self.context.general.enabled {
+            return;
+        }
+        let keys = effects.changes.iter().map(|change| match change {
+            Change::Put { key, .. } | Change::Delete { key } => key.clone(),
+        });
+        self.touched.borrow_mut().extend(keys);
     }
 
     /// What an update does to the directory as the group has left it, or why it is refused.
@@ -276,10 +346,12 @@ impl Writer {
         snapshot: &Snapshot,
         actor: &str,
         key: NormalizedDn,
-        update: Update,
-        permissive: bool,
-        secret: Option<PreparedSecret>,
+        request: UpdateRequest,
+        secret: Option<SecretPlan>,
+        connection: u64,
     ) -> Result<Effects, Outcome> {
+        let permissive = request.permissive;
+        let planned = following::plan(&self.context, &key, secret, permissive)?;
         let changed = self.times.next(clock::microseconds());
         let author = Author {
             actor,
@@ -287,10 +359,10 @@ impl Writer {
             changed,
             sequence: SequenceNumber(snapshot.sequence.0 + 1),
         };
-        let mut effects = match update {
-            Update::Add(entry) => self.add(snapshot, &author, &key, entry)?,
+        let mut effects = match request.update {
+            Update::Add(entry) => self.add(snapshot, &author, &key, entry, &planned)?,
             Update::Delete { .. } => self.delete(snapshot, &key)?,
-            Update::Modify { changes, .. } => self.modify(snapshot, &author, &key, changes, permissive)?,
+            Update::Modify { changes, .. } => self.modify(snapshot, &author, &key, changes, permissive, &planned)?,
             Update::ModifyDn {
                 new_rdn,
                 delete_old_rdn,
@@ -305,37 +377,10 @@ impl Writer {
                 rename::effects(&self.context, snapshot, &author, &key, asked)?
             }
         };
-        if let Some(prepared) = secret {
-            effects
-                .keyed
-                .extend(self.context.accounts.set_secret(&key, prepared, None, author.now));
-        }
-        self.follow_account(&key, &mut effects);
-        Ok(effects)
-    }
-
-    /// Tells the account room what an update did to an account.
-    fn follow_account(&self, key: &NormalizedDn, effects: &mut Effects) {
-        let is_account = |key: &NormalizedDn| is_account_key(key, &self.context.suffixes);
-        let put = effects.changes.iter().find_map(|change| match change {
-            Change::Put { key, record } if is_account(key) => Some((key, record)),
-            Change::Put { .. } | Change::Delete { .. } => None,
-        });
-        let accounts = &self.context.accounts;
-        let writes = match put {
-            Some((new_key, record)) => {
-                let facts = account_facts(new_key, Record::new(record, &self.types));
-                if new_key != key && is_account(key) {
-                    accounts.rename(key, facts)
-                } else {
-                    accounts.put(facts);
-                    Vec::new()
-                }
-            }
-            None if is_account(key) && !effects.changes.is_empty() => accounts.remove(key),
-            None => Vec::new(),
-        };
+        let writes = planned.put(&self.context, &key, None, author.now, connection);
         effects.keyed.extend(writes);
+        following::follow(&self.context, &self.types, &key, &mut effects);
+        Ok(effects)
     }
 
     fn add(
@@ -344,6 +389,7 @@ impl Writer {
         author: &Author<'_>,
         key: &NormalizedDn,
         mut entry: Entry,
+        planned: &Planned,
     ) -> Result<Effects, Outcome> {
         if key.is_root() || snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
@@ -360,7 +406,7 @@ impl Writer {
             .iter()
             .flat_map(|rdn| &rdn.avas)
             .for_each(|ava| modify::add_naming_value(schema, &mut entry, ava));
-        check(schema, &entry, ResultCode::NamingViolation)?;
+        self.check(key, &mut entry, planned, ResultCode::NamingViolation)?;
         let operational = Operational {
             entry_uuid: random_uuid(),
             created: author.now,
@@ -393,6 +439,26 @@ impl Writer {
         }
     }
 
+    /// Checks a whole entry, with `userPassword` where the general directory has it.
+    fn check(
+        &self,
+        key: &NormalizedDn,
+        entry: &mut Entry,
+        planned: &Planned,
+        naming: ResultCode,
+    ) -> Result<(), Outcome> {
+        let schema = &self.context.schema;
+        if !planned.stand_in(&self.context, key, entry) {
+            return check(schema, entry, naming);
+        }
+        let checked = schema.check_entry(entry);
+        following::take_stand_in(entry);
+        match checked.err().and_then(|faults| faults.into_iter().next()) {
+            Some(fault) => Err(violation(&fault, naming)),
+            None => Ok(()),
+        }
+    }
+
     fn delete(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
         let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
         if snapshot.children(key, 1) > 0 {
@@ -416,6 +482,7 @@ impl Writer {
         key: &NormalizedDn,
         changes: Vec<super::Modification>,
         permissive: bool,
+        planned: &Planned,
     ) -> Result<Effects, Outcome> {
         let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
         let record = snapshot.record(at);
@@ -435,7 +502,7 @@ impl Writer {
             .into_iter()
             .filter(|change| !(account && unlock(change)))
             .collect();
-        if rest.is_empty() {
+        if rest.is_empty() && !keyed.is_empty() {
             return Ok(Effects {
                 changes: Vec::new(),
                 keyed,
@@ -445,7 +512,7 @@ impl Writer {
         let schema = &self.context.schema;
         let mut entry = record.to_entry();
         modify::modify(schema, &mut entry, rest, permissive)?;
-        check(schema, &entry, ResultCode::NotAllowedOnRdn)?;
+        self.check(key, &mut entry, planned, ResultCode::NotAllowedOnRdn)?;
         let operational = author.changed(&before);
         let record = record::encode(&entry, &operational, schema);
         let changes = vec![Change::Put {
@@ -530,16 +597,6 @@ pub(super) fn no_such_object(snapshot: &Snapshot, key: &NormalizedDn) -> Outcome
         ancestor = key.parent();
     }
     Outcome::new(ResultCode::NoSuchObject, "")
-}
-
-/// Until when the secret of before a change stays valid, as the account's entry says.
-fn old_secret_until(record: Record<'_>) -> Option<u64> {
-    let mut attributes = record.attributes();
-    let attribute = attributes.find(|attribute| attribute.description() == "nhsdirOldSecretUntil")?;
-    attribute
-        .values()
-        .next()
-        .and_then(|value| seconds_of(&String::from_utf8_lossy(value)))
 }
 
 /// RFC 9562 version 4.

@@ -15,11 +15,14 @@ mod compare;
 mod computed;
 mod conditions;
 mod daily;
+mod following;
+mod general;
 mod modify;
 mod page;
 mod protocol;
 mod rename;
 mod search;
+mod secret;
 mod sort;
 mod trail;
 mod update;
@@ -38,9 +41,11 @@ use std::sync::Arc;
 
 pub use application::{account_facts, is_account_key, seconds_of};
 pub use conditions::{UpdateDone, UpdateRequest};
+pub use general::{GeneralOptions, GeneralRule};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{Search, SearchDone, SearchRequest, SearchStep};
+pub use secret::strip_clear_text;
 pub use sort::{SortFault, SortKey, SortRequest};
 pub use update::{Modification, ModificationKind, Update};
 
@@ -59,6 +64,7 @@ pub struct DirectoryOptions {
     pub accounts: AccountOptions,
     pub audit: AuditOptions,
     pub limits: DirectoryLimits,
+    pub general: GeneralOptions,
 }
 
 /// Limits of the core, each with a key in `config.example.toml`.
@@ -99,6 +105,8 @@ pub enum DirectoryError {
     Audit { path: String, source: std::io::Error },
     #[error("{suffix} is no naming context: {reason}")]
     Suffix { suffix: String, reason: String },
+    #[error("{key}: {reason}")]
+    General { key: String, reason: String },
     #[error("the secret state of an account cannot be read: {reason}; restore the latest backup")]
     AccountState { reason: String },
 }
@@ -122,6 +130,9 @@ pub struct Directory {
     protocol_view: Arc<View>,
     subschema_key: NormalizedDn,
     secret_names: withheld::SecretNames,
+    general: Arc<general::General>,
+    /// Whether the rules for chosen secrets hold at all.
+    secret_rules: bool,
     /// The identity type table, for records made here.
     types: Vec<AttributeId>,
 }
@@ -179,7 +190,8 @@ impl Directory {
         let store = Arc::new(store);
         let keyed = store.keyed()?;
         let suffixes = normalized_suffixes(&schema, &stored_suffixes(&keyed)?)?;
-        let accounts = Arc::new(Accounts::new(options.accounts.clone()));
+        let accounts = open_accounts(&options.accounts, &schema)?;
+        let general = Arc::new(general::General::new(options.general, &schema)?);
         for (key, value) in keyed.iter().filter(|(key, _)| key.starts_with(b"a/")) {
             accounts
                 .restore(key, value)
@@ -187,6 +199,9 @@ impl Directory {
         }
         for facts in application::all_accounts(&store.snapshot(), &schema, &suffixes) {
             accounts.put(facts);
+        }
+        if let Some(manager) = general.manager() {
+            accounts.put(manager.clone());
         }
         let policy = compile_policy(&options.policy, &schema, &suffixes)?;
         let audit = open_audit(&options.data, options.audit.clone())?;
@@ -196,6 +211,7 @@ impl Directory {
             accounts: accounts.clone(),
             suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
             limits: options.limits,
+            general: general.clone(),
         });
         Ok(Arc::new(Directory {
             store,
@@ -208,6 +224,8 @@ impl Directory {
             daily: daily::DailyCounts::default(),
             protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
+            general,
+            secret_rules: options.accounts.secret_rules,
             secret_names: withheld::SecretNames::new(&schema),
             types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
             schema,
@@ -228,6 +246,11 @@ impl Directory {
 
     pub fn audit(&self) -> &Arc<Audit> {
         &self.audit
+    }
+
+    /// The costs of new secrets, where entries of a general directory may have some.
+    pub fn hashes_general_secrets(&self) -> Option<AccountOptions> {
+        self.general.enabled.then(|| self.accounts.options().clone())
     }
 
     /// The naming contexts, as given and as keys.
@@ -297,6 +320,15 @@ fn compile_policy(
     let keys: Vec<NormalizedDn> = suffixes.iter().map(|(_, key)| key.clone()).collect();
     let views = parsed.compile(schema, &keys).map_err(DirectoryError::Policy)?;
     Ok(CompiledPolicy { views })
+}
+
+fn open_accounts(options: &AccountOptions, schema: &Schema) -> Result<Arc<Accounts>, DirectoryError> {
+    let mut options = options.clone();
+    let (dns, names): (Vec<String>, Vec<String>) = options.lenient.into_iter().partition(|name| name.contains('='));
+    options.lenient = names.iter().map(|name| name.to_lowercase()).collect();
+    let keys = dns.iter().map(|dn| general::key_of(dn, "accounts.lenient", schema));
+    options.lenient_keys = keys.collect::<Result<_, _>>()?;
+    Ok(Arc::new(Accounts::new(options)))
 }
 
 fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, DirectoryError> {

@@ -5,7 +5,7 @@ use super::conditions::{UpdateDone, UpdateRequest};
 use super::trail::AuditPool;
 use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock};
-use crate::account::{Accounts, PreparedSecret, Role, Secret};
+use crate::account::Role;
 use crate::audit::Act;
 use crate::model::{Attribute, AttributeDescription, Ava, Dn, Entry, Outcome, Rdn, ResultCode, Value};
 use crate::schema::{NormalizedDn, SchemaViolation};
@@ -149,15 +149,15 @@ impl Directory {
     }
 
     async fn submit(self: &Arc<Self>, session: &Session, mut request: UpdateRequest) -> Result<Applied, Outcome> {
-        if !session.view.quotas.may_write {
-            return Err(insufficient("the account's release profile does not allow updates"));
-        }
         let key = self.key_of(request.update.dn())?;
-        self.check_rights(session, &key, &request.update)?;
-        let secret = match take_secret(&mut request.update, self.is_account(&key))? {
-            Some(octets) => Some(self.prepare(octets).await?),
-            None => None,
-        };
+        let own = self.is_own_secret(session, &key, &request.update);
+        if !own {
+            if !session.view.quotas.may_write {
+                return Err(insufficient("the account's release profile does not allow updates"));
+            }
+            self.check_rights(session, &key, &request.update)?;
+        }
+        let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
         let (reply, answer) = oneshot::channel();
         let actor = session.identity.account.facts.dn.clone();
         let asked = Box::new(Asked {
@@ -165,6 +165,7 @@ impl Directory {
             key,
             request,
             secret,
+            connection: Directory::going_on(session, own),
             view: session.view.clone(),
         });
         self.committer.submit(Job::Update { asked, reply })?;
@@ -177,6 +178,7 @@ impl Directory {
         if !session.view.covers(key) {
             return Err(insufficient("the account's release profile does not reach this entry"));
         }
+        self.check_guarded(session, key)?;
         match update {
             Update::Add(entry) => entry.dn.rdn().map_or(Ok(()), |rdn| self.check_naming(rdn)),
             Update::ModifyDn {
@@ -184,6 +186,16 @@ impl Directory {
             } => self.check_move(session, key, new_rdn, new_superior.as_ref()),
             Update::Delete { .. } | Update::Modify { .. } => Ok(()),
         }
+    }
+
+    /// What a rule of the general directory gives more than reading by is for administrators to change.
+    fn check_guarded(&self, session: &Session, key: &NormalizedDn) -> Result<(), Outcome> {
+        if session.identity.account.facts.role == Role::Administrator || !self.is_guarded(key) {
+            return Ok(());
+        }
+        Err(insufficient(
+            "this entry decides who may do what: it is for administrators to change",
+        ))
     }
 
     /// Rights at the new superior, at the new name, and over all that moves along.
@@ -216,6 +228,7 @@ impl Directory {
                 "the account's release profile does not reach the new name",
             ));
         }
+        self.check_guarded(session, &to)?;
         if view.excluded.iter().any(|subtree| subtree.is_within(key)) {
             return Err(insufficient(
                 "the account's release profile does not reach everything below this entry",
@@ -242,180 +255,13 @@ impl Directory {
             .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))
     }
 
-    fn is_account(&self, key: &NormalizedDn) -> bool {
+    pub(super) fn is_account(&self, key: &NormalizedDn) -> bool {
         application::is_account_key(key, &self.committer.suffixes)
-    }
-
-    /// A `userPassword` value: a hash taken over as it is, or a chosen secret.
-    async fn prepare(&self, octets: Vec<u8>) -> Result<PreparedSecret, Outcome> {
-        if octets.starts_with(b"{") {
-            return Accounts::take_over(&octets).map_err(|fault| Outcome::new(ResultCode::ConstraintViolation, fault));
-        }
-        self.accounts.prepare_chosen(Secret::new(octets)).await
-    }
-
-    /// RFC 3062. `target` is a DN or an account name, `None` the session's own account; `new` `None` asks for a generated
-    /// secret, which is given back once. Where the account's `nhsdirOldSecretUntil` lies ahead the secret of before
-    /// stays valid until then.
-    ///
-    /// # Errors
-    /// insufficientAccessRights for another's secret without the administrator role, invalidCredentials for a wrong old
-    /// secret, noSuchObject, constraintViolation for a chosen secret that is too weak.
-    pub async fn change_secret(
-        self: &Arc<Self>,
-        session: &Session,
-        target: Option<&str>,
-        old: Option<Secret>,
-        new: Option<Secret>,
-    ) -> Result<Option<Secret>, Outcome> {
-        let started = Instant::now();
-        let answer = self.changed_secret(session, target, old, new).await;
-        let mut audit = AuditPool::take();
-        audit.begin(
-            Act::Secret,
-            &session.identity.account.facts.name,
-            &session.source,
-            clock::milliseconds(),
-        );
-        audit.fact("dn", target.unwrap_or(&session.identity.account.facts.dn).as_bytes());
-        let outcome = answer.as_ref().map_or_else(Outcome::clone, |_| Outcome::success());
-        audit.finish(&outcome, started.elapsed());
-        self.audit.append(&audit);
-        AuditPool::give_back(audit);
-        answer
-    }
-
-    async fn changed_secret(
-        self: &Arc<Self>,
-        session: &Session,
-        target: Option<&str>,
-        old: Option<Secret>,
-        new: Option<Secret>,
-    ) -> Result<Option<Secret>, Outcome> {
-        let own = &session.identity.account.facts;
-        let key = match target {
-            Some(name) => self.bind_key(name).or_else(|| self.key_of_account(name)),
-            None => Some(own.key.clone()),
-        };
-        let administrator = own.role == Role::Administrator;
-        let key = match key {
-            Some(key) if administrator || key == own.key => key,
-            None if administrator => return Err(Outcome::new(ResultCode::NoSuchObject, "")),
-            _ => {
-                return Err(insufficient(
-                    "only an administrator may change another account's secret",
-                ));
-            }
-        };
-        self.check_old_secret(session, &key, old, administrator).await?;
-        let (generated, prepared) = match new {
-            Some(secret) => (None, self.accounts.prepare_chosen(secret).await?),
-            None => self
-                .accounts
-                .prepare_generated()
-                .await
-                .map(|(secret, prepared)| (Some(secret), prepared))?,
-        };
-        let (reply, answer) = oneshot::channel();
-        self.committer.submit(Job::Secret { key, prepared, reply })?;
-        let outcome = answer
-            .await
-            .map_err(|_| Outcome::new(ResultCode::Unavailable, "the server is stopping"))?;
-        if outcome.is_success() {
-            Ok(generated)
-        } else {
-            Err(outcome)
-        }
-    }
-
-    fn key_of_account(&self, name: &str) -> Option<NormalizedDn> {
-        let accounts = self.accounts.list();
-        let found = accounts
-            .iter()
-            .find(|account| account.facts.name.eq_ignore_ascii_case(name));
-        found.map(|account| account.facts.key.clone())
-    }
-
-    async fn check_old_secret(
-        &self,
-        session: &Session,
-        key: &NormalizedDn,
-        old: Option<Secret>,
-        administrator: bool,
-    ) -> Result<(), Outcome> {
-        match old {
-            Some(old) => {
-                let name = self
-                    .accounts
-                    .find(key)
-                    .map(|account| account.facts.dn.clone())
-                    .unwrap_or_default();
-                let now = clock::seconds();
-                let checked = self
-                    .accounts
-                    .authenticate(&name, Some(key), old, &session.source, now)
-                    .await;
-                checked.map(|_| ()).map_err(|refusal| refusal.outcome)
-            }
-            None if administrator => Ok(()),
-            None => Err(Outcome::new(
-                ResultCode::UnwillingToPerform,
-                "the old secret is needed to set a new one",
-            )),
-        }
     }
 }
 
 fn insufficient(message: &str) -> Outcome {
     Outcome::new(ResultCode::InsufficientAccessRights, message)
-}
-
-/// Takes `userPassword` out of an update: a secret never becomes part of an entry.
-fn take_secret(update: &mut Update, account: bool) -> Result<Option<Value>, Outcome> {
-    let is_secret = |description: &AttributeDescription| {
-        ["userPassword", "2.5.4.35"]
-            .iter()
-            .any(|name| description.attribute_type.eq_ignore_ascii_case(name))
-    };
-    let mut values = Vec::new();
-    let mut named = false;
-    match update {
-        Update::Add(entry) => entry.attributes.retain_mut(|attribute| {
-            let secret = is_secret(&attribute.description);
-            if secret {
-                named = true;
-                values.append(&mut attribute.values);
-            }
-            !secret
-        }),
-        Update::Modify { changes, .. } => changes.retain_mut(|change| {
-            let secret = is_secret(&change.description);
-            if secret {
-                named = true;
-                if change.kind != ModificationKind::Delete {
-                    values.append(&mut change.values);
-                }
-            }
-            !secret
-        }),
-        Update::Delete { .. } | Update::ModifyDn { .. } => {}
-    }
-    match (named, account, values.len()) {
-        (false, _, _) => Ok(None),
-        (true, false, _) => {
-            let message = "userPassword is kept only for application accounts directly below ou=Applications";
-            Err(Outcome::new(ResultCode::UnwillingToPerform, message))
-        }
-        (true, true, 1) => Ok(values.pop()),
-        (true, true, 0) => {
-            let message = "an account's secret is not deleted; set nhsdirDisabled or delete the account";
-            Err(Outcome::new(ResultCode::UnwillingToPerform, message))
-        }
-        (true, true, _) => Err(Outcome::new(
-            ResultCode::ConstraintViolation,
-            "expected one userPassword value",
-        )),
-    }
 }
 
 /// The result of a schema violation on the wire. `naming` is what a missing naming value means for this operation.

@@ -184,6 +184,10 @@ impl Conversation {
             Admission::Open | Admission::ProtocolFacts => None,
             Admission::Bound(session) => Some(Arc::clone(session)),
         };
+        let session = match session {
+            Some(session) if !self.directory.holds(&session) => Some(self.renewed(session)),
+            session => session,
+        };
         if let Some(session) = &session
             && !self.directory.holds(session)
         {
@@ -210,6 +214,14 @@ impl Conversation {
             }
         }
         Flow::Continue
+    }
+
+    /// The session that goes on because it changed its own secret; else the one that no longer holds.
+    fn renewed(&mut self, session: Arc<Session>) -> Arc<Session> {
+        match self.directory.renewed(&session) {
+            Some(next) => self.state.bound(next),
+            None => session,
+        }
     }
 
     /// A bind that is refused before it is tried takes the old identity away all the same (RFC 4513 section 4).

@@ -84,8 +84,10 @@ impl SessionState {
         self.standing = Standing::SaslInProgress;
     }
 
-    pub fn bound(&mut self, session: Session) {
-        self.standing = Standing::Bound(Arc::new(session));
+    pub fn bound(&mut self, session: Session) -> Arc<Session> {
+        let session = Arc::new(session);
+        self.standing = Standing::Bound(Arc::clone(&session));
+        session
     }
 
     /// Decides on a request by transport, standing, operation and controls.

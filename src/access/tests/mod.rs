@@ -303,7 +303,7 @@ fn a_policy_file_adds_and_replaces() {
     let policy = Policy::parse("policy.toml", text).unwrap();
     assert_eq!(
         policy.profiles(),
-        ["administrator", "full", "kiosk", "reader", "writer"]
+        ["administrator", "bound", "full", "kiosk", "reader", "writer"]
     );
     let views = policy.compile(schema(), &[key("o=nhs"), key("o=other")]).unwrap();
     let reader = &views["reader"];

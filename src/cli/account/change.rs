@@ -39,7 +39,7 @@ pub(super) struct Set {
 
 #[derive(Args, Debug)]
 pub(super) struct Rotate {
-    /// The account's name
+    /// The account's name, or the DN of the manager or an entry of a general directory
     name: String,
     /// How long the old secret stays valid: 12h, 7d; without it the old one ends now
     #[arg(long, value_name = "DURATION")]
@@ -101,6 +101,14 @@ impl Rotate {
         let chosen = chosen_secret(self.secret_stdin)?;
         let until = keep_old_seconds.map_or_else(String::new, instant::generalized_after);
         let mut session = Session::open(&self.common).await?;
+        if self.name.contains('=') {
+            if keep_old_seconds.is_some() {
+                bail!("--keep-old is for application accounts; leave it out, or name one");
+            }
+            let generated = session.change_secret(&self.name, chosen.as_deref()).await;
+            let generated = generated.with_context(|| format!("{} keeps its secret", self.name))?;
+            return print_secret(&self.name, generated, self.common.json);
+        }
         let overlap = vec![replacement("nhsdirOldSecretUntil", &until)];
         if session.modify(&self.name, overlap).await? == Answer::No {
             return Ok(Answer::No);

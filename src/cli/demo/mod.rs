@@ -35,7 +35,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         config: config(),
     };
     println!("nhsdir in a throw-away directory: {}\n", setting.data.display());
-    init::create(&setting, &setting.config.directory.suffixes)?;
+    init::create(&setting, &setting.config.directory.suffixes, true)?;
     load::load(&setting, folder.path(), arguments.people)?;
     runtime(&setting)?.block_on(tell(&setting, arguments.once))?;
     Ok(Answer::Done)

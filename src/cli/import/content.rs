@@ -1,9 +1,9 @@
 //! Bulk load: one thread cuts the files, many prepare the records, this one gives them to the store in file order.
 
 use super::operational::LeftOut;
-use super::prepare::{Context, Origin, Prepared, Preparer, hash_of};
+use super::prepare::{Context, Origin, Prepared, Preparer, Secrets, hash_of};
 use super::{Arguments, Source, Summary, progress};
-use crate::account::{AccountOptions, Accounts, PreparedSecret};
+use crate::account::{AccountOptions, Accounts};
 use crate::directory::{Directory, is_account_key};
 use crate::model::ldif::{Chunk, LdifFault};
 use crate::schema::NormalizedDn;
@@ -43,7 +43,7 @@ struct Loading<'a> {
     names: &'a [String],
     kept: &'a HashSet<NormalizedDn>,
     origins: Vec<(Origin, u32)>,
-    secrets: Vec<(NormalizedDn, PreparedSecret)>,
+    secrets: Vec<(NormalizedDn, Secrets)>,
     replaced: HashSet<NormalizedDn>,
     left_out: LeftOut,
     bad: HashSet<NormalizedDn>,
@@ -70,6 +70,7 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         suffixes: &suffixes,
         kept: &kept.keys,
         now,
+        general: directory.hashes_general_secrets(),
     };
     let names: Vec<String> = sources.iter().map(|source| source.name().to_owned()).collect();
     let bytes = sources.iter().map(|source| source.bytes).sum::<Option<u64>>();
@@ -332,9 +333,10 @@ impl Loading<'_> {
         });
         let accounts = Accounts::new(AccountOptions::default());
         let secrets = std::mem::take(&mut self.secrets);
-        let writes = secrets
-            .into_iter()
-            .flat_map(|(key, secret)| accounts.set_secret(&key, secret, None, now));
+        let writes = secrets.into_iter().flat_map(|(key, secrets)| match secrets {
+            Secrets::Account(secret) => accounts.set_secret(&key, secret, None, now, 0),
+            Secrets::General(secrets) => accounts.put_secrets(&key, secrets, now, 0),
+        });
         writes.collect()
     }
 }

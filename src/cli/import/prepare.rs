@@ -2,8 +2,8 @@
 
 use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
 use crate::access::NEVER_RELEASED;
-use crate::account::{Accounts, PreparedSecret};
-use crate::directory::is_account_key;
+use crate::account::{AccountOptions, Accounts, PreparedSecret, Secret, SecretHasher};
+use crate::directory::{is_account_key, strip_clear_text};
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
 use crate::model::{Entry, Value};
 use crate::schema::{NormalizedDn, Schema};
@@ -18,13 +18,15 @@ pub(super) struct Context<'a> {
     /// Entries of before that stay unless the files have them too.
     pub kept: &'a HashSet<NormalizedDn>,
     pub now: u64,
+    /// Costs of secrets that come in clear, where entries of a general directory may have some.
+    pub general: Option<AccountOptions>,
 }
 
 /// What one chunk came to.
 #[derive(Default)]
 pub(super) struct Prepared {
     pub entries: Vec<(PreparedEntry, Origin)>,
-    pub secrets: Vec<(NormalizedDn, PreparedSecret)>,
+    pub secrets: Vec<(NormalizedDn, Secrets)>,
     /// Names among [`Context::kept`] that the files have.
     pub replaced: Vec<NormalizedDn>,
     pub faults: Vec<LdifFault>,
@@ -32,6 +34,12 @@ pub(super) struct Prepared {
     pub bad: Vec<NormalizedDn>,
     pub left_out: LeftOut,
     pub bytes: u64,
+}
+
+/// What an entry's `userPassword` came to.
+pub(super) enum Secrets {
+    Account(PreparedSecret),
+    General(Vec<PreparedSecret>),
 }
 
 /// Where an entry came from, to be found again by its key.
@@ -46,6 +54,7 @@ pub(super) struct Preparer<'a> {
     context: &'a Context<'a>,
     uuids: Uuids,
     kinds: Kinds,
+    hasher: Option<SecretHasher>,
 }
 
 pub(super) fn hash_of(key: &NormalizedDn) -> u64 {
@@ -60,6 +69,7 @@ impl<'a> Preparer<'a> {
             context,
             uuids: Uuids::new(),
             kinds: Kinds::default(),
+            hasher: context.general.clone().map(SecretHasher::new),
         }
     }
 
@@ -125,7 +135,7 @@ impl<'a> Preparer<'a> {
         entry: &mut Entry,
         key: &NormalizedDn,
         left_out: &mut LeftOut,
-    ) -> Result<(Kept, Option<PreparedSecret>), String> {
+    ) -> Result<(Kept, Option<Secrets>), String> {
         let schema = self.context.schema;
         if let Some(ava) = secret_in_name(entry, schema) {
             return Err(format!(
@@ -148,8 +158,9 @@ impl<'a> Preparer<'a> {
         Ok((kept, secret))
     }
 
-    /// Takes `userPassword` out of an entry: an account's becomes its secret, any other is a fault.
-    fn secret(&self, entry: &mut Entry, key: &NormalizedDn) -> Result<PreparedSecret, String> {
+    /// Takes `userPassword` out of an entry: an account's becomes its secret, and so do those of any other entry where
+    /// that may have some.
+    fn secret(&mut self, entry: &mut Entry, key: &NormalizedDn) -> Result<Secrets, String> {
         let schema = self.context.schema;
         let user_password = Some(schema.well_known().user_password);
         let mut values: Vec<Value> = Vec::new();
@@ -160,15 +171,34 @@ impl<'a> Preparer<'a> {
             }
             !is_password
         });
-        match values.as_slice() {
-            _ if !is_account_key(key, self.context.suffixes) => Err(
-                "userPassword is for application accounts, directly below ou=Applications, only; leave it out"
-                    .to_owned(),
-            ),
-            [value] => Accounts::take_over(value).map_err(|reason| format!("userPassword: {reason}")),
-            values => Err(format!("expected one userPassword, found {}", values.len())),
+        let named = |reason| format!("userPassword: {reason}");
+        if is_account_key(key, self.context.suffixes) {
+            return match values.as_slice() {
+                [value] => Accounts::take_over(value, false).map(Secrets::Account).map_err(named),
+                values => Err(format!("expected one userPassword, found {}", values.len())),
+            };
         }
+        let Some(hasher) = &mut self.hasher else {
+            return Err(
+                "userPassword is for application accounts, directly below ou=Applications, only; leave it out, or set \
+                 general.enabled"
+                    .to_owned(),
+            );
+        };
+        let secrets = values.into_iter().map(|value| general_secret(hasher, value));
+        secrets.collect::<Result<_, _>>().map(Secrets::General).map_err(named)
     }
+}
+
+/// A hash taken over as it is, or a clear secret hashed here.
+fn general_secret(hasher: &mut SecretHasher, value: Value) -> Result<PreparedSecret, String> {
+    if let Some(clear) = strip_clear_text(&value) {
+        return hasher.hash(&Secret::new(clear.to_vec()));
+    }
+    if value.starts_with(b"{") || value.starts_with(b"$argon2") {
+        return Accounts::take_over(&value, true);
+    }
+    hasher.hash(&Secret::new(value))
 }
 
 /// The attribute of an entry's own RDN that is a secret, if one is.

@@ -25,7 +25,7 @@ impl Room {
         let room = Room {
             directory: tempfile::tempdir().unwrap(),
         };
-        init::create(&room.place().setting().unwrap(), &["o=nhs".to_owned()]).unwrap();
+        init::create(&room.place().setting().unwrap(), &["o=nhs".to_owned()], true).unwrap();
         room
     }
 

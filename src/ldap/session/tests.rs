@@ -34,6 +34,7 @@ fn session() -> Session {
         disabled: false,
         expires: None,
         certificates: Vec::new(),
+        general: false,
     };
     let account = Account::new(facts);
     Session {

@@ -1,0 +1,71 @@
+//! One verification of a secret, and what it came to.
+
+use super::ledger::Candidate;
+use super::secret::SECRET_OCTETS_MAX;
+use super::stored::{self, Memory, Stored};
+use super::{AccountOptions, Secret};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One verification, to be run on the pool.
+pub(super) struct Trial {
+    pub secret: Secret,
+    pub candidates: Vec<Candidate>,
+    /// Argon2 runs a failure costs.
+    pub failure_runs: usize,
+    pub options: AccountOptions,
+    pub runs: Arc<AtomicU64>,
+}
+
+/// What a verification came to.
+pub(super) struct Verdict {
+    pub secret: Secret,
+    pub matched: Option<Match>,
+}
+
+pub(super) struct Match {
+    pub candidate: Candidate,
+    /// The hash with today's parameters, where the stored one is not.
+    pub upgraded: Option<String>,
+}
+
+impl Trial {
+    /// Runs argon2 as often for a failure, whatever its reason, as for a wrong secret.
+    pub(super) fn run(self, memory: &mut Memory) -> Verdict {
+        let secret = self.secret.expose();
+        let (mut runs, mut matched) = (0, None);
+        if (1..=SECRET_OCTETS_MAX).contains(&secret.len()) {
+            for candidate in &self.candidates {
+                // A stored value that does not parse verifies nothing; status shows it as unreadable.
+                let Ok(stored) = Stored::parse(&candidate.stored) else {
+                    continue;
+                };
+                runs += usize::from(stored.is_argon2());
+                if stored.verify(secret, memory) {
+                    matched = Some((candidate.clone(), stored.is_current(&self.options)));
+                    break;
+                }
+            }
+        }
+        let matched = matched.map(|(candidate, current)| {
+            let upgraded = if current {
+                None
+            } else {
+                runs += 1;
+                stored::hash(secret, &self.options, memory).ok()
+            };
+            Match { candidate, upgraded }
+        });
+        if matched.is_none() {
+            while runs < self.failure_runs {
+                stored::spend(secret, &self.options, memory);
+                runs += 1;
+            }
+        }
+        self.runs.fetch_add(runs as u64, Ordering::Relaxed);
+        Verdict {
+            secret: self.secret,
+            matched,
+        }
+    }
+}

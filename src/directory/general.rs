@@ -1,0 +1,266 @@
+//! The general directory: entries with `userPassword` that may bind, and what they are then. Off by default.
+//!
+//! Invariants: nothing in an entry makes it more than a reader, only a rule of the configuration does; what a rule names is
+//! changed by administrators alone where it gives more than reading; a rule that fits no more ends the sessions it gave.
+
+use super::application::account_facts;
+use super::{Directory, DirectoryError};
+use crate::access::View;
+use crate::account::{AccountFacts, Accounts, Role};
+use crate::model::{Dn, Filter};
+use crate::query::{Truth, compile, evaluate};
+use crate::schema::{NormalizedDn, Schema};
+use crate::store::Snapshot;
+use std::borrow::Cow;
+
+/// What of a general directory is wanted; keys in `config.example.toml`.
+#[derive(Clone, Debug)]
+pub struct GeneralOptions {
+    /// Whether entries with `userPassword` may bind.
+    pub enabled: bool,
+    /// Release profile of those that no rule names.
+    pub profile: String,
+    /// What some of them are; the first that fits counts.
+    pub rules: Vec<GeneralRule>,
+    /// DN of an administrator who needs no entry. Empty is none.
+    pub manager: String,
+    /// The fewest characters of a chosen secret.
+    pub secret_characters: usize,
+    /// `userPassword` values of one entry.
+    pub secrets: usize,
+    /// Whether an entry that changes its own secret must bring the one before.
+    pub old_secret_needed: bool,
+}
+
+/// What the entries are that a rule names, by exactly one of DN, subtree or group.
+#[derive(Clone, Debug, Default)]
+pub struct GeneralRule {
+    pub entry: String,
+    pub base: String,
+    /// Its `member` and `uniqueMember` values count.
+    pub group: String,
+    /// `reader`, `writer` or `administrator`; empty is `reader`.
+    pub role: String,
+    /// Empty is the role's own.
+    pub profile: String,
+}
+
+impl Default for GeneralOptions {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            profile: "bound".to_owned(),
+            rules: Vec::new(),
+            manager: String::new(),
+            secret_characters: 12,
+            secrets: 4,
+            old_secret_needed: true,
+        }
+    }
+}
+
+/// [`GeneralOptions`] bound to a schema.
+pub(super) struct General {
+    pub enabled: bool,
+    profile: String,
+    rules: Vec<Rule>,
+    manager: Option<AccountFacts>,
+    pub secret_characters: usize,
+    pub secrets: usize,
+    pub old_secret_needed: bool,
+    /// A view from which nothing is hidden.
+    whole: View,
+}
+
+struct Rule {
+    who: Who,
+    role: Role,
+    profile: Option<String>,
+}
+
+enum Who {
+    Entry(NormalizedDn),
+    Base(NormalizedDn),
+    Group(NormalizedDn),
+}
+
+impl General {
+    pub(super) fn new(options: GeneralOptions, schema: &Schema) -> Result<General, DirectoryError> {
+        let rules = options.rules.iter().map(|rule| Rule::new(rule, schema));
+        let manager = match options.manager.as_str() {
+            "" => None,
+            name => Some(manager(name, key_of(name, "general.manager", schema)?)),
+        };
+        Ok(General {
+            enabled: options.enabled,
+            profile: options.profile,
+            rules: rules.collect::<Result<_, _>>()?,
+            manager,
+            secret_characters: options.secret_characters,
+            secrets: options.secrets,
+            old_secret_needed: options.old_secret_needed,
+            whole: View::for_protocol(schema),
+        })
+    }
+
+    pub(super) fn manager(&self) -> Option<&AccountFacts> {
+        self.manager.as_ref()
+    }
+
+    pub(super) fn is_manager(&self, key: &NormalizedDn) -> bool {
+        self.manager.as_ref().is_some_and(|manager| manager.key == *key)
+    }
+
+    /// What an entry binds as; `None` where it does not exist, or none may.
+    pub(super) fn facts(&self, snapshot: &Snapshot, schema: &Schema, key: &NormalizedDn) -> Option<AccountFacts> {
+        if let Some(manager) = self.manager.as_ref().filter(|manager| manager.key == *key) {
+            return Some(manager.clone());
+        }
+        let at = snapshot.find(key).filter(|_| self.enabled)?;
+        let mut facts = account_facts(key, snapshot.record(at));
+        let fits = |rule: &&Rule| rule.fits(snapshot, schema, &self.whole, key, &facts.dn);
+        let (role, profile) = match self.rules.iter().find(fits) {
+            Some(rule) => (rule.role, rule.profile.clone()),
+            None => (Role::Reader, Some(self.profile.clone())),
+        };
+        facts.name.clone_from(&facts.dn);
+        facts.mails.clear();
+        facts.certificates.clear();
+        facts.general = true;
+        (facts.role, facts.profile) = (role, profile);
+        Some(facts)
+    }
+
+    /// Whether a change of this entry may change what others are.
+    pub(super) fn decides(&self, key: &NormalizedDn) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| matches!(&rule.who, Who::Group(group) if group == key))
+    }
+
+    /// Whether a rule that gives more than reading names this entry or one below it, or that it would name it. `gives`
+    /// says whether a profile does.
+    pub(super) fn guards(&self, key: &NormalizedDn, gives: impl Fn(&str) -> bool) -> bool {
+        let more = |rule: &&Rule| rule.role != Role::Reader || rule.profile.as_deref().is_some_and(&gives);
+        self.is_manager(key)
+            || self.rules.iter().filter(more).any(|rule| match &rule.who {
+                Who::Entry(named) | Who::Group(named) => named.is_within(key),
+                Who::Base(base) => key.is_within(base) || base.is_within(key),
+            })
+    }
+
+    /// Takes what has changed into the accounts that are loaded.
+    pub(super) fn follow(&self, accounts: &Accounts, snapshot: &Snapshot, schema: &Schema, touched: &[NormalizedDn]) {
+        let all = touched.iter().any(|key| self.decides(key));
+        for key in accounts.general() {
+            if self.is_manager(&key) || !(all || touched.contains(&key)) {
+                continue;
+            }
+            match self.facts(snapshot, schema, &key) {
+                Some(facts) => accounts.put(facts),
+                None => accounts.forget(&key),
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn new(rule: &GeneralRule, schema: &Schema) -> Result<Rule, DirectoryError> {
+        let named = [&rule.entry, &rule.base, &rule.group];
+        let fault = |reason: &str| DirectoryError::General {
+            key: "general.rules".to_owned(),
+            reason: reason.to_owned(),
+        };
+        if named.iter().filter(|name| !name.is_empty()).count() != 1 {
+            return Err(fault("expected exactly one of entry, base and group in a rule"));
+        }
+        let key = |name: &str| key_of(name, "general.rules", schema);
+        let who = match (rule.entry.as_str(), rule.base.as_str(), rule.group.as_str()) {
+            ("", "", group) => Who::Group(key(group)?),
+            ("", base, _) => Who::Base(key(base)?),
+            (entry, _, _) => Who::Entry(key(entry)?),
+        };
+        let role = match rule.role.as_str() {
+            "" | "reader" => Role::Reader,
+            "writer" => Role::Writer,
+            "administrator" => Role::Administrator,
+            _ => return Err(fault("expected role reader, writer or administrator")),
+        };
+        let profile = (!rule.profile.is_empty()).then(|| rule.profile.clone());
+        Ok(Rule { who, role, profile })
+    }
+
+    fn fits(&self, snapshot: &Snapshot, schema: &Schema, whole: &View, key: &NormalizedDn, dn: &str) -> bool {
+        match &self.who {
+            Who::Entry(entry) => entry == key,
+            Who::Base(base) => key.is_within(base),
+            Who::Group(group) => snapshot.find(group).is_some_and(|at| {
+                let member = |attribute| Filter::Equality {
+                    attribute: Cow::Borrowed(attribute),
+                    value: Cow::Borrowed(dn.as_bytes()),
+                };
+                let either = Filter::Or(vec![member("member"), member("uniqueMember")]);
+                let predicate = compile(&either, schema, whole);
+                evaluate(&predicate, snapshot.record(at), &group.0, schema) == Truth::True
+            }),
+        }
+    }
+}
+
+fn manager(dn: &str, key: NormalizedDn) -> AccountFacts {
+    AccountFacts {
+        key,
+        dn: dn.to_owned(),
+        name: dn.to_owned(),
+        mails: Vec::new(),
+        role: Role::Administrator,
+        profile: None,
+        disabled: false,
+        expires: None,
+        certificates: Vec::new(),
+        general: true,
+    }
+}
+
+pub(super) fn key_of(name: &str, key: &str, schema: &Schema) -> Result<NormalizedDn, DirectoryError> {
+    let parsed = Dn::parse(name).map_err(|fault| fault.to_string());
+    let normalized = parsed.and_then(|dn| schema.normalize_dn(&dn).map_err(|fault| fault.to_string()));
+    normalized.map_err(|reason| DirectoryError::General {
+        key: key.to_owned(),
+        reason: format!("{name:?} is no distinguished name: {reason}"),
+    })
+}
+
+impl Directory {
+    /// Makes an entry of the general directory known to the account room, where it has a secret.
+    pub(super) fn load_general(&self, key: &NormalizedDn) {
+        if !self.general.enabled || self.is_account(key) || !self.accounts.has_secret(key) {
+            return;
+        }
+        // A change that is published meanwhile may have missed this account: look again.
+        loop {
+            let snapshot = self.store.snapshot();
+            if self.accounts.find(key).is_none() {
+                match self.general.facts(&snapshot, &self.schema, key) {
+                    Some(facts) => self.accounts.put(facts),
+                    None => return,
+                }
+            }
+            if self.store.snapshot().sequence == snapshot.sequence {
+                return;
+            }
+            let latest = self.store.snapshot();
+            self.general
+                .follow(&self.accounts, &latest, &self.schema, std::slice::from_ref(key));
+        }
+    }
+
+    /// Whether a rule gives whoever it names more than reading by way of this entry.
+    pub(super) fn is_guarded(&self, key: &NormalizedDn) -> bool {
+        let gives = |profile: &str| {
+            self.view(profile)
+                .is_none_or(|view| view.quotas.may_write || view.quotas.may_set_secrets)
+        };
+        self.general.guards(key, gives)
+    }
+}

@@ -1,0 +1,422 @@
+//! Secrets on their way in: `userPassword` of an update, and Password Modify (RFC 3062). A secret never becomes part of an entry.
+
+use super::committer::{Job, SecretAsked};
+use super::trail::AuditPool;
+use super::update::{Modification, ModificationKind, Update};
+use super::{Directory, Session, clock};
+use crate::account::{Accounts, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep};
+use crate::audit::Act;
+use crate::model::{AttributeDescription, Outcome, ResultCode, Value};
+use crate::schema::NormalizedDn;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// What an update does to the secrets of its entry.
+#[derive(Clone, Debug)]
+pub(super) enum SecretPlan {
+    /// The secret of an application account: there is one.
+    Account(PreparedSecret),
+    /// An entry of the general directory may have several.
+    General(Vec<SecretStep>),
+}
+
+/// What came of `userPassword` in an update, in its order.
+type Asked = Vec<(ModificationKind, Vec<Value>)>;
+
+impl Directory {
+    /// Takes `userPassword` out of an update and prepares it. `own` says that the session changes nothing but its own.
+    pub(super) async fn plan_secrets(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        update: &mut Update,
+        own: bool,
+    ) -> Result<Option<SecretPlan>, Outcome> {
+        let asked = take_secrets(update);
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        if !own && !self.may_set_secret(session, key) {
+            return Err(insufficient(
+                "the account's release profile does not allow setting the secret of this entry",
+            ));
+        }
+        if self.is_account(key) {
+            let octets = the_one_secret(asked)?;
+            return self
+                .prepare_for_account(key, octets)
+                .await
+                .map(SecretPlan::Account)
+                .map(Some);
+        }
+        if !self.general.enabled {
+            let message = "userPassword is kept only for application accounts directly below ou=Applications, \
+                           unless general.enabled is set";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        }
+        let steps = self.steps(session, key, asked, own).await?;
+        Ok(Some(SecretPlan::General(steps)))
+    }
+
+    /// Whether a session may set a secret that is not its own.
+    pub(super) fn may_set_secret(&self, session: &Session, key: &NormalizedDn) -> bool {
+        let quotas = &session.view.quotas;
+        session.identity.account.facts.role == Role::Administrator
+            || (quotas.may_set_secrets && session.view.covers(key) && !self.is_guarded(key))
+    }
+
+    /// Whether an update changes nothing but the session's own secret.
+    pub(super) fn is_own_secret(&self, session: &Session, key: &NormalizedDn, update: &Update) -> bool {
+        let facts = &session.identity.account.facts;
+        let Update::Modify { changes, .. } = update else {
+            return false;
+        };
+        facts.general
+            && !key.is_root()
+            && facts.key == *key
+            && !changes.is_empty()
+            && changes.iter().all(|change| is_secret(&change.description))
+    }
+
+    async fn steps(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        asked: Asked,
+        own: bool,
+    ) -> Result<Vec<SecretStep>, Outcome> {
+        let mut steps = Vec::new();
+        let mut old_came = false;
+        for (kind, values) in asked {
+            match kind {
+                ModificationKind::Delete if values.is_empty() => steps.push(SecretStep::RemoveAll),
+                ModificationKind::Delete => {
+                    for value in values {
+                        let removed = self.the_secret(session, key, value, own).await?;
+                        steps.push(SecretStep::Remove(removed));
+                        old_came = true;
+                    }
+                }
+                ModificationKind::Add | ModificationKind::Replace => {
+                    if kind == ModificationKind::Replace {
+                        steps.push(SecretStep::Clear);
+                    }
+                    if kind == ModificationKind::Add && values.is_empty() {
+                        let message = "add of userPassword has no values";
+                        return Err(Outcome::new(ResultCode::ProtocolError, message));
+                    }
+                    for value in values {
+                        steps.push(SecretStep::Add(self.prepare_general(key, value, own).await?));
+                    }
+                }
+                ModificationKind::Increment => {
+                    let message = "userPassword does not hold integers";
+                    return Err(Outcome::new(ResultCode::ConstraintViolation, message));
+                }
+            }
+        }
+        let administrator = session.identity.account.facts.role == Role::Administrator;
+        if own && self.general.old_secret_needed && !old_came && !administrator {
+            return Err(old_secret_needed());
+        }
+        Ok(steps)
+    }
+
+    /// The secret in force that a value to delete is, in clear or as it is stored.
+    async fn the_secret(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        value: Value,
+        own: bool,
+    ) -> Result<PreparedSecret, Outcome> {
+        if is_hash(&value) {
+            return Accounts::take_over(&value, true).map_err(|_| no_such_secret());
+        }
+        let (secret, now) = (Secret::new(value), clock::seconds());
+        if own {
+            // Counted and throttled like a bind.
+            let again = Secret::new(secret.expose().to_vec());
+            self.check_old_secret(session, key, Some(again), false).await?;
+        }
+        let found = self.accounts.which_secret(key, secret, now).await?;
+        found.ok_or_else(no_such_secret)
+    }
+
+    /// A `userPassword` value for an application account: a hash taken over as it is, or a chosen secret.
+    async fn prepare_for_account(&self, key: &NormalizedDn, octets: Value) -> Result<PreparedSecret, Outcome> {
+        if is_hash(&octets) {
+            return Accounts::take_over(&octets, false)
+                .map_err(|fault| Outcome::new(ResultCode::ConstraintViolation, fault));
+        }
+        let rules = self.secret_rules(key);
+        self.accounts.prepare_chosen(Secret::new(octets), rules).await
+    }
+
+    /// A `userPassword` value for an entry: a hash taken over as it is, or a clear one. Whoever is held to rules brings no hash,
+    /// because nobody can say what is in it.
+    async fn prepare_general(
+        &self,
+        key: &NormalizedDn,
+        mut octets: Value,
+        own: bool,
+    ) -> Result<PreparedSecret, Outcome> {
+        let rules = self.secret_rules(key);
+        if let Some(clear) = strip_clear_text(&octets) {
+            octets = clear.to_vec();
+        } else if is_hash(&octets) {
+            if own && matches!(rules, SecretRules::Checked { .. }) {
+                let message = "expected a secret in clear: a hash cannot be held to the rules for secrets";
+                return Err(Outcome::new(ResultCode::ConstraintViolation, message));
+            }
+            return Accounts::take_over(&octets, true)
+                .map_err(|fault| Outcome::new(ResultCode::ConstraintViolation, fault));
+        }
+        self.accounts.prepare_chosen(Secret::new(octets), rules).await
+    }
+
+    /// What a chosen secret of this entry must be.
+    fn secret_rules(&self, key: &NormalizedDn) -> SecretRules<'static> {
+        if !self.secret_rules || self.accounts.is_lenient(key) {
+            SecretRules::Unchecked
+        } else if self.is_account(key) {
+            SecretRules::APPLICATION
+        } else {
+            SecretRules::Checked {
+                characters: self.general.secret_characters,
+                account: None,
+            }
+        }
+    }
+
+    /// RFC 3062. `target` is a DN or an account name, `None` the session's own account; `new` `None` asks for a generated
+    /// secret, which is given back once. Where the account's `nhsdirOldSecretUntil` lies ahead the secret of before
+    /// stays valid until then.
+    ///
+    /// # Errors
+    /// insufficientAccessRights for another's secret without the right to set it, invalidCredentials for a wrong old
+    /// secret, noSuchObject, constraintViolation for a chosen secret that is too weak.
+    pub async fn change_secret(
+        self: &Arc<Self>,
+        session: &Session,
+        target: Option<&str>,
+        old: Option<Secret>,
+        new: Option<Secret>,
+    ) -> Result<Option<Secret>, Outcome> {
+        let started = Instant::now();
+        let answer = self.changed_secret(session, target, old, new).await;
+        let mut audit = AuditPool::take();
+        audit.begin(
+            Act::Secret,
+            &session.identity.account.facts.name,
+            &session.source,
+            clock::milliseconds(),
+        );
+        audit.fact("dn", target.unwrap_or(&session.identity.account.facts.dn).as_bytes());
+        let outcome = answer.as_ref().map_or_else(Outcome::clone, |_| Outcome::success());
+        audit.finish(&outcome, started.elapsed());
+        self.audit.append(&audit);
+        AuditPool::give_back(audit);
+        answer
+    }
+
+    async fn changed_secret(
+        self: &Arc<Self>,
+        session: &Session,
+        target: Option<&str>,
+        old: Option<Secret>,
+        new: Option<Secret>,
+    ) -> Result<Option<Secret>, Outcome> {
+        let own = &session.identity.account.facts;
+        let key = match target {
+            Some(name) => self.bind_key(name).or_else(|| self.key_of_account(name)),
+            None => Some(own.key.clone()),
+        };
+        let administrator = own.role == Role::Administrator;
+        let key = match key {
+            Some(key) if key == own.key || self.may_set_secret(session, &key) => key,
+            None if administrator => return Err(Outcome::new(ResultCode::NoSuchObject, "")),
+            _ => {
+                return Err(insufficient(
+                    "the secret of another entry is for administrators to change",
+                ));
+            }
+        };
+        if !self.is_account(&key) && !self.general.is_manager(&key) && !self.general.enabled {
+            return Err(Outcome::new(ResultCode::NoSuchObject, ""));
+        }
+        let another = key != own.key;
+        self.check_old_secret(session, &key, old, administrator || another)
+            .await?;
+        let (generated, prepared) = match new {
+            Some(secret) => {
+                let rules = self.secret_rules(&key);
+                (None, self.accounts.prepare_chosen(secret, rules).await?)
+            }
+            None => self
+                .accounts
+                .prepare_generated()
+                .await
+                .map(|(secret, prepared)| (Some(secret), prepared))?,
+        };
+        let (reply, answer) = oneshot::channel();
+        let (actor, connection) = (own.dn.clone(), if another { 0 } else { session.source.connection });
+        let asked = Box::new(SecretAsked {
+            key,
+            actor,
+            connection,
+            prepared,
+        });
+        self.committer.submit(Job::Secret { asked, reply })?;
+        let outcome = answer
+            .await
+            .map_err(|_| Outcome::new(ResultCode::Unavailable, "the server is stopping"))?;
+        if outcome.is_success() {
+            Ok(generated)
+        } else {
+            Err(outcome)
+        }
+    }
+
+    fn key_of_account(&self, name: &str) -> Option<NormalizedDn> {
+        let accounts = self.accounts.list();
+        let found = accounts
+            .iter()
+            .find(|account| account.facts.name.eq_ignore_ascii_case(name));
+        found.map(|account| account.facts.key.clone())
+    }
+
+    async fn check_old_secret(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        old: Option<Secret>,
+        may_leave_out: bool,
+    ) -> Result<(), Outcome> {
+        match old {
+            Some(old) => {
+                let name = self
+                    .accounts
+                    .find(key)
+                    .map(|account| account.facts.dn.clone())
+                    .unwrap_or_default();
+                let now = clock::seconds();
+                let checked = self
+                    .accounts
+                    .authenticate(&name, Some(key), old, &session.source, now)
+                    .await;
+                checked.map(|_| ()).map_err(|refusal| refusal.outcome)
+            }
+            None if may_leave_out => Ok(()),
+            None if session.identity.account.facts.general && !self.general.old_secret_needed => Ok(()),
+            None => Err(old_secret_needed()),
+        }
+    }
+
+    /// The connection whose session goes on through an update: the one that changes its own secret.
+    pub(super) fn going_on(session: &Session, own: bool) -> u64 {
+        if own { session.source.connection } else { 0 }
+    }
+
+    /// The session as it goes on after its account's secret was changed on its own connection; `None` where it must bind again.
+    pub fn renewed(&self, session: &Session) -> Option<Session> {
+        let account = self
+            .accounts
+            .successor(&session.identity.account, session.source.connection)?;
+        let next = Session {
+            identity: crate::account::Identity {
+                account,
+                bound_as: session.identity.bound_as.clone(),
+            },
+            ..session.clone()
+        };
+        self.holds(&next).then_some(next)
+    }
+}
+
+/// The outcome of steps that cannot be taken.
+pub(super) fn refused(fault: SecretFault) -> Outcome {
+    match fault {
+        SecretFault::AlreadyThere => Outcome::new(
+            ResultCode::AttributeOrValueExists,
+            "userPassword: value is already there",
+        ),
+        SecretFault::Missing => no_such_secret(),
+        SecretFault::TooMany { most } => Outcome::new(
+            ResultCode::AdminLimitExceeded,
+            format!("expected at most {most} userPassword values; raise general.secrets"),
+        ),
+    }
+}
+
+fn no_such_secret() -> Outcome {
+    Outcome::new(ResultCode::NoSuchAttribute, "userPassword: no such attribute or value")
+}
+
+fn old_secret_needed() -> Outcome {
+    Outcome::new(
+        ResultCode::UnwillingToPerform,
+        "the old secret is needed to set a new one",
+    )
+}
+
+fn insufficient(message: &str) -> Outcome {
+    Outcome::new(ResultCode::InsufficientAccessRights, message)
+}
+
+pub(super) fn is_secret(description: &AttributeDescription) -> bool {
+    ["userPassword", "2.5.4.35"]
+        .iter()
+        .any(|name| description.attribute_type.eq_ignore_ascii_case(name))
+}
+
+fn is_hash(octets: &[u8]) -> bool {
+    octets.starts_with(b"{") || octets.starts_with(b"$argon2")
+}
+
+/// What stands behind `{CLEARTEXT}`, as slapd keeps a secret that it does not hash.
+pub fn strip_clear_text(octets: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"{CLEARTEXT}";
+    let (scheme, clear) = octets.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(clear)
+}
+
+fn take_secrets(update: &mut Update) -> Asked {
+    let mut asked = Asked::new();
+    match update {
+        Update::Add(entry) => entry.attributes.retain_mut(|attribute| {
+            let secret = is_secret(&attribute.description);
+            if secret {
+                asked.push((ModificationKind::Add, std::mem::take(&mut attribute.values)));
+            }
+            !secret
+        }),
+        Update::Modify { changes, .. } => changes.retain_mut(|change: &mut Modification| {
+            let secret = is_secret(&change.description);
+            if secret {
+                asked.push((change.kind, std::mem::take(&mut change.values)));
+            }
+            !secret
+        }),
+        Update::Delete { .. } | Update::ModifyDn { .. } => {}
+    }
+    asked
+}
+
+/// The secret an application account is given: old values to delete are passed over.
+fn the_one_secret(asked: Asked) -> Result<Value, Outcome> {
+    let given = asked.into_iter().filter(|(kind, _)| *kind != ModificationKind::Delete);
+    let mut values: Vec<Value> = given.flat_map(|(_, values)| values).collect();
+    match (values.pop(), values.len()) {
+        (Some(value), 0) => Ok(value),
+        (None, _) => {
+            let message = "an account's secret is not deleted; set nhsdirDisabled or delete the account";
+            Err(Outcome::new(ResultCode::UnwillingToPerform, message))
+        }
+        (Some(_), _) => Err(Outcome::new(
+            ResultCode::ConstraintViolation,
+            "expected one userPassword value",
+        )),
+    }
+}

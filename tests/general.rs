@@ -1,0 +1,438 @@
+//! Entries that bind with their `userPassword`, seen from outside.
+
+use crate::server::{Place, Server, found};
+use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
+use ldap3::{Ldap, LdapResult, Mod, Scope};
+use std::collections::HashSet;
+
+const BASE: &str = "dc=example,dc=com";
+const MANAGER: &str = "cn=Manager,dc=example,dc=com";
+const ANN: &str = "uid=ann,ou=people,dc=example,dc=com";
+const ADMINS: &str = "cn=admins,ou=groups,dc=example,dc=com";
+const NO_SUCH_ATTRIBUTE: u32 = 16;
+const VALUE_EXISTS: u32 = 20;
+const CONSTRAINT_VIOLATION: u32 = 19;
+const INVALID_CREDENTIALS: u32 = 49;
+const INSUFFICIENT: u32 = 50;
+const UNWILLING: u32 = 53;
+const CLASS_VIOLATION: u32 = 65;
+const ADMIN_LIMIT: u32 = 11;
+
+const POLICY: &str = "[profile.people]\nbases = [\"{suffix}\"]\nsearchable = [\"*\", \"+\"]\nreleased = [\"*\", \"+\"]\n\
+                      [profile.feed]\nlike = \"people\"\nmay_write = true\nmay_set_secrets = true\n";
+
+/// A general directory as `general` configures it, with its manager's secret set.
+fn place(general: &str) -> Place {
+    let place = Place::bare(&[BASE, "o=second"]);
+    let policy = place.folder().join("policy.toml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let config = format!(
+        "[accounts]\nargon2_memory_kib = 64\nargon2_iterations = 1\nsecret_rules = false\nfailures_per_source = 0\n\
+         [policy]\nfile = {:?}\n[general]\nenabled = true\nmanager = \"{MANAGER}\"\nprofile = \"people\"\n{general}\n",
+        policy.to_str().unwrap()
+    );
+    std::fs::write(place.data().join("nhsdir.toml"), config).unwrap();
+    place.succeed(&["account", "rotate", MANAGER, "--secret-stdin"], "secret\n");
+    place
+}
+
+fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
+    values.iter().copied().collect()
+}
+
+async fn bind(server: &Server, dn: &str, secret: &str) -> (Ldap, u32) {
+    let mut ldap = server.connect().await;
+    let rc = ldap.simple_bind(dn, secret).await.unwrap().rc;
+    (ldap, rc)
+}
+
+/// Bound as `dn`; it must be so.
+async fn bound(server: &Server, dn: &str, secret: &str) -> Ldap {
+    let (ldap, rc) = bind(server, dn, secret).await;
+    assert_eq!(rc, 0, "{dn} with {secret}");
+    ldap
+}
+
+async fn who(ldap: &mut Ldap) -> String {
+    let answer = ldap.extended(WhoAmI).await.unwrap().success().unwrap();
+    answer.0.parse::<WhoAmIResp>().authzid
+}
+
+async fn add(ldap: &mut Ldap, dn: &str, attributes: &[(&'static str, &[&'static str])]) -> LdapResult {
+    let attributes = attributes.iter().map(|(name, values)| (*name, set(values))).collect();
+    ldap.add(dn, attributes).await.unwrap()
+}
+
+async fn person(ldap: &mut Ldap, dn: &str, secrets: &[&'static str]) -> LdapResult {
+    let mut attributes: Vec<(&'static str, &[&'static str])> = vec![
+        ("objectClass", &["inetOrgPerson"]),
+        ("cn", &["Ann"]),
+        ("sn", &["Smith"]),
+    ];
+    if !secrets.is_empty() {
+        attributes.push(("userPassword", secrets));
+    }
+    add(ldap, dn, &attributes).await
+}
+
+/// The manager, with the suffix, `ou=people`, `ou=groups` and Ann in the directory.
+async fn manager(server: &Server) -> Ldap {
+    let mut ldap = bound(server, MANAGER, "secret").await;
+    let top = add(
+        &mut ldap,
+        BASE,
+        &[
+            ("objectClass", &["dcObject", "organization"]),
+            ("o", &["x"]),
+            ("dc", &["example"]),
+        ],
+    );
+    assert_eq!(top.await.rc, 0);
+    for name in ["people", "groups"] {
+        let dn = format!("ou={name},{BASE}");
+        let unit = add(&mut ldap, &dn, &[("objectClass", &["organizationalUnit"])]).await;
+        assert_eq!(unit.rc, 0);
+    }
+    assert_eq!(person(&mut ldap, ANN, &["ann-1"]).await.rc, 0);
+    ldap
+}
+
+async fn modify(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> u32 {
+    ldap.modify(dn, changes).await.unwrap().rc
+}
+
+async fn change(ldap: &mut Ldap, who: Option<&str>, old: Option<&str>, new: Option<&str>) -> (u32, Option<String>) {
+    let request = PasswordModify {
+        user_id: who,
+        old_pass: old,
+        new_pass: new,
+    };
+    let answer = ldap.extended(request).await.unwrap();
+    let generated = answer
+        .0
+        .val
+        .is_some()
+        .then(|| answer.0.parse::<PasswordModifyResp>().gen_pass);
+    (answer.1.rc, generated)
+}
+
+#[tokio::test]
+async fn an_entry_binds_with_any_of_its_values_and_none_ever_leaves() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    assert_eq!(who(&mut manager).await, format!("dn:{MANAGER}"));
+    let mut ann = bound(&server, "UID=Ann, ou=people,dc=example,dc=com", "ann-1").await;
+    assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
+    assert_eq!(bind(&server, ANN, "ann-2").await.1, INVALID_CREDENTIALS);
+    assert_eq!(
+        bind(&server, "ann", "ann-1").await.1,
+        INVALID_CREDENTIALS,
+        "by its DN alone"
+    );
+
+    let second = Mod::Add("userPassword", set(&["ann-2"]));
+    assert_eq!(modify(&mut manager, ANN, vec![second]).await, 0);
+    for secret in ["ann-1", "ann-2"] {
+        bound(&server, ANN, secret).await;
+    }
+    let too_many = Mod::Add("userPassword", set(&["a", "b", "c"]));
+    assert_eq!(modify(&mut manager, ANN, vec![too_many]).await, ADMIN_LIMIT);
+    let gone = Mod::Delete("userPassword", set(&["ann-1"]));
+    assert_eq!(modify(&mut manager, ANN, vec![gone]).await, 0);
+    assert_eq!(bind(&server, ANN, "ann-1").await.1, INVALID_CREDENTIALS);
+    let again = Mod::Delete("userPassword", set(&["ann-1"]));
+    assert_eq!(modify(&mut manager, ANN, vec![again]).await, NO_SUCH_ATTRIBUTE);
+
+    for (asked, filter) in [
+        ("userPassword", "(objectClass=*)"),
+        ("*", "(objectClass=*)"),
+        ("+", "(objectClass=*)"),
+    ] {
+        let entries = found(&mut manager, ANN, Scope::Base, filter, &[asked]).await;
+        let names: Vec<&String> = entries[0].attrs.keys().chain(entries[0].bin_attrs.keys()).collect();
+        assert!(
+            !names.iter().any(|name| name.eq_ignore_ascii_case("userPassword")),
+            "{names:?}"
+        );
+    }
+    assert!(
+        found(&mut manager, BASE, Scope::Subtree, "(userPassword=*)", &["1.1"])
+            .await
+            .is_empty()
+    );
+    let compared = manager.compare(ANN, "userPassword", "ann-2").await.unwrap();
+    assert_eq!(compared.0.rc, NO_SUCH_ATTRIBUTE);
+
+    let (place, _) = server.stop();
+    let exported = place.succeed(&["export"], "");
+    assert!(!exported.contains("userPassword") && exported.contains(ANN));
+    let server = place.serve();
+    bound(&server, ANN, "ann-2").await;
+    let mut manager = bound(&server, MANAGER, "secret").await;
+    assert_eq!(
+        modify(&mut manager, ANN, vec![Mod::Delete("userPassword", set(&[]))]).await,
+        0
+    );
+    assert_eq!(bind(&server, ANN, "ann-2").await.1, INVALID_CREDENTIALS);
+}
+
+#[tokio::test]
+async fn hashes_of_other_servers_are_verified_and_hashed_anew() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    // All of "password".
+    let hashes = [
+        "{SSHA}rXVtWiPAY6/w8MuTLKIjpBjj2mtzYWx0MTIzNA==",
+        "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+        "{MD5}X03MO1qnZdYdgyfeuILPmQ==",
+        "{PBKDF2-SHA256}1000$c2FsdHNhbHRzYWx0c2FsdA$8nX7hwFEzIB8aPajJTYK8weHQc5Ngz0pFVAKvSu4jQA",
+        "{CLEARTEXT}password",
+    ];
+    for (n, hash) in hashes.into_iter().enumerate() {
+        let dn = format!("uid=h{n},ou=people,{BASE}");
+        let added = person(&mut manager, &dn, &[hash]).await;
+        assert_eq!(added.rc, 0, "{hash}: {added}");
+        for _ in 0..2 {
+            bound(&server, &dn, "password").await;
+        }
+        assert_eq!(bind(&server, &dn, "Password").await.1, INVALID_CREDENTIALS, "{hash}");
+    }
+    for hash in ["{SASL}ann@EXAMPLE.COM", "{SSHA}x", "{CRYPT}ab3Kx", "{nonsense}"] {
+        let replaced = Mod::Replace("userPassword", set(&[hash]));
+        assert_eq!(
+            modify(&mut manager, ANN, vec![replaced]).await,
+            CONSTRAINT_VIOLATION,
+            "{hash}"
+        );
+    }
+    let same = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=";
+    let twice = vec![
+        Mod::Replace("userPassword", set(&[same])),
+        Mod::Add("userPassword", set(&[same])),
+    ];
+    assert_eq!(modify(&mut manager, ANN, twice).await, VALUE_EXISTS);
+    bound(&server, ANN, "ann-1").await;
+}
+
+#[tokio::test]
+async fn an_entry_changes_its_own_secret_and_goes_on() {
+    let server = place("").serve();
+    manager(&server).await;
+    let mut other = bound(&server, ANN, "ann-1").await;
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    assert_eq!(change(&mut ann, None, None, Some("ann-2")).await.0, UNWILLING);
+    assert_eq!(
+        change(&mut ann, None, Some("wrong"), Some("ann-2")).await.0,
+        INVALID_CREDENTIALS
+    );
+    assert_eq!(
+        change(&mut ann, Some(MANAGER), Some("secret"), Some("mine")).await.0,
+        INSUFFICIENT
+    );
+    assert_eq!(change(&mut ann, None, Some("ann-1"), Some("ann-2")).await, (0, None));
+    assert_eq!(who(&mut ann).await, format!("dn:{ANN}"), "the connection goes on");
+    assert!(other.extended(WhoAmI).await.is_err(), "every other one must bind again");
+    assert_eq!(bind(&server, ANN, "ann-1").await.1, INVALID_CREDENTIALS);
+    let (rc, generated) = change(&mut ann, Some(ANN), Some("ann-2"), None).await;
+    assert_eq!(rc, 0);
+    let generated = generated.unwrap();
+    bound(&server, ANN, &generated).await;
+
+    // The same by modify: with the value before, and nothing beside it.
+    let replace = || Mod::Replace("userPassword", set(&["ann-3"]));
+    assert_eq!(modify(&mut ann, ANN, vec![replace()]).await, UNWILLING);
+    let more = vec![replace(), Mod::Replace("title", set(&["Professor"]))];
+    assert_eq!(modify(&mut ann, ANN, more).await, INSUFFICIENT);
+    let exchange = |old| {
+        vec![
+            Mod::Delete("userPassword", set(&[old])),
+            Mod::Add("userPassword", set(&["ann-3"])),
+        ]
+    };
+    assert_eq!(modify(&mut ann, ANN, exchange("wrong")).await, INVALID_CREDENTIALS);
+    assert_eq!(modify(&mut ann, ANN, exchange(&generated)).await, 0);
+    assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
+    bound(&server, ANN, "ann-3").await;
+}
+
+#[tokio::test]
+async fn replace_alone_is_enough_where_it_is_configured() {
+    let server = place("old_secret_needed = false").serve();
+    let mut manager = manager(&server).await;
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    assert_eq!(
+        modify(&mut ann, ANN, vec![Mod::Replace("userPassword", set(&["ann-2"]))]).await,
+        0
+    );
+    assert_eq!(change(&mut ann, None, None, Some("ann-3")).await.0, 0);
+    bound(&server, ANN, "ann-3").await;
+    assert_eq!(change(&mut manager, Some(ANN), None, Some("ann-4")).await.0, 0);
+    assert!(
+        ann.extended(WhoAmI).await.is_err(),
+        "an administrator's change ends its sessions"
+    );
+    bound(&server, ANN, "ann-4").await;
+}
+
+#[tokio::test]
+async fn only_rules_give_rights_and_only_administrators_change_what_they_name() {
+    let rules = format!(
+        "rules = [{{ group = \"{ADMINS}\", role = \"administrator\" }}, {{ entry = \"uid=feed,ou=people,{BASE}\", profile = \"feed\" }}]"
+    );
+    let server = place(&rules).serve();
+    let mut manager = manager(&server).await;
+    let feed_dn = format!("uid=feed,ou=people,{BASE}");
+    assert_eq!(person(&mut manager, &feed_dn, &["feed"]).await.rc, 0);
+    let group: &[(&str, &[&str])] = &[("objectClass", &["groupOfNames"]), ("member", &[MANAGER])];
+    assert_eq!(add(&mut manager, ADMINS, group).await.rc, 0);
+
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    assert_eq!(
+        modify(&mut ann, ANN, vec![Mod::Replace("sn", set(&["X"]))]).await,
+        INSUFFICIENT
+    );
+    let mut feed = bound(&server, &feed_dn, "feed").await;
+    let role = vec![
+        Mod::Add("objectClass", set(&["nhsdirAccount"])),
+        Mod::Add("nhsdirRole", set(&["administrator"])),
+    ];
+    assert_eq!(modify(&mut feed, ANN, role).await, 0, "an attribute like any other");
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    assert_eq!(
+        modify(&mut ann, ANN, vec![Mod::Replace("sn", set(&["X"]))]).await,
+        INSUFFICIENT
+    );
+    let join = || vec![Mod::Add("member", set(&[feed_dn.as_str()]))];
+    assert_eq!(modify(&mut feed, ADMINS, join()).await, INSUFFICIENT);
+    for moved in [ADMINS.to_owned(), format!("ou=groups,{BASE}")] {
+        let answer = feed.modifydn(&moved, "cn=x", true, None).await.unwrap();
+        assert_eq!(answer.rc, INSUFFICIENT, "{moved}");
+    }
+    assert_eq!(
+        modify(&mut feed, MANAGER, vec![Mod::Replace("userPassword", set(&["x"]))]).await,
+        INSUFFICIENT
+    );
+    assert_eq!(change(&mut feed, Some(MANAGER), None, Some("x")).await.0, INSUFFICIENT);
+    assert_eq!(change(&mut feed, Some(ANN), None, Some("ann-2")).await.0, 0);
+
+    // A change of the group is in force at once.
+    assert_eq!(
+        modify(&mut manager, ADMINS, vec![Mod::Add("member", set(&[ANN]))]).await,
+        0
+    );
+    let mut ann = bound(&server, ANN, "ann-2").await;
+    assert_eq!(modify(&mut ann, ANN, vec![Mod::Replace("sn", set(&["X"]))]).await, 0);
+    assert_eq!(
+        modify(&mut manager, ADMINS, vec![Mod::Delete("member", set(&[ANN]))]).await,
+        0
+    );
+    assert!(ann.extended(WhoAmI).await.is_err());
+    let mut ann = bound(&server, ANN, "ann-2").await;
+    assert_eq!(
+        modify(&mut ann, ANN, vec![Mod::Replace("sn", set(&["Y"]))]).await,
+        INSUFFICIENT
+    );
+}
+
+#[tokio::test]
+async fn secrets_follow_their_entry() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    let people = format!("ou=people,{BASE}");
+    manager
+        .modifydn(&people, "ou=staff", true, None)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    assert!(ann.extended(WhoAmI).await.is_err());
+    let moved = format!("uid=ann,ou=staff,{BASE}");
+    bound(&server, &moved, "ann-1").await;
+    assert_eq!(bind(&server, ANN, "ann-1").await.1, INVALID_CREDENTIALS);
+
+    let disable = vec![
+        Mod::Add("objectClass", set(&["nhsdirAccount"])),
+        Mod::Add("nhsdirDisabled", set(&["TRUE"])),
+    ];
+    let mut ann = bound(&server, &moved, "ann-1").await;
+    assert_eq!(modify(&mut manager, &moved, disable).await, 0);
+    assert!(ann.extended(WhoAmI).await.is_err());
+    assert_eq!(bind(&server, &moved, "ann-1").await.1, INVALID_CREDENTIALS);
+    assert_eq!(
+        modify(&mut manager, &moved, vec![Mod::Delete("nhsdirDisabled", set(&[]))]).await,
+        0
+    );
+    bound(&server, &moved, "ann-1").await;
+
+    manager.delete(&moved).await.unwrap().success().unwrap();
+    assert_eq!(bind(&server, &moved, "ann-1").await.1, INVALID_CREDENTIALS);
+    assert_eq!(person(&mut manager, &moved, &[]).await.rc, 0);
+    assert_eq!(
+        bind(&server, &moved, "ann-1").await.1,
+        INVALID_CREDENTIALS,
+        "the secret went with the entry"
+    );
+}
+
+#[tokio::test]
+async fn the_schema_sees_the_secret() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    let device: &[(&str, &[&str])] = &[("objectClass", &["device"]), ("userPassword", &["x"])];
+    let dn = format!("cn=d,{BASE}");
+    assert_eq!(add(&mut manager, &dn, device).await.rc, CLASS_VIOLATION);
+    let simple: &[(&str, &[&str])] = &[("objectClass", &["device", "simpleSecurityObject"])];
+    assert_eq!(add(&mut manager, &dn, simple).await.rc, CLASS_VIOLATION);
+    let whole: &[(&str, &[&str])] = &[
+        ("objectClass", &["device", "simpleSecurityObject"]),
+        ("userPassword", &["x"]),
+    ];
+    assert_eq!(add(&mut manager, &dn, whole).await.rc, 0);
+    bound(&server, &dn, "x").await;
+    let bare = vec![Mod::Delete("objectClass", set(&["simpleSecurityObject"]))];
+    assert_eq!(modify(&mut manager, &dn, bare).await, CLASS_VIOLATION);
+    let both = vec![
+        Mod::Delete("objectClass", set(&["simpleSecurityObject"])),
+        Mod::Delete("userPassword", set(&[])),
+    ];
+    assert_eq!(modify(&mut manager, &dn, both).await, 0);
+}
+
+#[test]
+fn secrets_are_imported() {
+    let place = place("");
+    let ldif = "dn: o=second\nobjectClass: organization\no: second\n\n\
+                dn: uid=bob,o=second\nobjectClass: account\nobjectClass: simpleSecurityObject\nuid: bob\n\
+                userPassword: bob-1\nuserPassword:: e1NIQX1XNnBoNU1tNVB6OEdnaVVMYlBnekczN21qOWc9\n";
+    place.succeed(&["import", "-"], ldif);
+    let server = place.serve();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        for secret in ["bob-1", "password"] {
+            bound(&server, "uid=bob,o=second", secret).await;
+        }
+    });
+    let (place, _) = server.stop();
+    for folder in ["journal", "segments", "audit"] {
+        for file in std::fs::read_dir(place.data().join(folder)).unwrap() {
+            let path = file.unwrap().path();
+            let octets = std::fs::read(&path).unwrap_or_default();
+            let found = octets.windows(5).any(|window| window == b"bob-1");
+            assert!(!found, "{}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn off_it_is_off() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("administrator").await;
+    let replaced = modify(
+        &mut writer,
+        crate::server::ANN,
+        vec![Mod::Replace("userPassword", set(&["x"]))],
+    )
+    .await;
+    assert_eq!(replaced, UNWILLING);
+}
