@@ -1,6 +1,7 @@
 //! Matching rules (RFC 4517 section 4): values into octets that compare.
 
 use super::canonical;
+use super::certificate;
 use super::prepare::{Case, Edges, append_text};
 use super::time;
 use super::{MAX_NESTED_NAMES, Schema};
@@ -62,6 +63,8 @@ enum Form {
     Boolean,
     Bits,
     Octets,
+    Certificate,
+    CertificateList,
     Time,
     Uuid,
     Csn,
@@ -103,7 +106,7 @@ macro_rules! matching_rules {
     };
 }
 
-// The X.509 rules compare octets: an assertion is a whole certificate. Gap: the GSER assertions of RFC 4523 section 3.
+// Gap: certificate pairs and algorithms compare octets; their GSER assertions (RFC 4523 sections 3.3 and 3.7) are not read.
 matching_rules! {
     ObjectIdentifier "objectIdentifierMatch" "2.5.13.0" "38" Identifier Equality,
     DistinguishedName "distinguishedNameMatch" "2.5.13.1" "12" Name Equality,
@@ -135,9 +138,9 @@ matching_rules! {
     DirectoryStringFirstComponent "directoryStringFirstComponentMatch" "2.5.13.31" "15" FirstText Equality,
     Word "wordMatch" "2.5.13.32" "15" CaseIgnore Word,
     Keyword "keywordMatch" "2.5.13.33" "15" CaseIgnore Word,
-    CertificateExact "certificateExactMatch" "2.5.13.34" "8" Octets Equality,
+    CertificateExact "certificateExactMatch" "2.5.13.34" "1.3.6.1.1.15.1" Certificate Equality,
     CertificatePairExact "certificatePairExactMatch" "2.5.13.36" "10" Octets Equality,
-    CertificateListExact "certificateListExactMatch" "2.5.13.38" "9" Octets Equality,
+    CertificateListExact "certificateListExactMatch" "2.5.13.38" "1.3.6.1.1.15.5" CertificateList Equality,
     AlgorithmIdentifier "algorithmIdentifierMatch" "2.5.13.40" "49" Octets Equality,
     CaseExactIa5 "caseExactIA5Match" "1.3.6.1.4.1.1466.109.114.1" "26" CaseExact Equality,
     CaseIgnoreIa5 "caseIgnoreIA5Match" "1.3.6.1.4.1.1466.109.114.2" "26" CaseIgnore Equality,
@@ -216,6 +219,8 @@ impl MatchingRule {
                 out.extend_from_slice(value);
                 Ok(())
             }
+            Form::Certificate => certificate::append_certificate(schema, value, nesting, out),
+            Form::CertificateList => certificate::append_certificate_list(schema, value, nesting, out),
             Form::Time => time::append_time(value, out),
             Form::Uuid => canonical::append_uuid(value, out),
             Form::Csn => canonical::append_csn(value, out),

@@ -11,6 +11,7 @@ use crate::model::{Ava, Dn, Filter, Rdn};
 
 pub mod approximate;
 mod canonical;
+mod certificate;
 mod check;
 mod definition;
 pub mod matching;

@@ -120,6 +120,8 @@ syntaxes! {
     SubstringAssertion "Substring Assertion" "58" Text,
     NisNetgroupTriple "NIS Netgroup Triple" "1.3.6.1.1.1.0.0" Ia5,
     BootParameter "Boot Parameter" "1.3.6.1.1.1.0.1" Ia5,
+    CertificateExactAssertion "X.509 Certificate Exact Assertion" "1.3.6.1.1.15.1" Text,
+    CertificateListExactAssertion "X.509 Certificate List Exact Assertion" "1.3.6.1.1.15.5" Text,
     Uuid "UUID" "1.3.6.1.1.16.1" Uuid,
     Csn "CSN" "1.3.6.1.4.1.4203.666.11.2.1" Csn,
 }
@@ -317,29 +319,33 @@ fn is_printable(byte: &u8) -> bool {
 /// One definite-length BER element that fills the value.
 pub(super) fn ber_element(value: &[u8]) -> Result<(), InvalidValue> {
     let invalid = |reason: &str| InvalidValue::new("one BER element", reason);
+    match split_element(value) {
+        Ok((_, _, [])) => Ok(()),
+        Ok(_) => Err(invalid("something follows it")),
+        Err(reason) => Err(invalid(reason)),
+    }
+}
+
+/// Tag and contents of the first BER element, and what follows it.
+pub(super) fn split_element(value: &[u8]) -> Result<(u8, &[u8], &[u8]), &'static str> {
     let [tag, length, rest @ ..] = value else {
-        return Err(invalid("it is shorter than a tag and a length"));
+        return Err("it is shorter than a tag and a length");
     };
     if tag & 0x1f == 0x1f {
-        return Err(invalid("its tag has more than one octet"));
+        return Err("its tag has more than one octet");
     }
     let (length, content) = match *length {
         short @ 0..=0x7f => (usize::from(short), rest),
         0x81..=0x84 => {
             let count = usize::from(length & 0x7f);
-            let (octets, content) = rest
-                .split_at_checked(count)
-                .ok_or_else(|| invalid("its length is cut off"))?;
-            (
-                octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)),
-                content,
-            )
+            let (octets, content) = rest.split_at_checked(count).ok_or("its length is cut off")?;
+            let length = octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+            (length, content)
         }
-        _ => return Err(invalid("its length is indefinite or over 4 GiB")),
+        _ => return Err("its length is indefinite or over 4 GiB"),
     };
-    if content.len() == length {
-        Ok(())
-    } else {
-        Err(invalid("its length is not that of the value"))
-    }
+    let (content, rest) = content
+        .split_at_checked(length)
+        .ok_or("its length is not that of the value")?;
+    Ok((*tag, content, rest))
 }
