@@ -173,7 +173,7 @@ impl Bench {
             .layers
             .push(Layer::new(Arc::new(Segment::build(&pairs, &schema))));
         let mut view = View {
-            bases: vec![NormalizedDn::default()],
+            bases: Arc::new([NormalizedDn::default()]),
             ..View::default()
         };
         schema
@@ -185,7 +185,7 @@ impl Bench {
                 .normalize_dn(&Dn::parse(dn).expect("a name"))
                 .expect("defined names")
         };
-        view.excluded.push(key("ou=Applications,o=nhs"));
+        view.excluded = Arc::new([key("ou=Applications,o=nhs")]);
         Bench {
             base: key("o=nhs"),
             snapshot: Arc::new(snapshot),
@@ -197,6 +197,7 @@ impl Bench {
     fn open(&self, filter: &Filter<'_>, order: Order) -> Cursor {
         let query = Query {
             base: self.base.clone(),
+            base_at: None,
             scope: SearchScope::WholeSubtree,
             predicate: compile(filter, &self.schema, &self.view),
             order,

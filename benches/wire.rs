@@ -82,7 +82,9 @@ fn wire(criterion: &mut Criterion) {
                 out.clear();
             }
             let dn = black_box("uid=123456789012,ou=People,o=nhs");
-            encode::entry_with(&mut out, MessageId(7), dn, |out| out.extend_from_slice(&attributes));
+            encode::entry_with(&mut out, MessageId(7), dn.as_bytes(), |out| {
+                out.extend_from_slice(&attributes)
+            });
         });
     });
     group.finish();

@@ -17,6 +17,7 @@ mod tests;
 use crate::model::ResultCode;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Record, RecordAttribute};
+use std::sync::Arc;
 
 pub use policy::{NEVER_RELEASED, Policy, PolicyFault};
 pub use release::{ComputedAttribute, ReleasedCopy, ReleasedEntry, release};
@@ -73,14 +74,20 @@ pub struct View {
     pub searchable: AttributeSet,
     pub releasable: AttributeSet,
     /// Subtrees the account may see; empty means none. The root key means everything.
-    pub bases: Vec<NormalizedDn>,
+    pub bases: Arc<[NormalizedDn]>,
     /// Subtrees inside `bases` that it may not see (`ou=Applications` for readers).
-    pub excluded: Vec<NormalizedDn>,
-    /// An entry that meets one of these does not exist for the account (ex-directory).
-    pub hidden_entries: Vec<Condition>,
-    /// The attribute does not exist where the entry meets the condition (a hidden mobile). At most 64.
-    pub hidden_attributes: Vec<(AttributeId, Condition)>,
+    pub excluded: Arc<[NormalizedDn]>,
+    pub hiding: Hiding,
     pub quotas: Quotas,
+}
+
+/// Which entries and attributes a view hides by what the entry itself holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Hiding {
+    entries: Vec<Condition>,
+    attributes: Vec<(AttributeId, Condition)>,
+    /// The attribute types of all conditions: an entry that has none of them hides nothing.
+    decisive: AttributeSet,
 }
 
 /// Limits of a profile. Zero means none, except where said.
@@ -151,7 +158,7 @@ impl View {
             profile: "protocol".to_owned(),
             searchable: releasable.clone(),
             releasable,
-            bases: vec![NormalizedDn::default()],
+            bases: Arc::new([NormalizedDn::default()]),
             ..View::default()
         }
     }
@@ -163,7 +170,7 @@ impl View {
 
     /// Whether the record hides one attribute.
     pub fn hides_attribute(&self, record: Record<'_>, id: AttributeId, schema: &Schema) -> bool {
-        let mut rules = self.hidden_attributes.iter().filter(|(hidden, _)| *hidden == id);
+        let mut rules = self.hiding.attributes.iter().filter(|(hidden, _)| *hidden == id);
         rules.any(|(_, condition)| {
             let mut attributes = record.attributes();
             attributes.any(|attribute| condition.is_met_by(&attribute, schema))
@@ -172,11 +179,34 @@ impl View {
 
     /// Whether the record is hidden as a whole.
     pub fn hides(&self, record: Record<'_>, schema: &Schema) -> bool {
-        !self.hidden_entries.is_empty()
+        !self.hiding.entries.is_empty()
             && record.attributes().any(|attribute| {
-                let mut conditions = self.hidden_entries.iter();
-                conditions.any(|condition| condition.is_met_by(&attribute, schema))
+                let mut conditions = self.hiding.entries.iter();
+                self.hiding.decisive.contains(attribute.id)
+                    && conditions.any(|condition| condition.is_met_by(&attribute, schema))
             })
+    }
+}
+
+impl Hiding {
+    /// An entry that meets the condition does not exist for the account (ex-directory).
+    pub fn hide_entry(&mut self, condition: Condition) {
+        self.decisive.insert(condition.attribute);
+        self.entries.push(condition);
+    }
+
+    /// The attribute does not exist where the entry meets the condition (a hidden mobile). At most 64 of these.
+    pub fn hide_attribute(&mut self, attribute: AttributeId, condition: Condition) {
+        self.decisive.insert(condition.attribute);
+        self.attributes.push((attribute, condition));
+    }
+
+    pub fn entries(&self) -> &[Condition] {
+        &self.entries
+    }
+
+    pub fn attributes(&self) -> &[(AttributeId, Condition)] {
+        &self.attributes
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `policy.example.toml` is both the documentation of the keys and the built-in policy.
 
-use super::{AttributeSet, Condition, Quotas, View};
+use super::{AttributeSet, Condition, Hiding, Quotas, View};
 use crate::model::Dn;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use std::collections::HashMap;
@@ -398,14 +398,15 @@ impl Compiler<'_> {
             profile: name.to_owned(),
             searchable: self.attribute_set(&spots(&profile.searchable)),
             releasable: self.attribute_set(&spots(&profile.released)),
-            bases: self.subtrees(&spots(&profile.bases)),
-            excluded: self.subtrees(&spots(&profile.excluded)),
-            hidden_entries: Vec::new(),
-            hidden_attributes: Vec::new(),
+            bases: self.subtrees(&spots(&profile.bases)).into(),
+            excluded: self.subtrees(&spots(&profile.excluded)).into(),
+            hiding: Hiding::default(),
             quotas: profile.quotas(),
         };
         for condition in spots(&profile.hide_entries) {
-            view.hidden_entries.extend(self.conditions(&condition));
+            for condition in self.conditions(&condition) {
+                view.hiding.hide_entry(condition);
+            }
         }
         for (attribute, condition) in profile.hide_attributes.iter().flatten() {
             let conditions = self.conditions(condition);
@@ -413,14 +414,15 @@ impl Compiler<'_> {
                 continue;
             };
             for hidden in &self.schema.attribute(id).subtypes {
-                let rules = conditions.iter().map(|condition| (*hidden, condition.clone()));
-                view.hidden_attributes.extend(rules);
+                for condition in &conditions {
+                    view.hiding.hide_attribute(*hidden, condition.clone());
+                }
             }
         }
-        if view.hidden_attributes.len() > HIDING_CONDITIONS_MAX {
+        if view.hiding.attributes().len() > HIDING_CONDITIONS_MAX {
             let message = format!(
                 "profile {name}: expected at most {HIDING_CONDITIONS_MAX} conditions that hide attributes (subtypes counted), found {}",
-                view.hidden_attributes.len()
+                view.hiding.attributes().len()
             );
             self.fault(&profile.name, message);
         }

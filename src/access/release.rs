@@ -1,11 +1,12 @@
 //! What leaves: one stored entry, one view and one selection into one [`ReleasedEntry`].
 //!
 //! Hot path. A record whose user attributes all leave costs one pass over its attribute table and one copy; otherwise
-//! runs of neighbouring attributes are copied together.
+//! runs of neighbouring attributes are copied together. Conditions that hide something are looked at only in an entry that
+//! has an attribute one of them is about.
 
 use super::{Selection, View};
 use crate::schema::{AttributeId, Schema};
-use crate::store::record::derived_values;
+use crate::store::record::{RecordParts, derived_values};
 use crate::store::{Record, RecordAttribute};
 
 /// An attribute that is not stored in the record (hasSubordinates, memberOf ...), computed for one answer.
@@ -18,6 +19,9 @@ pub struct ComputedAttribute {
 /// An entry as one account may see it, made only by [`release`]. The encoders accept nothing else.
 pub struct ReleasedEntry<'a> {
     record: Record<'a>,
+    parts: RecordParts<'a>,
+    /// The user attributes of the record.
+    user_block: &'a [u8],
     view: &'a View,
     selection: &'a Selection,
     computed: &'a [ComputedAttribute],
@@ -57,34 +61,30 @@ pub fn release<'a>(
     computed: &'a [ComputedAttribute],
     schema: &'a Schema,
 ) -> Option<ReleasedEntry<'a>> {
-    let mut hidden = 0u64;
-    let mut whole = selection.copies_user_block();
-    let mut user_octets = 0;
-    for attribute in record.attributes() {
-        if !attribute.operational {
-            user_octets += attribute.encoded.len();
-            whole &= view.releasable.contains(attribute.id);
-        }
-        let mut conditions = view.hidden_entries.iter();
-        if conditions.any(|condition| condition.is_met_by(&attribute, schema)) {
-            return None;
-        }
-        for (bit, (_, condition)) in view.hidden_attributes.iter().enumerate() {
-            if condition.is_met_by(&attribute, schema) {
-                // Beyond 64 conditions (the policy refuses so many) every further one shares the last bit.
-                hidden |= 1 << bit.min(63);
-            }
+    let parts = record.parts().unwrap_or_default();
+    let (mut whole, mut decides) = (selection.copies_user_block(), false);
+    let (mut slots, mut user_octets) = (0, 0usize);
+    for slot in parts.slots() {
+        slots += 1;
+        decides |= view.hiding.decisive.contains(slot.id);
+        if !slot.operational {
+            user_octets = user_octets.saturating_add(slot.len);
+            whole &= view.releasable.contains(slot.id);
         }
     }
+    let mut hidden = 0;
+    if decides {
+        hidden = hidden_attributes(parts, view, schema)?;
+        whole &= hidden == 0 || !parts.slots().any(|slot| is_hidden(view, hidden, slot.id));
+    }
+    let user_block = parts.block().get(..user_octets);
     // What the walk did not see, because the record is damaged, does not leave.
-    whole &= user_octets == record.user_block().len();
-    if whole && hidden != 0 {
-        whole = !record
-            .attributes()
-            .any(|attribute| is_hidden(view, hidden, attribute.id));
-    }
+    whole &= slots == parts.len() && user_block.is_some();
+    let user_block = user_block.unwrap_or(parts.block());
     Some(ReleasedEntry {
         record,
+        parts,
+        user_block,
         view,
         selection,
         computed,
@@ -94,8 +94,29 @@ pub fn release<'a>(
     })
 }
 
+/// One bit for each condition of hidden attributes that the entry meets; `None` where the whole entry is hidden.
+fn hidden_attributes(parts: RecordParts<'_>, view: &View, schema: &Schema) -> Option<u64> {
+    let mut hidden = 0;
+    for attribute in parts.attributes() {
+        if !view.hiding.decisive.contains(attribute.id) {
+            continue;
+        }
+        let mut conditions = view.hiding.entries.iter();
+        if conditions.any(|condition| condition.is_met_by(&attribute, schema)) {
+            return None;
+        }
+        for (bit, (_, condition)) in view.hiding.attributes.iter().enumerate() {
+            if condition.is_met_by(&attribute, schema) {
+                // Beyond 64 conditions (the policy refuses so many) every further one shares the last bit.
+                hidden |= 1 << bit.min(63);
+            }
+        }
+    }
+    Some(hidden)
+}
+
 fn is_hidden(view: &View, hidden: u64, id: AttributeId) -> bool {
-    let mut rules = view.hidden_attributes.iter().enumerate();
+    let mut rules = view.hiding.attributes.iter().enumerate();
     hidden != 0 && rules.any(|(bit, (attribute, _))| *attribute == id && hidden >> bit.min(63) & 1 == 1)
 }
 
@@ -105,8 +126,13 @@ impl<'a> ReleasedEntry<'a> {
         self.record.dn()
     }
 
-    pub fn entry_uuid(&self) -> [u8; 16] {
-        self.record.operational().entry_uuid
+    /// The DN string's octets.
+    pub fn dn_octets(&self) -> &'a [u8] {
+        self.parts.dn()
+    }
+
+    pub fn entry_uuid(&self) -> &'a [u8; 16] {
+        self.parts.entry_uuid()
     }
 
     /// What leaves, kept for later.
@@ -119,12 +145,19 @@ impl<'a> ReleasedEntry<'a> {
         }
     }
 
+    /// The PartialAttributeList's content where that is one slice of the record.
+    pub fn as_stored(&self) -> Option<&'a [u8]> {
+        let alone =
+            !self.selection.may_want_operational() && self.selection.derived().is_empty() && self.computed.is_empty();
+        (self.whole && alone).then_some(self.user_block)
+    }
+
     /// Appends the PartialAttributeList's content (RFC 4511 section 4.5.2) to `out`: as few copies as can be, one for the
     /// whole record where everything is released. Stored attributes come as stored, descriptions as they were written;
     /// with typesOnly without their values.
     pub fn append_attributes(&self, out: &mut Vec<u8>) {
         if self.whole {
-            out.extend_from_slice(self.record.user_block());
+            out.extend_from_slice(self.user_block);
         }
         if !self.whole || self.selection.may_want_operational() {
             self.append_stored(out);
@@ -158,11 +191,11 @@ impl<'a> ReleasedEntry<'a> {
 
     /// Stored attributes one by one: user attributes that do not leave as a whole, and operational ones.
     fn append_stored(&self, out: &mut Vec<u8>) {
-        let block = self.record.user_block();
+        let block = self.user_block;
         let types_only = self.selection.types_only();
         // The run of the user block that is still to be copied.
         let (mut from, mut at) = (0usize, 0usize);
-        for attribute in self.record.attributes() {
+        for attribute in self.parts.attributes() {
             if attribute.operational {
                 if self.gives(&attribute) {
                     // User attributes come first: what is left of the run goes before.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use record::{Act, AuditRecord};
+pub use record::{Act, Actor, AuditRecord};
 
 /// The longest a caller waits for room in the queue before its record is lost (and counted).
 const FULL_QUEUE_WAIT: Duration = Duration::from_secs(2);

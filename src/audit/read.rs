@@ -73,13 +73,12 @@ pub fn files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(files)
 }
 
-pub(super) fn hex(octets: &[u8]) -> String {
+pub(super) fn hex(octets: &[u8; 16]) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(octets.len() * 2);
-    for octet in octets {
-        for nibble in [octet >> 4, octet & 15] {
-            text.push(char::from(DIGITS[usize::from(nibble)]));
-        }
+    let mut text = [0; 32];
+    for (pair, octet) in text.chunks_exact_mut(2).zip(octets) {
+        pair[0] = DIGITS[usize::from(octet >> 4)];
+        pair[1] = DIGITS[usize::from(octet & 15)];
     }
     text
 }
@@ -328,8 +327,8 @@ fn follow(before: Option<Link>, line: &[u8]) -> Result<Link, String> {
     if chain != link.chain {
         return Err(format!(
             "expected chain {}, found {}: this line was changed, or one before it",
-            hex(&chain),
-            hex(&link.chain)
+            String::from_utf8_lossy(&hex(&chain)),
+            String::from_utf8_lossy(&hex(&link.chain))
         ));
     }
     Ok(link)

@@ -1,6 +1,6 @@
 //! One audit record, written by hand into a buffer that is used again: no serialiser on the hot path.
 
-use crate::model::{Address, Outcome, Source};
+use crate::model::{Address, Outcome, ResultCode, Source};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::io::Write as _;
@@ -41,6 +41,24 @@ impl Act {
 /// The most octets of one text fact; the rest is replaced by its length. A filter can be megabytes.
 const FACT_OCTETS_MAX: usize = 4096;
 
+/// Who acts: the account and where it comes from, written out once for all acts of a session.
+#[derive(Clone, Debug)]
+pub struct Actor(Box<[u8]>);
+
+impl Actor {
+    /// `account` is the bound account's name, or the bind name as spelled.
+    pub fn new(account: &str, source: &Source) -> Actor {
+        let mut text = Vec::with_capacity(128);
+        text.extend_from_slice(b",\"account\":");
+        append_text(account.as_bytes(), &mut text);
+        text.extend_from_slice(b",\"source\":\"");
+        append_address(&source.address, &mut text);
+        text.extend_from_slice(b"\",\"connection\":");
+        append_number(source.connection, &mut text);
+        Actor(text.into())
+    }
+}
+
 /// One record in the making. Reuse it: `begin` clears it and keeps its buffer.
 #[derive(Default)]
 pub struct AuditRecord {
@@ -51,8 +69,8 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// `account` is the bound account's name, or the bind name as spelled. `now` is milliseconds since 1970.
-    pub fn begin(&mut self, act: Act, account: &str, source: &Source, now: u64) {
+    /// `now` is milliseconds since 1970.
+    pub fn begin(&mut self, act: Act, actor: &Actor, now: u64) {
         self.body.clear();
         self.entries.clear();
         let body = &mut self.body;
@@ -60,12 +78,8 @@ impl AuditRecord {
         append_number(now, body);
         body.extend_from_slice(b",\"act\":\"");
         body.extend_from_slice(act.name().as_bytes());
-        body.extend_from_slice(b"\",\"account\":");
-        append_text(account.as_bytes(), body);
-        body.extend_from_slice(b",\"source\":\"");
-        append_address(&source.address, body);
-        body.extend_from_slice(b"\",\"connection\":");
-        append_number(source.connection, body);
+        body.push(b'"');
+        body.extend_from_slice(&actor.0);
     }
 
     /// A named text fact: `base`, `filter`, `scope`, `attributes`, `dn`, `detail`. Escaped as JSON; octets that are no UTF-8
@@ -102,10 +116,14 @@ impl AuditRecord {
         self.number("code", u64::from(outcome.code as u32));
         self.name("result");
         self.body.push(b'"');
-        let at = self.body.len();
-        write!(self.body, "{:?}", outcome.code).expect("writing to memory succeeds");
-        if let Some(first) = self.body.get_mut(at) {
-            first.make_ascii_lowercase();
+        if outcome.code == ResultCode::Success {
+            self.body.extend_from_slice(b"success");
+        } else {
+            let at = self.body.len();
+            write!(self.body, "{:?}", outcome.code).expect("writing to memory succeeds");
+            if let Some(first) = self.body.get_mut(at) {
+                first.make_ascii_lowercase();
+            }
         }
         self.body.push(b'"');
         if !outcome.message.is_empty() {
@@ -122,13 +140,19 @@ impl AuditRecord {
 pub(super) fn append_number(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
-    loop {
+    while number >= 100 {
+        let pair = (number % 100) as u8;
+        number /= 100;
+        at -= 2;
+        digits[at] = b'0' + pair / 10;
+        digits[at + 1] = b'0' + pair % 10;
+    }
+    let last = number as u8;
+    at -= 1;
+    digits[at] = b'0' + last % 10;
+    if last >= 10 {
         at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+        digits[at] = b'0' + last / 10;
     }
     out.extend_from_slice(&digits[at..]);
 }
@@ -173,8 +197,12 @@ pub(super) fn append_text(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn append_escaped(text: &[u8], out: &mut Vec<u8>) {
-    let plain = |octet: &u8| matches!(octet, 0x20..=0x7e) && *octet != b'"' && *octet != b'\\';
-    let end = text.iter().position(|octet| !plain(octet)).unwrap_or(text.len());
+    let odd = |octet: u8| !matches!(octet, 0x20..=0x7e) || octet == b'"' || octet == b'\\';
+    // Nearly every text is plain: look at all of it first, which takes a few octets at a time.
+    if !text.iter().fold(false, |any, octet| any | odd(*octet)) {
+        return out.extend_from_slice(text);
+    }
+    let end = text.iter().position(|octet| odd(*octet)).unwrap_or(text.len());
     let (head, rest) = text.split_at(end);
     out.extend_from_slice(head);
     for chunk in rest.utf8_chunks() {

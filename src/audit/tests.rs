@@ -15,7 +15,7 @@ fn source() -> Source {
 
 fn search(account: &str, entries: &[[u8; 16]]) -> AuditRecord {
     let mut record = AuditRecord::default();
-    record.begin(Act::Search, account, &source(), 1_800_000_000_123);
+    record.begin(Act::Search, &Actor::new(account, &source()), 1_800_000_000_123);
     record.fact("base", b"o=nhs");
     record.fact("filter", b"(cn=Smi*)");
     entries.iter().for_each(|uuid| record.entry(uuid));
@@ -66,7 +66,7 @@ fn hostile_text_stays_inside_its_string() {
     ];
     for text in hostile {
         let mut record = AuditRecord::default();
-        record.begin(Act::Bind, &String::from_utf8_lossy(text), &source(), 1);
+        record.begin(Act::Bind, &Actor::new(&String::from_utf8_lossy(text), &source()), 1);
         record.fact("filter", text);
         record.finish(
             &Outcome::new(ResultCode::InvalidCredentials, String::from_utf8_lossy(text)),
@@ -88,7 +88,7 @@ fn hostile_text_stays_inside_its_string() {
     }
     assert_eq!(read[5].text_of("filter").unwrap(), "\\xff\\xfe cut \\xe2\\x82");
     let mut long = AuditRecord::default();
-    long.begin(Act::Search, "a", &source(), 1);
+    long.begin(Act::Search, &Actor::new("a", &source()), 1);
     long.fact("filter", &vec![b'x'; 1 << 20]);
     assert!(long.body().len() < 5000);
 }

@@ -139,7 +139,7 @@ impl Writer {
         (self.file, self.number, self.size) = (file, number, 0);
         let mut body = self.note_body("begin");
         body.extend_from_slice(b",\"previous\":\"");
-        body.extend_from_slice(read::hex(&self.link.chain).as_bytes());
+        body.extend_from_slice(&read::hex(&self.link.chain));
         body.push(b'"');
         self.line(&body);
         self.write_lines()
@@ -172,7 +172,7 @@ impl Writer {
         let line = self.lines.get(at..).unwrap_or_default();
         self.link.chain = chained(&self.link.chain, line);
         self.lines.extend_from_slice(b",\"chain\":\"");
-        self.lines.extend_from_slice(read::hex(&self.link.chain).as_bytes());
+        self.lines.extend_from_slice(&read::hex(&self.link.chain));
         self.lines.extend_from_slice(b"\"}\n");
     }
 

@@ -367,7 +367,7 @@ fn uuid_text(uuid: &[u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Act, Audit, AuditOptions, AuditRecord};
+    use crate::audit::{Act, Actor, Audit, AuditOptions, AuditRecord};
     use crate::model::{Address, Outcome, Source};
 
     #[test]
@@ -381,7 +381,7 @@ mod tests {
             connection: 1,
         };
         let mut record = AuditRecord::default();
-        record.begin(Act::Search, "gp\x1b[2J-app", &source, 1_800_000_000_123);
+        record.begin(Act::Search, &Actor::new("gp\x1b[2J-app", &source), 1_800_000_000_123);
         record.fact("filter", b"(cn=Smi*)");
         record.fact("base", "o=nhs\u{202e}".as_bytes());
         record.number("candidates", 3);

@@ -2,7 +2,7 @@
 
 use super::{Directory, Session, clock};
 use crate::account::{Identity, Refusal, Role, Secret};
-use crate::audit::{Act, AuditRecord};
+use crate::audit::{Act, Actor, AuditRecord};
 use crate::model::{Address, Dn, Outcome, ResultCode, SharedSource, Source};
 use crate::schema::NormalizedDn;
 use std::sync::Arc;
@@ -75,14 +75,22 @@ impl Directory {
     pub fn holds(&self, session: &Session) -> bool {
         let account = &session.identity.account;
         let expired = account.facts.expires.is_some_and(|expires| expires <= clock::seconds());
-        !account.revoked.load(Ordering::Acquire)
-            && !expired
-            && self
-                .policy
-                .load()
-                .views
-                .get(&session.view.profile)
-                .is_some_and(|view| Arc::ptr_eq(view, &session.view))
+        !account.revoked.load(Ordering::Acquire) && !expired && self.holds_view(session)
+    }
+
+    /// Whether the session's view is one of the policy in force.
+    fn holds_view(&self, session: &Session) -> bool {
+        let number = self.policy_number.load(Ordering::Acquire);
+        if session.policy.load(Ordering::Relaxed) == number {
+            return true;
+        }
+        let policy = self.policy.load();
+        let view = policy.views.get(&session.view.profile);
+        let holds = view.is_some_and(|view| Arc::ptr_eq(view, &session.view));
+        if holds {
+            session.policy.store(number, Ordering::Relaxed);
+        }
+        holds
     }
 
     /// The key where the name is a DN of the schema; names and mail-like names have none.
@@ -114,11 +122,7 @@ impl Directory {
         let facts = &identity.account.facts;
         let profile = facts.profile.as_deref().unwrap_or_else(|| default_profile(facts.role));
         match self.view(profile) {
-            Some(view) => Ok(Session {
-                view,
-                source: source.clone(),
-                identity,
-            }),
+            Some(view) => Ok(Session::new(identity, source.clone(), view)),
             None => {
                 tracing::error!(
                     account = facts.name,
@@ -137,7 +141,7 @@ impl Directory {
 
     fn audit_bind(&self, account: &str, source: &Source, detail: &str, outcome: &Outcome, started: Instant) {
         let mut record = AuditRecord::default();
-        record.begin(Act::Bind, account, source, clock::milliseconds());
+        record.begin(Act::Bind, &Actor::new(account, source), clock::milliseconds());
         record.fact("detail", detail.as_bytes());
         if let Some(tls) = &source.tls {
             record.fact("tls", tls.version.as_bytes());

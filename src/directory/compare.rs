@@ -29,12 +29,7 @@ impl Directory {
             .compared(session, dn, (attribute, value), assertion, &mut uuid)
             .unwrap_or_else(|refused| refused);
         let mut record = AuditPool::take();
-        record.begin(
-            Act::Compare,
-            &session.identity.account.facts.name,
-            &session.source,
-            clock::milliseconds(),
-        );
+        record.begin(Act::Compare, &session.actor, clock::milliseconds());
         record.fact("dn", dn.as_bytes());
         record.fact("attributes", attribute.as_bytes());
         if let Some(uuid) = uuid {

@@ -76,7 +76,7 @@ impl Wanted {
             has_subordinates: wants(known.has_subordinates),
             num_subordinates: wants(known.num_subordinates),
             member_of: wants(known.member_of),
-            status: schema.find_attribute("nhsdirStatus").filter(|id| wants(*id)),
+            status: Some(known.account_status).filter(|id| wants(*id)),
         }
     }
 

@@ -30,7 +30,7 @@ mod withheld;
 
 use crate::access::{Policy, PolicyFault, View};
 use crate::account::{AccountOptions, Accounts, Identity};
-use crate::audit::{Audit, AuditOptions};
+use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, SharedSource};
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaFault};
 use crate::store::{KeyedWrite, Store, StoreError, StoreOptions};
@@ -38,6 +38,7 @@ use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use application::{account_facts, is_account_key, seconds_of};
 pub use conditions::{UpdateDone, UpdateRequest};
@@ -122,6 +123,8 @@ pub struct Directory {
     accounts: Arc<Accounts>,
     audit: Arc<Audit>,
     policy: ArcSwap<CompiledPolicy>,
+    /// Goes up after each reading of the policy, so that sessions look for their view again.
+    policy_number: AtomicU64,
     suffixes: Vec<(Dn, NormalizedDn)>,
     committer: committer::Committer,
     cookies: page::CookieSeal,
@@ -137,7 +140,7 @@ pub struct Directory {
     types: Vec<AttributeId>,
 }
 
-/// The views of one policy. Sessions compare it by address to see a reload.
+/// The views of one policy.
 struct CompiledPolicy {
     views: HashMap<String, Arc<View>>,
 }
@@ -148,7 +151,27 @@ pub struct Session {
     pub identity: Identity,
     pub source: SharedSource,
     pub view: Arc<View>,
+    /// The account and the source as the audit writes them.
+    actor: Actor,
+    /// Which reading of the policy the view was last found in.
+    policy: Arc<AtomicU64>,
 }
+
+impl Session {
+    pub fn new(identity: Identity, source: SharedSource, view: Arc<View>) -> Session {
+        let actor = Actor::new(&identity.account.facts.name, &source);
+        Session {
+            identity,
+            source,
+            view,
+            actor,
+            policy: Arc::new(AtomicU64::new(POLICY_UNKNOWN)),
+        }
+    }
+}
+
+/// No reading of a policy has this number.
+const POLICY_UNKNOWN: u64 = 0;
 
 impl Directory {
     /// Makes an empty directory with these naming contexts.
@@ -218,6 +241,7 @@ impl Directory {
             accounts,
             audit,
             policy: ArcSwap::from_pointee(policy),
+            policy_number: AtomicU64::new(POLICY_UNKNOWN + 1),
             suffixes,
             committer,
             cookies: page::CookieSeal::new(),
@@ -265,6 +289,7 @@ impl Directory {
     pub fn reload_policy(&self, policy: &Option<(String, String)>) -> Result<(), DirectoryError> {
         let compiled = compile_policy(policy, &self.schema, &self.suffixes)?;
         self.policy.store(Arc::new(compiled));
+        self.policy_number.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 

@@ -57,6 +57,8 @@ pub struct Search {
     given: u32,
     audit: Option<AuditRecord>,
     started: Instant,
+    /// It has run before: time has passed since it began.
+    resumed: bool,
 }
 
 /// Where the entries come from.
@@ -217,6 +219,7 @@ impl Directory {
             given: 0,
             audit: None,
             started,
+            resumed: false,
         })
     }
 
@@ -228,8 +231,8 @@ impl Directory {
         started: Instant,
     ) -> Result<Search, Outcome> {
         let snapshot = self.store.snapshot();
-        self.check_base(&snapshot, &session.view, &base)?;
-        self.check_assertion(&snapshot, &session.view, &base, request.assertion)?;
+        let base_at = self.check_base(&snapshot, &session.view, &base)?;
+        self.check_assertion(&snapshot, &session.view, &base, base_at, request.assertion)?;
         let quotas = &session.view.quotas;
         let (page, resume) = match request.page {
             Some(asked) => self.resume(session, &base, &request, asked)?,
@@ -250,7 +253,14 @@ impl Directory {
         let entries = match ended {
             true => Entries::None,
             false => {
-                let cursor = self.open_cursor(session, snapshot.clone(), base, &request, resume, sorting.is_some())?;
+                let cursor = self.open_cursor(
+                    session,
+                    snapshot.clone(),
+                    (base, base_at),
+                    &request,
+                    resume,
+                    sorting.is_some(),
+                )?;
                 Entries::Directory {
                     cursor: Box::new(cursor),
                     snapshot,
@@ -271,6 +281,7 @@ impl Directory {
             given: 0,
             audit: None,
             started,
+            resumed: false,
         })
     }
 
@@ -278,7 +289,7 @@ impl Directory {
         &self,
         session: &Session,
         snapshot: Arc<Snapshot>,
-        base: NormalizedDn,
+        (base, base_at): (NormalizedDn, Option<Location>),
         request: &SearchRequest<'_>,
         after: Option<NormalizedDn>,
         sorted: bool,
@@ -293,6 +304,7 @@ impl Directory {
             .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
         let query = Query {
             base,
+            base_at,
             scope: request.scope,
             predicate,
             order: if request.page.is_some() && !sorted {
@@ -313,17 +325,17 @@ impl Directory {
         Ok(cursor)
     }
 
-    /// The base object must exist and be visible, or be above everything the view allows.
-    fn check_base(&self, snapshot: &Snapshot, view: &View, base: &NormalizedDn) -> Result<(), Outcome> {
+    /// The base object must exist and be visible, or be above everything the view allows. Where it is; the root is nowhere.
+    fn check_base(&self, snapshot: &Snapshot, view: &View, base: &NormalizedDn) -> Result<Option<Location>, Outcome> {
         if base.is_root() {
-            return Ok(());
+            return Ok(None);
         }
         let visible = |at| {
             let covered = view.covers(base) || view.bases.iter().any(|within| within.is_within(base));
-            covered && (view.hidden_entries.is_empty() || !view.hides(snapshot.record(at), &self.schema))
+            covered && (view.hiding.entries().is_empty() || !view.hides(snapshot.record(at), &self.schema))
         };
         match snapshot.find(base).filter(|at| visible(*at)) {
-            Some(_) => Ok(()),
+            Some(at) => Ok(Some(at)),
             None => Err(self.no_such_object(snapshot, view, base)),
         }
     }
@@ -334,11 +346,12 @@ impl Directory {
         snapshot: &Snapshot,
         view: &View,
         key: &NormalizedDn,
+        at: Option<Location>,
         assertion: Option<&Filter<'_>>,
     ) -> Result<(), Outcome> {
         let schema = &self.schema;
         let groups = Groups { snapshot, schema, view };
-        match (assertion, snapshot.find(key)) {
+        match (assertion, at) {
             (None, _) => Ok(()),
             (Some(assertion), Some(at)) => Target { groups, key }.check(assertion, snapshot.record(at)),
             (Some(_), None) => Err(Outcome::new(ResultCode::AssertionFailed, "")),
@@ -463,7 +476,8 @@ impl Search {
     }
 
     fn step_directory(&mut self, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> SearchStep {
-        if self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        let resumed = std::mem::replace(&mut self.resumed, true);
+        if resumed && self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return self.done(Outcome::new(ResultCode::TimeLimitExceeded, ""), true);
         }
         loop {
@@ -572,7 +586,7 @@ impl Search {
             page.last = Some(at);
         }
         if let Some(audit) = &mut self.audit {
-            audit.entry(&entry.entry_uuid());
+            audit.entry(entry.entry_uuid());
         }
         emit(&entry)
     }

@@ -207,12 +207,7 @@ impl Directory {
         let started = Instant::now();
         let answer = self.changed_secret(session, target, old, new).await;
         let mut audit = AuditPool::take();
-        audit.begin(
-            Act::Secret,
-            &session.identity.account.facts.name,
-            &session.source,
-            clock::milliseconds(),
-        );
+        audit.begin(Act::Secret, &session.actor, clock::milliseconds());
         audit.fact("dn", target.unwrap_or(&session.identity.account.facts.dn).as_bytes());
         let outcome = answer.as_ref().map_or_else(Outcome::clone, |_| Outcome::success());
         audit.finish(&outcome, started.elapsed());

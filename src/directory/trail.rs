@@ -4,7 +4,6 @@ use super::{SearchRequest, Session, clock};
 use crate::audit::{Act, AuditRecord};
 use crate::model::{Filter, SearchScope};
 use std::cell::RefCell;
-use std::io::Write;
 
 /// Begins the record of a search; `filter` is what may be written down of the request's.
 pub(super) fn begin_audit(
@@ -13,12 +12,7 @@ pub(super) fn begin_audit(
     request: &SearchRequest<'_>,
     filter: &Filter<'_>,
 ) {
-    audit.begin(
-        Act::Search,
-        &session.identity.account.facts.name,
-        &session.source,
-        clock::milliseconds(),
-    );
+    audit.begin(Act::Search, &session.actor, clock::milliseconds());
     audit.fact("base", request.base.as_bytes());
     let scope = match request.scope {
         SearchScope::BaseObject => "base",
@@ -28,7 +22,7 @@ pub(super) fn begin_audit(
     audit.fact("scope", scope.as_bytes());
     TEXT.with_borrow_mut(|text| {
         text.clear();
-        write!(text, "{filter}").expect("writing to memory succeeds");
+        filter.append_text(text);
         audit.fact("filter", text);
         text.clear();
         for (at, name) in request.attributes.iter().enumerate() {

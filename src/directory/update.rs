@@ -116,12 +116,7 @@ impl Directory {
             (applied.done.pre_read, applied.done.post_read) = (None, None);
         }
         let mut audit = AuditPool::take();
-        audit.begin(
-            act,
-            &session.identity.account.facts.name,
-            &session.source,
-            clock::milliseconds(),
-        );
+        audit.begin(act, &session.actor, clock::milliseconds());
         audit.fact("dn", dn.as_bytes());
         audit.fact("attributes", attributes.as_bytes());
         if let Some(destination) = &destination {

@@ -59,5 +59,36 @@ pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u32) {
 /// How many octets two strings share at their beginning.
 #[inline]
 pub(crate) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(a, b)| a == b).count()
+    const WORD: usize = 8;
+    let words = left.chunks_exact(WORD).zip(right.chunks_exact(WORD));
+    let mut same = 0;
+    for (left, right) in words {
+        let differ = u64_at(left, 0) ^ u64_at(right, 0);
+        if differ != 0 {
+            return same + (differ.trailing_zeros() / 8) as usize;
+        }
+        same += WORD;
+    }
+    let (left, right) = (left.get(same..).unwrap_or(&[]), right.get(same..).unwrap_or(&[]));
+    same + left.iter().zip(right).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_prefixes_of_every_length() {
+        for len in 0..40 {
+            let left: Vec<u8> = (0..len).collect();
+            assert_eq!(common_prefix(&left, &left), left.len());
+            assert_eq!(common_prefix(&left, &[left.as_slice(), b"more"].concat()), left.len());
+            for at in 0..left.len() {
+                let mut right = left.clone();
+                right[at] ^= 0x80;
+                assert_eq!(common_prefix(&left, &right), at);
+                assert_eq!(common_prefix(&left, &left[..at]), at);
+            }
+        }
+    }
 }

@@ -34,22 +34,62 @@ pub struct Extra<'a> {
 
 /// Appends a SearchResultEntry (RFC 4511 section 4.5.2).
 pub fn search_result_entry(out: &mut Vec<u8>, id: MessageId, entry: &ReleasedEntry<'_>) {
-    entry_with(out, id, entry.dn(), |out| entry.append_attributes(out));
+    match entry.as_stored() {
+        Some(attributes) => stored_entry(out, id, entry.dn_octets(), attributes),
+        None => entry_with(out, id, entry.dn_octets(), |out| entry.append_attributes(out)),
+    }
+}
+
+/// An entry whose attributes are one slice: every length is known before.
+fn stored_entry(out: &mut Vec<u8>, id: MessageId, dn: &[u8], attributes: &[u8]) {
+    let lengths = Lengths::new(id, dn, attributes.len());
+    out.reserve(lengths.prefix() + attributes.len());
+    ber::put_header(out, ber::SEQUENCE, lengths.message);
+    ber::put_integer(out, ber::INTEGER, id.0);
+    ber::put_header(out, tag::SEARCH_RESULT_ENTRY, lengths.operation);
+    ber::put_octets(out, ber::OCTET_STRING, dn);
+    ber::put_header(out, ber::SEQUENCE, attributes.len());
+    out.extend_from_slice(attributes);
+}
+
+/// Lengths of the contents of an entry's message.
+struct Lengths {
+    message: usize,
+    operation: usize,
+    list: usize,
+    /// Octets before the list's contents, but for those of the three lengths around it.
+    fixed: usize,
+}
+
+impl Lengths {
+    fn new(id: MessageId, dn: &[u8], list: usize) -> Lengths {
+        let name = 1 + length_octets(dn.len()) + dn.len();
+        let operation = name + 1 + length_octets(list) + list;
+        Lengths {
+            message: 2 + integer_octets(id.0) + 1 + length_octets(operation) + operation,
+            operation,
+            list,
+            fixed: 3 + 2 + integer_octets(id.0) + name,
+        }
+    }
+
+    /// Octets before the list's contents.
+    fn prefix(&self) -> usize {
+        let lengths = [self.message, self.operation, self.list];
+        self.fixed + lengths.into_iter().map(length_octets).sum::<usize>()
+    }
 }
 
 /// The same for any name and attributes; `attributes` appends the contents of the PartialAttributeList.
-pub fn entry_with(out: &mut Vec<u8>, id: MessageId, dn: &str, attributes: impl FnOnce(&mut Vec<u8>)) {
+pub fn entry_with(out: &mut Vec<u8>, id: MessageId, dn: &[u8], attributes: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    let fixed = 3 + 2 + integer_octets(id.0) + 1 + length_octets(dn.len()) + dn.len();
     // Three lengths of three octets each: right for every entry of 256 to 65,535 octets.
-    let room = fixed + 9;
+    let room = Lengths::new(id, dn, 0).fixed + 9;
     out.resize(start + room, 0);
     attributes(out);
     let list = out.len() - start - room;
-    let name = 1 + length_octets(dn.len()) + dn.len();
-    let operation = name + 1 + length_octets(list) + list;
-    let message = 2 + integer_octets(id.0) + 1 + length_octets(operation) + operation;
-    let prefix = fixed + length_octets(list) + length_octets(operation) + length_octets(message);
+    let lengths = Lengths::new(id, dn, list);
+    let prefix = lengths.prefix();
     if prefix != room {
         let from = start + room;
         if prefix > room {
@@ -62,13 +102,13 @@ pub fn entry_with(out: &mut Vec<u8>, id: MessageId, dn: &str, attributes: impl F
         octets: &mut out[start..start + prefix],
         at: 0,
     };
-    place.header(ber::SEQUENCE, message);
+    place.header(ber::SEQUENCE, lengths.message);
     place.header(ber::INTEGER, integer_octets(id.0));
     let octets = u64::from(id.0).to_be_bytes();
     place.copy(&octets[8 - integer_octets(id.0)..]);
-    place.header(tag::SEARCH_RESULT_ENTRY, operation);
+    place.header(tag::SEARCH_RESULT_ENTRY, lengths.operation);
     place.header(ber::OCTET_STRING, dn.len());
-    place.copy(dn.as_bytes());
+    place.copy(dn);
     place.header(ber::SEQUENCE, list);
 }
 
@@ -173,8 +213,13 @@ mod tests {
                     specimen::partial_attribute(&mut list, "cn", &[&vec![b'v'; size]]);
                 }
                 let mut out = b"before".to_vec();
-                entry_with(&mut out, MessageId(id), dn, |out| out.extend_from_slice(&list));
+                entry_with(&mut out, MessageId(id), dn.as_bytes(), |out| {
+                    out.extend_from_slice(&list)
+                });
                 let octets = out.strip_prefix(b"before").unwrap();
+                let mut stored = Vec::new();
+                stored_entry(&mut stored, MessageId(id), dn.as_bytes(), &list);
+                assert_eq!(octets, stored);
                 assert_eq!(read(octets).unwrap(), (i64::from(id), dn.as_bytes().to_vec(), list));
             }
         }

@@ -3,7 +3,7 @@
 use super::dn::{found_at, hex_digit};
 use super::entry::{AttributeDescription, is_descriptor, is_numeric_oid};
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// How deep the filters of a text may nest.
 pub const DEPTH_LIMIT: usize = 100;
@@ -146,29 +146,41 @@ impl Filter<'_> {
 /// rules are well-formed. In others every odd octet is written as `\xx`, so that no two filters read the same.
 impl fmt::Display for Filter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('(')?;
+        let mut text = Vec::new();
+        self.append_text(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+impl Filter<'_> {
+    /// Appends what `Display` writes; for who has a buffer.
+    pub fn append_text(&self, out: &mut Vec<u8>) {
+        out.push(b'(');
         match self {
-            Filter::And(filters) => write_set(f, '&', filters)?,
-            Filter::Or(filters) => write_set(f, '|', filters)?,
-            Filter::Not(filter) => write!(f, "!{filter}")?,
-            Filter::Equality { attribute, value } => write_item(f, attribute, "=", value)?,
-            Filter::GreaterOrEqual { attribute, value } => write_item(f, attribute, ">=", value)?,
-            Filter::LessOrEqual { attribute, value } => write_item(f, attribute, "<=", value)?,
-            Filter::Approximate { attribute, value } => write_item(f, attribute, "~=", value)?,
-            Filter::Present { attribute } => write_item(f, attribute, "=*", b"")?,
+            Filter::And(filters) => append_set(out, b'&', filters),
+            Filter::Or(filters) => append_set(out, b'|', filters),
+            Filter::Not(filter) => {
+                out.push(b'!');
+                filter.append_text(out);
+            }
+            Filter::Equality { attribute, value } => append_item(out, attribute, b"=", value),
+            Filter::GreaterOrEqual { attribute, value } => append_item(out, attribute, b">=", value),
+            Filter::LessOrEqual { attribute, value } => append_item(out, attribute, b"<=", value),
+            Filter::Approximate { attribute, value } => append_item(out, attribute, b"~=", value),
+            Filter::Present { attribute } => append_item(out, attribute, b"=*", b""),
             Filter::Substrings {
                 attribute,
                 initial,
                 any,
                 last,
             } => {
-                write_item(f, attribute, "=", initial.as_deref().unwrap_or_default())?;
-                f.write_char('*')?;
+                append_item(out, attribute, b"=", initial.as_deref().unwrap_or_default());
+                out.push(b'*');
                 for piece in any {
-                    write_value(f, piece)?;
-                    f.write_char('*')?;
+                    append_value(out, piece);
+                    out.push(b'*');
                 }
-                write_value(f, last.as_deref().unwrap_or_default())?;
+                append_value(out, last.as_deref().unwrap_or_default());
             }
             Filter::Extensible {
                 rule,
@@ -176,57 +188,68 @@ impl fmt::Display for Filter<'_> {
                 value,
                 dn_attributes,
             } => {
-                write_name(f, attribute.as_deref().unwrap_or_default())?;
+                append_name(out, attribute.as_deref().unwrap_or_default());
                 if *dn_attributes {
-                    f.write_str(":dn")?;
+                    out.extend_from_slice(b":dn");
                 }
                 if let Some(rule) = rule {
-                    f.write_char(':')?;
-                    write_name(f, rule)?;
+                    out.push(b':');
+                    append_name(out, rule);
                 }
-                f.write_str(":=")?;
-                write_value(f, value)?;
+                append_assertion(out, b":=", value);
             }
         }
-        f.write_char(')')
+        out.push(b')');
     }
 }
 
-fn write_set(f: &mut fmt::Formatter<'_>, kind: char, filters: &[Filter<'_>]) -> fmt::Result {
-    f.write_char(kind)?;
-    filters.iter().try_for_each(|filter| write!(f, "{filter}"))
+fn append_set(out: &mut Vec<u8>, kind: u8, filters: &[Filter<'_>]) {
+    out.push(kind);
+    filters.iter().for_each(|filter| filter.append_text(out));
 }
 
-fn write_item(f: &mut fmt::Formatter<'_>, attribute: &str, kind: &str, value: &[u8]) -> fmt::Result {
-    write_name(f, attribute)?;
-    f.write_str(kind)?;
-    write_value(f, value)
+fn append_item(out: &mut Vec<u8>, attribute: &str, kind: &[u8], value: &[u8]) {
+    append_name(out, attribute);
+    append_assertion(out, kind, value);
 }
 
-fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+fn append_assertion(out: &mut Vec<u8>, kind: &[u8], value: &[u8]) {
+    out.extend_from_slice(kind);
+    append_value(out, value);
+}
+
+fn append_name(out: &mut Vec<u8>, name: &str) {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b';' | b'_');
+    if name.bytes().all(plain) {
+        return out.extend_from_slice(name.as_bytes());
+    }
     for octet in name.bytes() {
         match octet {
-            b'-' | b'.' | b';' | b'_' => f.write_char(char::from(octet))?,
-            _ if octet.is_ascii_alphanumeric() => f.write_char(char::from(octet))?,
-            _ => write!(f, "\\{octet:02x}")?,
+            _ if plain(octet) => out.push(octet),
+            _ => append_escaped(out, octet),
         }
     }
-    Ok(())
 }
 
-fn write_value(f: &mut fmt::Formatter<'_>, value: &[u8]) -> fmt::Result {
+fn append_value(out: &mut Vec<u8>, value: &[u8]) {
+    let special = |octet: u8| matches!(octet, 0..=0x1f | 0x7f | b'*' | b'(' | b')' | b'\\');
+    if value.is_ascii() && !value.iter().any(|octet| special(*octet)) {
+        return out.extend_from_slice(value);
+    }
     for chunk in value.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\0'..='\x1f' | '\x7f' | '*' | '(' | ')' | '\\' => write!(f, "\\{:02x}", u32::from(character))?,
-                _ => f.write_char(character)?,
+        for octet in chunk.valid().bytes() {
+            match octet {
+                _ if special(octet) => append_escaped(out, octet),
+                _ => out.push(octet),
             }
         }
-        for octet in chunk.invalid() {
-            write!(f, "\\{octet:02x}")?;
-        }
+        chunk.invalid().iter().for_each(|octet| append_escaped(out, *octet));
     }
-    Ok(())
+}
+
+fn append_escaped(out: &mut Vec<u8>, octet: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(&[b'\\', DIGITS[usize::from(octet >> 4)], DIGITS[usize::from(octet & 15)]]);
 }
 
 struct Parser<'a> {

@@ -64,10 +64,10 @@ impl<'a> Compiler<'a> {
     /// The filter and what the view hides.
     fn whole(&self, filter: &Filter<'_>) -> Predicate {
         let predicate = self.filter(filter);
-        if self.view.hidden_entries.is_empty() || predicate == Predicate::False {
+        if self.view.hiding.entries().is_empty() || predicate == Predicate::False {
             return predicate;
         }
-        let hidden = self.view.hidden_entries.iter();
+        let hidden = self.view.hiding.entries().iter();
         let hidden = hidden.filter_map(|condition| condition_item(self.schema, condition));
         let visible = hidden.map(|hidden| Predicate::Item(hidden).negate());
         Predicate::and(std::iter::once(predicate).chain(visible).collect())
@@ -426,7 +426,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn hiding(&self, id: AttributeId) -> Vec<Arc<Item>> {
-        let hidden = self.view.hidden_attributes.iter().filter(|(hidden, _)| *hidden == id);
+        let hidden = self.view.hiding.attributes().iter().filter(|(hidden, _)| *hidden == id);
         hidden
             .filter_map(|(_, condition)| condition_item(self.schema, condition))
             .collect()
@@ -446,7 +446,7 @@ fn named(id: AttributeId, names: Vec<NormalizedDn>) -> Item {
 
 /// Where the view hides an entry.
 pub(super) fn hidden_entries(schema: &Schema, view: &View) -> Predicate {
-    let conditions = view.hidden_entries.iter();
+    let conditions = view.hiding.entries().iter();
     let items = conditions.filter_map(|condition| condition_item(schema, condition));
     Predicate::or(items.map(Predicate::Item).collect())
 }

@@ -118,16 +118,17 @@ impl Subordinates<'_> {
         let below =
             |subtree: &&NormalizedDn| subtree.parent().as_ref() == Some(key) && self.snapshot.find(subtree).is_some();
         let excluded = self.view.excluded.iter().filter(below).count() as u64;
-        if self.view.hidden_entries.is_empty() {
+        if self.view.hiding.entries().is_empty() {
             return excluded;
         }
         let query = Query {
+            base_at: None,
             base: key.clone(),
             scope: SearchScope::SingleLevel,
             predicate: hidden_entries(self.schema, self.view),
             order: Order::Any,
             after: None,
-            within: vec![NormalizedDn::default()],
+            within: Arc::new([NormalizedDn::default()]),
             without: self.view.excluded.clone(),
             candidate_limit: 0,
         };

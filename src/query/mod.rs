@@ -21,6 +21,7 @@ mod tests;
 use crate::model::SearchScope;
 use crate::schema::NormalizedDn;
 use crate::store::Location;
+use std::sync::Arc;
 
 pub use compile::{compile, compile_in};
 pub use computed::Subordinates;
@@ -51,15 +52,17 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Query {
     pub base: NormalizedDn,
+    /// Where the base object lies in the snapshot; `None` where that is not known.
+    pub base_at: Option<Location>,
     pub scope: SearchScope,
     pub predicate: Predicate,
     pub order: Order,
     /// With [`Order::Name`]: only entries after this key.
     pub after: Option<NormalizedDn>,
     /// Entries must lie within one of these subtrees (the view's bases) ...
-    pub within: Vec<NormalizedDn>,
+    pub within: Arc<[NormalizedDn]>,
     /// ... and in none of these.
-    pub without: Vec<NormalizedDn>,
+    pub without: Arc<[NormalizedDn]>,
     /// Candidates examined before the cursor gives up; 0 means no limit.
     pub candidate_limit: u64,
 }

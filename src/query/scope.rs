@@ -1,11 +1,13 @@
 //! Where a search looks: base, scope and the view's subtrees, as ranges of ids in one segment.
 
 use super::Query;
+use crate::index::EntryId;
 use crate::model::SearchScope;
 use crate::schema::NormalizedDn;
-use crate::store::Segment;
+use crate::store::{Location, Segment};
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The keys a search may give, before hidden entries.
 #[derive(Clone, Debug)]
@@ -15,12 +17,36 @@ pub(super) struct Scope {
     depth: usize,
     /// Not even the base can be given.
     nothing: bool,
-    /// Subtrees below the base that entries must lie in; empty where the base itself lies in one.
-    within: Vec<NormalizedDn>,
+    /// Where the base object lies, if that is known.
+    base_at: Option<Location>,
+    /// Subtrees below the base that entries must lie in; none where the base itself lies in one.
+    within: Subtrees,
     /// Subtrees below the base that are left out.
-    without: Vec<NormalizedDn>,
+    without: Subtrees,
     /// Only keys after this one.
     after: Option<NormalizedDn>,
+}
+
+/// Some of a view's subtrees, without a copy of them.
+#[derive(Clone, Debug)]
+struct Subtrees {
+    all: Arc<[NormalizedDn]>,
+    chosen: SmallVec<[usize; 4]>,
+}
+
+impl Subtrees {
+    fn below(base: &NormalizedDn, all: Arc<[NormalizedDn]>) -> Subtrees {
+        let chosen = (0..all.len()).filter(|at| all[*at].is_within(base)).collect();
+        Subtrees { all, chosen }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chosen.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &NormalizedDn> {
+        self.chosen.iter().filter_map(|at| self.all.get(*at))
+    }
 }
 
 /// The ids in scope within one segment: disjoint ascending ranges, never a list.
@@ -35,20 +61,19 @@ impl Scope {
     /// Takes base, bounds and resume point out of the query.
     pub fn new(query: &mut Query) -> Scope {
         let base = std::mem::take(&mut query.base);
-        let (mut within, mut without) = (std::mem::take(&mut query.within), std::mem::take(&mut query.without));
-        let inside = within.iter().any(|subtree| base.is_within(subtree));
-        let outside = without.iter().any(|subtree| base.is_within(subtree));
+        let inside = query.within.iter().any(|subtree| base.is_within(subtree));
+        let outside = query.without.iter().any(|subtree| base.is_within(subtree));
+        let mut within = Subtrees::below(&base, Arc::clone(&query.within));
         if inside {
-            within.clear();
+            within.chosen.clear();
         }
-        within.retain(|subtree| subtree.is_within(&base));
-        without.retain(|subtree| subtree.is_within(&base));
         Scope {
             nothing: (!inside && within.is_empty()) || outside,
             within,
-            without,
+            without: Subtrees::below(&base, Arc::clone(&query.without)),
             depth: base.depth(),
             scope: query.scope,
+            base_at: query.base_at,
             after: query.after.take(),
             base,
         }
@@ -77,8 +102,17 @@ impl Scope {
             && self.after.as_ref().is_none_or(|after| key > after.0.as_slice())
     }
 
-    /// The ids in scope in a segment.
-    pub fn ids(&self, segment: &Segment) -> Ids {
+    /// Where the base object lies in a layer of the snapshot.
+    fn base_in(&self, layer: usize, segment: &Segment) -> Option<EntryId> {
+        match self.base_at {
+            Some(Location::Layer { layer: of, id }) => (of as usize == layer).then_some(id),
+            Some(Location::Tail { .. }) => None,
+            None => segment.find(&self.base),
+        }
+    }
+
+    /// The ids in scope in a layer's segment.
+    pub fn ids(&self, layer: usize, segment: &Segment) -> Ids {
         let mut ids = Ids::default();
         if self.nothing || segment.is_empty() {
             return ids;
@@ -88,7 +122,7 @@ impl Scope {
             None => 0,
         };
         if self.scope == SearchScope::BaseObject {
-            if let Some(id) = segment.find(&self.base)
+            if let Some(id) = self.base_in(layer, segment)
                 && id.0 >= start
                 && self.within.iter().all(|subtree| self.base.is_within(subtree))
             {
@@ -114,7 +148,7 @@ impl Scope {
                 end = end.max(range.end);
             }
         }
-        for subtree in &self.without {
+        for subtree in self.without.iter() {
             ids.cut(segment.subtree(subtree));
         }
         ids

@@ -165,6 +165,8 @@ pub struct WellKnown {
     pub num_subordinates: AttributeId,
     pub member_of: AttributeId,
     pub entry_csn: AttributeId,
+    /// What is known of an application account; `nhsdir.schema` defines it.
+    pub account_status: AttributeId,
 }
 
 /// A fault in a schema text: which file, which line, what was expected and what came.

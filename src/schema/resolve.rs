@@ -431,6 +431,7 @@ impl Resolver {
             num_subordinates: find("numSubordinates")?,
             member_of: find("memberOf")?,
             entry_csn: find("entryCSN")?,
+            account_status: find("nhsdirStatus")?,
         })
     }
 

@@ -90,11 +90,11 @@ fn random_view(random: &mut Random) -> View {
         }
     }
     if random.below(2) == 0 {
-        view.hidden_entries.push(condition("nhsdirExDirectory", "TRUE"));
+        view.hiding.hide_entry(condition("nhsdirExDirectory", "TRUE"));
     }
     for name in ["mobile", "homePhone", "title"] {
         if random.below(2) == 0 {
-            view.hidden_attributes.push((id(name), condition("nhsdirHidden", name)));
+            view.hiding.hide_attribute(id(name), condition("nhsdirHidden", name));
         }
     }
     view
@@ -107,13 +107,13 @@ fn oracle(entry: &Entry, view: &View, names: &[&str], types_only: bool) -> Optio
         of.flat_map(|a| a.values.iter().map(|v| String::from_utf8(v.clone()).unwrap()))
             .collect()
     };
-    if !view.hidden_entries.is_empty() && values_of("nhsdirExDirectory").contains(&"TRUE".to_owned()) {
+    if !view.hiding.entries().is_empty() && values_of("nhsdirExDirectory").contains(&"TRUE".to_owned()) {
         return None;
     }
     let hidden = values_of("nhsdirHidden");
     let allowed = |attribute: AttributeId| {
         let name = schema().attribute(attribute).name();
-        let rule = view.hidden_attributes.iter().any(|(id, _)| *id == attribute);
+        let rule = view.hiding.attributes().iter().any(|(id, _)| *id == attribute);
         view.releasable.contains(attribute) && !(rule && hidden.iter().any(|hidden| hidden == name))
     };
     let asked = |attribute: AttributeId, options: &[String]| {

@@ -5,7 +5,7 @@ mod running;
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on, operator};
 use crate::access::NEVER_RELEASED;
-use crate::audit::{Act, AuditRecord};
+use crate::audit::{Act, Actor, AuditRecord};
 use crate::directory::{Directory, DirectoryError, Session};
 use crate::model::ldif::LdifWriter;
 use crate::model::{Dn, Filter, Outcome};
@@ -206,7 +206,8 @@ fn note_in_audit(directory: &Arc<Directory>, session: &Session, arguments: &Argu
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
     let mut record = AuditRecord::default();
-    record.begin(Act::Administrative, &session.identity.bound_as, &session.source, now);
+    let actor = Actor::new(&session.identity.bound_as, &session.source);
+    record.begin(Act::Administrative, &actor, now);
     record.fact("detail", b"export");
     record.fact("base", arguments.base.as_deref().unwrap_or_default().as_bytes());
     record.fact("filter", arguments.filter.as_deref().unwrap_or_default().as_bytes());

@@ -11,7 +11,7 @@ mod prepare;
 mod tests;
 
 use super::{Answer, Place, operator};
-use crate::audit::{Act, AuditRecord};
+use crate::audit::{Act, Actor, AuditRecord};
 use crate::directory::{Directory, DirectoryError};
 use crate::model::Outcome;
 use crate::model::ldif::{Chunk, Chunks, LdifFault, LdifOperation};
@@ -172,7 +172,8 @@ fn note_in_audit(
         .map_or(0, |since| since.as_millis() as u64);
     let files: Vec<String> = arguments.files.iter().map(|path| path.display().to_string()).collect();
     let mut record = AuditRecord::default();
-    record.begin(Act::Administrative, &session.identity.bound_as, &session.source, now);
+    let actor = Actor::new(&session.identity.bound_as, &session.source);
+    record.begin(Act::Administrative, &actor, now);
     record.fact("detail", format!("import {}", files.join(" ")).as_bytes());
     record.number("entries", if summary.written { summary.entries } else { 0 });
     record.finish(&Outcome::success(), started.elapsed());

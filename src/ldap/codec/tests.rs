@@ -327,7 +327,7 @@ fn requests_of_ldap3_proto_are_understood() {
 fn answers_are_understood_by_ldap3_proto() {
     use super::super::encode::{self, Extra};
     let mut out = Vec::new();
-    encode::entry_with(&mut out, MessageId(5), "cn=a,o=nhs", |out| {
+    encode::entry_with(&mut out, MessageId(5), b"cn=a,o=nhs", |out| {
         specimen::partial_attribute(out, "cn", &[b"a"]);
         specimen::partial_attribute(out, "photo", &[b"\xff", &[b'x'; 300]]);
     });

@@ -37,22 +37,20 @@ fn session() -> Session {
         general: false,
     };
     let account = Account::new(facts);
-    Session {
-        identity: Identity {
-            account: Arc::new(account),
-            bound_as: "app".to_owned(),
+    let identity = Identity {
+        account: Arc::new(account),
+        bound_as: "app".to_owned(),
+    };
+    let source = Source {
+        address: Address::Local {
+            uid: 1,
+            gid: 1,
+            pid: None,
         },
-        source: Arc::new(Source {
-            address: Address::Local {
-                uid: 1,
-                gid: 1,
-                pid: None,
-            },
-            tls: None,
-            connection: 1,
-        }),
-        view: Arc::new(View::default()),
-    }
+        tls: None,
+        connection: 1,
+    };
+    Session::new(identity, Arc::new(source), Arc::new(View::default()))
 }
 
 fn say(state: &SessionState, message: &[u8]) -> Said {

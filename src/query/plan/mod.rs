@@ -115,8 +115,9 @@ impl Plan {
     /// Plans a query against a snapshot. The predicate is taken out of the query.
     pub(super) fn new(snapshot: &Snapshot, schema: Arc<Schema>, query: &mut Query, scope: &Scope) -> Plan {
         let wanted = std::mem::replace(&mut query.predicate, Predicate::False).settle();
-        let layers = snapshot.layers.iter();
-        let layers = layers.map(|layer| LayerPlan::new(&layer.segment, &schema, &wanted, query.order, scope));
+        let layers = snapshot.layers.iter().enumerate();
+        let layers = layers
+            .map(|(number, layer)| LayerPlan::new((number, &layer.segment), &schema, &wanted, query.order, scope));
         let layers = layers.collect();
         Plan {
             layers,
@@ -146,14 +147,20 @@ const FEW_IN_SEGMENT: u64 = 4;
 const FEW_IN_SCOPE: u64 = 4;
 
 impl LayerPlan {
-    fn new(segment: &Segment, schema: &Schema, wanted: &Predicate, order: Order, scope: &Scope) -> LayerPlan {
+    fn new(
+        (layer, segment): (usize, &Segment),
+        schema: &Schema,
+        wanted: &Predicate,
+        order: Order,
+        scope: &Scope,
+    ) -> LayerPlan {
         if scope.is_nothing() || segment.is_empty() || *wanted == Predicate::False {
             return LayerPlan::nothing(Ids::default());
         }
         if let Some(plan) = LayerPlan::point(segment, schema, wanted, order, scope) {
             return plan;
         }
-        let ids = scope.ids(segment);
+        let ids = scope.ids(layer, segment);
         let entries = ids.len();
         if entries == 0 {
             return LayerPlan::nothing(ids);

@@ -20,7 +20,7 @@ pub fn schema() -> Arc<Schema> {
 /// A view that may search everything.
 pub fn full_view() -> View {
     let mut view = View {
-        bases: vec![NormalizedDn::default()],
+        bases: Arc::new([NormalizedDn::default()]),
         ..View::default()
     };
     for attribute in schema().attributes() {
@@ -114,6 +114,7 @@ pub fn query(filter: &str, view: &View) -> Query {
     let filter = Filter::parse(filter).expect("a filter");
     Query {
         base: key("o=nhs"),
+        base_at: None,
         scope: SearchScope::WholeSubtree,
         predicate: compile(&filter, &schema(), view),
         order: Order::Any,

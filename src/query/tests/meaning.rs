@@ -141,13 +141,13 @@ fn views_leave_no_oracle() {
     let mut unsearchable = full_view();
     unsearchable.searchable.remove(id("mail"));
     let mut ex_directory = full_view();
-    ex_directory.hidden_entries.push(hidden("employeeType", b"hide"));
+    ex_directory.hiding.hide_entry(hidden("employeeType", b"hide"));
     let mut hidden_mobile = full_view();
     hidden_mobile
-        .hidden_attributes
-        .push((id("mobile"), hidden("employeeType", b"hide")));
+        .hiding
+        .hide_attribute(id("mobile"), hidden("employeeType", b"hide"));
     let mut narrow = full_view();
-    narrow.bases = vec![super::fixture::key("uid=2,ou=people,o=nhs")];
+    narrow.bases = Arc::new([super::fixture::key("uid=2,ou=people,o=nhs")]);
     let cases: &[(&View, &str, &[&str])] = &[
         (&unsearchable, "(mail=*)", &[]),
         (&unsearchable, "(!(mail=*))", &[]),

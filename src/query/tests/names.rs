@@ -113,11 +113,11 @@ fn no_chain_leads_through_what_is_hidden() {
         normalized: b"hide".to_vec(),
     };
     let mut hidden_group = full_view();
-    hidden_group.hidden_entries.push(hide());
+    hidden_group.hiding.hide_entry(hide());
     let mut hidden_members = full_view();
-    hidden_members.hidden_attributes.push((id("member"), hide()));
+    hidden_members.hiding.hide_attribute(id("member"), hide());
     let mut excluded = full_view();
-    excluded.excluded.push(key("cn=Secret,o=nhs"));
+    excluded.excluded = Arc::new([key("cn=Secret,o=nhs")]);
     for view in [hidden_group, hidden_members, excluded] {
         for filter in [
             "(memberOf=*)",

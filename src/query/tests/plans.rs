@@ -62,7 +62,7 @@ fn view(name: &str) -> View {
     let mut view = full_view();
     match name {
         "full" => {}
-        "hiding" => view.hidden_entries.push(Condition {
+        "hiding" => view.hiding.hide_entry(Condition {
             attribute: schema().find_attribute("employeeType").expect("defined"),
             normalized: b"locum".to_vec(),
         }),

@@ -240,14 +240,13 @@ fn random_view(rng: &mut Rng) -> View {
         view.searchable.remove(find(hidden));
     }
     if rng.below(3) == 0 {
-        view.hidden_entries.push(condition("employeeType", b"hide"));
+        view.hiding.hide_entry(condition("employeeType", b"hide"));
     }
     for _ in 0..rng.below(3) {
         let attribute = find(pick::<&str>(rng, &["mobile", "sn", "departmentNumber"]));
-        view.hidden_attributes
-            .push((attribute, condition("departmentNumber", b"ward 1")));
-        view.hidden_attributes
-            .push((attribute, condition("employeeType", b"gp")));
+        view.hiding
+            .hide_attribute(attribute, condition("departmentNumber", b"ward 1"));
+        view.hiding.hide_attribute(attribute, condition("employeeType", b"gp"));
     }
     view.bases = match rng.below(20) {
         0 => vec![
@@ -258,13 +257,16 @@ fn random_view(rng: &mut Rng) -> View {
         1 => vec![key("uid=1,ou=People,o=nhs")],
         2 => Vec::new(),
         _ => vec![NormalizedDn::default()],
-    };
+    }
+    .into();
+    let mut excluded = Vec::new();
     if rng.below(2) == 0 {
-        view.excluded.push(key("ou=Applications,o=nhs"));
+        excluded.push(key("ou=Applications,o=nhs"));
     }
     if rng.below(6) == 0 {
-        view.excluded.push(key("uid=3,ou=People,o=nhs"));
+        excluded.push(key("uid=3,ou=People,o=nhs"));
     }
+    view.excluded = excluded.into();
     view
 }
 
@@ -367,6 +369,7 @@ fn random_query(rng: &mut Rng, predicate: Predicate, view: &View) -> Query {
         } else {
             key(base)
         },
+        base_at: None,
         scope: *pick(rng, &scopes),
         predicate,
         order,
@@ -421,7 +424,10 @@ fn a_plan_finds_what_the_filter_means() {
         let Ok(predicate) = compile_in(&filter, groups) else {
             continue;
         };
-        let query = random_query(&mut rng, predicate, &view);
+        let mut query = random_query(&mut rng, predicate, &view);
+        if rng.below(2) == 0 {
+            query.base_at = directory.find(&query.base);
+        }
         let expected = meant(&directory, &query);
         let mut cursor = Cursor::open(Arc::clone(&directory), schema(), query.clone());
         let work = 1 + rng.below(40) as u32;

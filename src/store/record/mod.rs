@@ -14,9 +14,14 @@
 //! All user attributes are therefore one slice. Values keep the order given. Lengths inside the PartialAttributes are
 //! definite and minimal.
 
-use crate::index::octets::{push_varint, varint};
+mod parts;
+
+use crate::index::octets::push_varint;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use crate::schema::{AttributeId, Schema};
+use parts::Reader;
+
+pub use parts::{RecordParts, Slot};
 
 const FORM_LOADED: u8 = 0;
 /// Read, no longer written: without the change time.
@@ -95,10 +100,12 @@ impl<'a> Record<'a> {
         out: &mut Vec<u8>,
         mut number: impl FnMut(AttributeId) -> u16,
     ) -> Result<(), DamagedRecord> {
-        let (mut table, _, all, _) = self.parts().ok_or(DamagedRecord)?;
-        let start = out.len();
+        let parts = self.parts().ok_or(DamagedRecord)?;
+        let table_at = self.bytes.len() - parts.block.len() - parts.table.len();
+        let mut table = Reader::new(parts.table);
+        let start = out.len() + table_at;
         out.extend_from_slice(self.bytes);
-        for _ in 0..all {
+        for _ in 0..parts.all {
             let at = start + table.at;
             let (old, _, _) = table.slot().ok_or(DamagedRecord)?;
             let id = self.types.get(usize::from(old)).ok_or(DamagedRecord)?;
@@ -138,32 +145,18 @@ impl<'a> Record<'a> {
     /// Every stored attribute, user attributes first.
     #[inline]
     pub fn attributes(&self) -> impl Iterator<Item = RecordAttribute<'a>> + use<'a> {
-        let (mut table, user, all, mut block) = self.parts().unwrap_or((Reader::new(&[]), 0, 0, &[]));
-        let types = self.types;
-        (0..all).map_while(move |place| {
-            let (number, len, has_options) = table.slot()?;
-            let (encoded, rest) = block.split_at_checked(len as usize)?;
-            block = rest;
-            Some(RecordAttribute {
-                id: *types.get(usize::from(number)).filter(|id| **id != NO_TYPE)?,
-                has_options,
-                operational: place >= user,
-                encoded,
-            })
-        })
+        self.parts().unwrap_or_default().attributes()
     }
 
     /// The PartialAttributes of all user attributes, one after the other.
     #[inline]
     pub fn user_block(&self) -> &'a [u8] {
-        let Some((mut table, user, all, block)) = self.parts() else {
-            return &[];
-        };
-        if user == all {
-            return block;
+        let Some(parts) = self.parts() else { return &[] };
+        let mut len = 0;
+        for slot in parts.slots().filter(|slot| !slot.operational) {
+            len += slot.len;
         }
-        let len: usize = (0..user).map_while(|_| table.slot()).map(|slot| slot.1 as usize).sum();
-        block.get(..len).unwrap_or(&[])
+        parts.block.get(..len).unwrap_or(&[])
     }
 
     /// Back into an entry as given: attribute descriptions by their schema names.
@@ -177,27 +170,6 @@ impl<'a> Record<'a> {
             dn: Dn::parse(self.dn()).unwrap_or_default(),
             attributes: self.attributes().map(attribute).collect(),
         }
-    }
-
-    /// The attribute table, the number of user attributes and of all, and the block.
-    #[inline]
-    fn parts(&self) -> Option<(Reader<'a>, u32, u32, &'a [u8])> {
-        let mut reader = Reader::new(self.bytes);
-        reader.counted()?;
-        let form = reader.take(1)?[0];
-        reader.take(24)?;
-        if form != FORM_LOADED {
-            reader.take(if form == FORM_CHANGED_BY_SECOND { 16 } else { 24 })?;
-            reader.counted()?;
-            reader.counted()?;
-        }
-        let (user, operational) = (reader.number()?, reader.number()?);
-        let table = reader;
-        let all = user.checked_add(operational)?;
-        for _ in 0..all {
-            reader.slot()?;
-        }
-        Some((table, user, all, reader.rest()))
     }
 }
 
@@ -226,93 +198,6 @@ impl<'a> RecordAttribute<'a> {
         let (description, rest) = element(inside, OCTET_STRING)?;
         let (values, _) = element(rest, SET)?;
         Some((description, values))
-    }
-}
-
-/// Reads a record from its beginning. `None` wherever the bytes end too early.
-#[derive(Clone, Copy)]
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0 }
-    }
-
-    #[inline]
-    fn number(&mut self) -> Option<u32> {
-        varint(self.bytes, &mut self.at)
-    }
-
-    #[inline]
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(self.at..self.at.checked_add(len)?)?;
-        self.at += len;
-        Some(taken)
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or(&[])
-    }
-
-    #[inline]
-    fn counted(&mut self) -> Option<&'a [u8]> {
-        let len = self.number()?;
-        self.take(len as usize)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.counted()?).ok()
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    #[inline]
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_le_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    /// What follows the DN.
-    fn operational(&mut self) -> Option<Operational<'a>> {
-        let form = self.take(1)?[0];
-        let entry_uuid = self.take(16)?.try_into().ok()?;
-        let created = self.u64()?;
-        let mut operational = Operational {
-            entry_uuid,
-            created,
-            modified: created,
-            changed: whole_second(created),
-            ..Operational::default()
-        };
-        if form != FORM_LOADED {
-            operational.modified = self.u64()?;
-            operational.sequence = self.u64()?;
-            operational.changed = match form {
-                FORM_CHANGED_BY_SECOND => whole_second(operational.modified),
-                _ => self.u64()?,
-            };
-            operational.creator = self.text()?;
-            operational.modifier = self.text()?;
-        }
-        Some(operational)
-    }
-
-    /// One line of the attribute table: type number, length, whether it has options.
-    #[inline]
-    fn slot(&mut self) -> Option<(u16, u32, bool)> {
-        let number = self.u16()?;
-        let field = self.u16()?;
-        let short = field & LONG;
-        let len = if short == LONG {
-            u32::from_le_bytes(self.take(4)?.try_into().ok()?)
-        } else {
-            u32::from(short)
-        };
-        Some((number, len, field & HAS_OPTIONS != 0))
     }
 }
 
