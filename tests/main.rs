@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod apply;
+mod binds;
 mod commands;
 mod controls;
 mod durability;

@@ -182,12 +182,16 @@ impl Server {
         ldap
     }
 
-    pub fn trust(&self) -> ClientConfig {
+    pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(self.place.data().join("tls/cert.pem")).unwrap();
         roots.add(certificate).unwrap();
+        roots
+    }
+
+    pub fn trust(&self) -> ClientConfig {
         ClientConfig::builder()
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth()
     }
 

@@ -139,6 +139,6 @@ fn operator(directory: &Directory) -> anyhow::Result<Session> {
         connection: 0,
     });
     directory
-        .bind_external(&source)
+        .bind_external(b"", &source)
         .map_err(|outcome| anyhow::anyhow!("this user is no administrator: {:?} {}", outcome.code, outcome.message))
 }

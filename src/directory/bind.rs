@@ -10,11 +10,18 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Directory {
-    /// Simple bind by DN, account name or mail-like name. Waits for the argon2 pool, never for the disk.
+    /// Simple bind by DN, account name or mail-like name. Waits for the argon2 pool, never for the disk. `authorization` is
+    /// whom the client wants to be (RFC 4513 section 5.2.1.8), empty or itself: nobody acts as another by a bind.
     ///
     /// # Errors
     /// What the wire says: `invalidCredentials` whatever the reason, or `busy`.
-    pub async fn bind(&self, name: &str, secret: Secret, source: &SharedSource) -> Result<Session, Outcome> {
+    pub async fn bind(
+        &self,
+        name: &str,
+        secret: Secret,
+        authorization: &[u8],
+        source: &SharedSource,
+    ) -> Result<Session, Outcome> {
         let started = Instant::now();
         let key = self.bind_key(name);
         if let Some(key) = &key {
@@ -24,17 +31,25 @@ impl Directory {
             .accounts
             .authenticate(name, key.as_ref(), secret, source, clock::seconds())
             .await;
+        let answer = answer.and_then(|identity| self.authorized(identity, authorization));
         self.conclude(answer, name, source, started)
     }
 
     /// The same where the answer is remembered; `None` means call [`Directory::bind`].
-    pub fn bind_remembered(&self, name: &str, secret: &[u8], source: &SharedSource) -> Option<Session> {
+    pub fn bind_remembered(
+        &self,
+        name: &str,
+        secret: &[u8],
+        authorization: &[u8],
+        source: &SharedSource,
+    ) -> Option<Result<Session, Outcome>> {
         let started = Instant::now();
         let key = self.bind_key(name);
         let identity = self
             .accounts
             .authenticate_remembered(name, key.as_ref(), secret, source, clock::seconds())?;
-        self.conclude(Ok(identity), name, source, started).ok()
+        let answer = self.authorized(identity, authorization);
+        Some(self.conclude(answer, name, source, started))
     }
 
     /// SASL EXTERNAL: a client certificate, or the credentials of a UNIX socket's peer (root and the server's own user
@@ -42,7 +57,7 @@ impl Directory {
     ///
     /// # Errors
     /// `invalidCredentials` where neither maps to an account.
-    pub fn bind_external(&self, source: &SharedSource) -> Result<Session, Outcome> {
+    pub fn bind_external(&self, authorization: &[u8], source: &SharedSource) -> Result<Session, Outcome> {
         let started = Instant::now();
         let (name, answer) = match (
             &source.address,
@@ -63,7 +78,44 @@ impl Directory {
             }
             _ => (String::new(), Err(no_external())),
         };
+        let answer = answer.and_then(|identity| self.authorized(identity, authorization));
         self.conclude(answer, &name, source, started)
+    }
+
+    /// The identity, if it is whom the client wants to be.
+    fn authorized(&self, identity: Identity, authorization: &[u8]) -> Result<Identity, Refusal> {
+        if authorization.is_empty() || self.names(&identity, authorization) {
+            return Ok(identity);
+        }
+        Err(Refusal {
+            outcome: invalid_credentials(),
+            detail: "asked to act as another",
+            account: Some(identity.account.facts.name.clone()),
+        })
+    }
+
+    /// Whether an authorization identity names this one: `dn:` and a DN in any spelling, `u:` and a name, or either alone.
+    fn names(&self, identity: &Identity, authorization: &[u8]) -> bool {
+        let facts = &identity.account.facts;
+        let Ok(text) = std::str::from_utf8(authorization) else {
+            return false;
+        };
+        let same_name = |name: &str| {
+            let name = name.trim().to_lowercase();
+            [&facts.name, &identity.bound_as]
+                .into_iter()
+                .chain(&facts.mails)
+                .any(|own| own.to_lowercase() == name)
+        };
+        let same_dn = |dn: &str| match self.bind_key(dn) {
+            Some(key) => key == facts.key,
+            None => false,
+        };
+        match (text.strip_prefix("dn:"), text.strip_prefix("u:")) {
+            (Some(dn), _) => same_dn(dn) || dn == facts.dn,
+            (_, Some(name)) => same_name(name),
+            (None, None) => same_dn(text) || same_name(text),
+        }
     }
 
     /// A front end refused a bind before it came here (anonymous, empty password, unknown mechanism): audits it.

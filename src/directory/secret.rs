@@ -195,8 +195,8 @@ impl Directory {
     /// stays valid until then.
     ///
     /// # Errors
-    /// insufficientAccessRights for another's secret without the right to set it, invalidCredentials for a wrong old
-    /// secret, noSuchObject, constraintViolation for a chosen secret that is too weak.
+    /// insufficientAccessRights for another's secret without the right to set it, unwillingToPerform for a wrong old
+    /// secret, as slapd has it, noSuchObject, constraintViolation for a chosen secret that is too weak.
     pub async fn change_secret(
         self: &Arc<Self>,
         session: &Session,
@@ -225,7 +225,7 @@ impl Directory {
     ) -> Result<Option<Secret>, Outcome> {
         let own = &session.identity.account.facts;
         let key = match target {
-            Some(name) => self.bind_key(name).or_else(|| self.key_of_account(name)),
+            Some(name) => self.key_of_user(name),
             None => Some(own.key.clone()),
         };
         let administrator = own.role == Role::Administrator;
@@ -274,11 +274,20 @@ impl Directory {
         }
     }
 
+    /// The user identity of a Password Modify: a DN, an account's name, or either as an authorization identity.
+    fn key_of_user(&self, name: &str) -> Option<NormalizedDn> {
+        match (name.strip_prefix("dn:"), name.strip_prefix("u:")) {
+            (Some(dn), _) => self.bind_key(dn),
+            (_, Some(name)) => self.key_of_account(name),
+            (None, None) => self.bind_key(name).or_else(|| self.key_of_account(name)),
+        }
+    }
+
     fn key_of_account(&self, name: &str) -> Option<NormalizedDn> {
         let accounts = self.accounts.list();
         let found = accounts
             .iter()
-            .find(|account| account.facts.name.eq_ignore_ascii_case(name));
+            .find(|account| !account.facts.general && account.facts.name.eq_ignore_ascii_case(name));
         found.map(|account| account.facts.key.clone())
     }
 
@@ -301,7 +310,13 @@ impl Directory {
                     .accounts
                     .authenticate(&name, Some(key), old, &session.source, now)
                     .await;
-                checked.map(|_| ()).map_err(|refusal| refusal.outcome)
+                checked.map(|_| ()).map_err(|refusal| match refusal.outcome.code {
+                    ResultCode::InvalidCredentials => Outcome::new(
+                        ResultCode::UnwillingToPerform,
+                        "unwilling to change a secret without the right one before",
+                    ),
+                    _ => refusal.outcome,
+                })
             }
             None if may_leave_out => Ok(()),
             None if session.identity.account.facts.general && !self.general.old_secret_needed => Ok(()),

@@ -6,11 +6,22 @@ use super::encode::Extra;
 use super::frame::MessageId;
 use crate::account::Secret;
 use crate::directory::Session;
-use crate::model::{Outcome, ResultCode};
+use crate::model::{Address, Outcome, ResultCode, Source};
 use std::sync::Arc;
 
-/// The SASL mechanisms listed in the root DSE.
-pub const MECHANISMS: &[&str] = &[EXTERNAL, PLAIN];
+/// The SASL mechanisms listed in the root DSE of a connection, EXTERNAL where it may succeed. PLAIN always, because nothing
+/// is read that is not confidential.
+pub fn mechanisms(external: bool) -> Vec<&'static str> {
+    if external { vec![EXTERNAL, PLAIN] } else { vec![PLAIN] }
+}
+
+/// Whether something outside LDAP says who the peer is.
+pub fn is_external(source: &Source) -> bool {
+    match (&source.address, &source.tls) {
+        (Address::Local { .. }, _) => true,
+        (Address::Tcp(_), tls) => tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some()),
+    }
+}
 
 const EXTERNAL: &str = "EXTERNAL";
 const PLAIN: &str = "PLAIN";
@@ -21,6 +32,8 @@ pub enum Attempt<'a> {
     Password {
         name: &'a str,
         secret: &'a [u8],
+        /// Whom the client wants to be; empty is whom it authenticates as.
+        authorization: &'a [u8],
     },
     External {
         authorization: &'a [u8],
@@ -65,11 +78,15 @@ fn simple<'a>(name: &'a str, secret: &'a [u8]) -> Attempt<'a> {
             "unauthenticated bind (a name without a password) is refused",
         ),
         (true, false) => refused(ResultCode::InvalidCredentials, ""),
-        (false, false) => Attempt::Password { name, secret },
+        (false, false) => Attempt::Password {
+            name,
+            secret,
+            authorization: b"",
+        },
     }
 }
 
-/// RFC 4616 section 2: `[authzid] NUL authcid NUL passwd`. No identity may act as another.
+/// RFC 4616 section 2: `[authzid] NUL authcid NUL passwd`. The name may be written as an authorization identity too.
 fn plain(credentials: &[u8]) -> Attempt<'_> {
     let mut parts = credentials.splitn(3, |octet| *octet == 0);
     let (Some(authorization), Some(name), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
@@ -78,19 +95,18 @@ fn plain(credentials: &[u8]) -> Attempt<'_> {
     let Ok(name) = std::str::from_utf8(name) else {
         return refused(ResultCode::InvalidCredentials, "");
     };
-    if name.is_empty() || secret.is_empty() || !is_same_identity(authorization, &[name]) {
+    let name = name
+        .strip_prefix("dn:")
+        .or_else(|| name.strip_prefix("u:"))
+        .unwrap_or(name);
+    if name.is_empty() || secret.is_empty() || secret.contains(&0) {
         return refused(ResultCode::InvalidCredentials, "");
     }
-    Attempt::Password { name, secret }
-}
-
-/// Whether an authorization identity (RFC 4513 section 5.2.1.8) is empty or one of these names.
-fn is_same_identity(authorization: &[u8], names: &[&str]) -> bool {
-    let named = authorization
-        .strip_prefix(b"dn:")
-        .or_else(|| authorization.strip_prefix(b"u:"))
-        .unwrap_or(authorization);
-    authorization.is_empty() || names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(named))
+    Attempt::Password {
+        name,
+        secret,
+        authorization,
+    }
 }
 
 fn refused<'a>(code: ResultCode, message: impl Into<String>) -> Attempt<'a> {
@@ -116,34 +132,30 @@ impl Conversation {
                 self.answer(id, tag::BIND_RESPONSE, &outcome, extra);
             }
             Attempt::External { authorization } => {
-                let bound = self.external(request.name, authorization);
+                let bound = self.directory.bind_external(authorization, &self.source);
                 self.bound(id, bound);
             }
-            Attempt::Password { name, secret } => {
-                if let Some(session) = self.directory.bind_remembered(name, secret, &self.source) {
-                    return self.bound(id, Ok(session));
+            Attempt::Password {
+                name,
+                secret,
+                authorization,
+            } => {
+                let remembered = self
+                    .directory
+                    .bind_remembered(name, secret, authorization, &self.source);
+                if let Some(bound) = remembered {
+                    return self.bound(id, bound);
                 }
+                let authorization = authorization.to_vec();
                 let directory = Arc::clone(&self.directory);
                 let source = Arc::clone(&self.source);
                 let name = name.to_owned();
                 let secret = Secret::new(secret.to_vec());
-                self.wait_for_bind(
-                    id,
-                    async move { Answer::Bind(directory.bind(&name, secret, &source).await) },
-                );
+                self.wait_for_bind(id, async move {
+                    Answer::Bind(directory.bind(&name, secret, &authorization, &source).await)
+                });
             }
         }
-    }
-
-    fn external(&self, name: &str, authorization: &[u8]) -> Result<Session, Outcome> {
-        let session = self.directory.bind_external(&self.source)?;
-        let facts = &session.identity.account.facts;
-        if is_same_identity(authorization, &[&facts.dn, &facts.name]) {
-            return Ok(session);
-        }
-        let outcome = Outcome::new(ResultCode::InvalidCredentials, "");
-        self.directory.note_refused_bind(name, &self.source, &outcome);
-        Err(outcome)
     }
 
     /// A bind came to its end.
@@ -195,7 +207,9 @@ mod tests {
             ("", sasl("PLAIN", Some(b"\0app\0secret")), None),
             ("", sasl("PLAIN", Some(b"app\0app\0secret")), None),
             ("", sasl("PLAIN", Some(b"u:app\0app\0secret")), None),
-            ("", sasl("PLAIN", Some(b"other\0app\0secret")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"\0app\0sec\0ret")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"\0u:\0secret")), Some(InvalidCredentials)),
+            ("", sasl("PLAIN", Some(b"\0\xff\0secret")), Some(InvalidCredentials)),
             ("", sasl("PLAIN", Some(b"\0app\0")), Some(InvalidCredentials)),
             ("", sasl("PLAIN", Some(b"\0\0secret")), Some(InvalidCredentials)),
             ("", sasl("PLAIN", Some(b"app")), Some(InvalidCredentials)),

@@ -21,6 +21,8 @@ pub struct Service {
     pub directory: Arc<Directory>,
     pub limits: WireLimits,
     pub facts: ProtocolFacts,
+    /// The same for connections on which SASL EXTERNAL may succeed.
+    pub external_facts: ProtocolFacts,
     pub metrics: Arc<Metrics>,
 }
 

@@ -42,18 +42,19 @@ impl Service {
         Arc::new(Service {
             directory,
             limits,
-            facts: protocol_facts(),
+            facts: protocol_facts(false),
+            external_facts: protocol_facts(true),
             metrics,
         })
     }
 }
 
-/// What the root DSE says of this front end: exactly what is implemented.
-pub fn protocol_facts() -> ProtocolFacts {
+/// What the root DSE says of this front end: exactly what is implemented. `external` where SASL EXTERNAL may succeed.
+pub fn protocol_facts(external: bool) -> ProtocolFacts {
     ProtocolFacts {
         controls: search::CONTROLS.to_vec(),
         extensions: extended::SUPPORTED.to_vec(),
         features: [search::FEATURES, update::FEATURES].concat(),
-        mechanisms: bind::MECHANISMS.to_vec(),
+        mechanisms: bind::mechanisms(external),
     }
 }

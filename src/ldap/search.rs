@@ -59,7 +59,11 @@ impl Conversation {
             // One entry is in order.
             (Some(_), None) => Sort::Asked,
         };
-        match self.directory.search(session, request, &self.service.facts) {
+        let facts = match super::bind::is_external(&self.source) {
+            true => &self.service.external_facts,
+            false => &self.service.facts,
+        };
+        match self.directory.search(session, request, facts) {
             Ok(search) => {
                 let mut running = RunningSearch {
                     id,

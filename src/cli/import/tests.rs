@@ -167,7 +167,7 @@ fn bind_with(room: &Room, secret: &str) -> Result<(), crate::model::ResultCode> 
         connection: 1,
     });
     let secret = crate::account::Secret::new(secret.as_bytes().to_vec());
-    let bound = crate::cli::block_on(async { anyhow::Ok(directory.bind("pas", secret, &source).await) });
+    let bound = crate::cli::block_on(async { anyhow::Ok(directory.bind("pas", secret, b"", &source).await) });
     bound.unwrap().map(|_| ()).map_err(|outcome| outcome.code)
 }
 

@@ -69,7 +69,7 @@ async fn directory() -> Arc<Directory> {
 }
 
 async fn fill(directory: &Arc<Directory>) {
-    let session = directory.bind_external(&Arc::new(source())).unwrap();
+    let session = directory.bind_external(b"", &Arc::new(source())).unwrap();
     let mut entries = vec![
         entry("o=nhs", "organization", &[("o", "nhs")]),
         entry("ou=People,o=nhs", "organizationalUnit", &[("ou", "People")]),

@@ -1,0 +1,330 @@
+//! Who gets in, by every way in, in every state of an account.
+
+use crate::server::{BASE, Place, Server, found};
+use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope};
+use std::io::{Read, Write};
+use std::sync::Arc;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+const APP: &str = "cn=app,ou=Applications,o=nhs";
+const INVALID_CREDENTIALS: u32 = 49;
+const UNWILLING: u32 = 53;
+const NO_SUCH_OBJECT: u32 = 32;
+const INSUFFICIENT: u32 = 50;
+
+/// A client certificate that the server's configuration trusts.
+struct Badge {
+    certificate: rcgen::Certificate,
+    key: rcgen::KeyPair,
+}
+
+impl Badge {
+    fn new() -> Badge {
+        let mut parameters = rcgen::CertificateParams::new(vec!["app".to_owned()]).unwrap();
+        parameters.is_ca = rcgen::IsCa::ExplicitNoCa;
+        parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        Badge { certificate, key }
+    }
+
+    fn fingerprint(&self) -> String {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(self.certificate.der());
+        digest.iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+
+    fn worn(&self, server: &Server) -> ClientConfig {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        ClientConfig::builder()
+            .with_root_certificates(server.roots())
+            .with_client_auth_cert(vec![self.certificate.der().clone()], key)
+            .unwrap()
+    }
+}
+
+/// A server that trusts the badge, with the account `app` that it maps to, and the account's secret.
+fn server(badge: &Badge) -> (Server, String) {
+    let place = Place::filled();
+    let secret = place.account("app", "reader");
+    let trusted = place.folder().join("clients.pem");
+    std::fs::write(&trusted, badge.certificate.pem()).unwrap();
+    let config = format!(
+        "[accounts]\nargon2_memory_kib = 64\nargon2_iterations = 1\n[tls]\nclient_authorities = {:?}\n",
+        trusted.to_str().unwrap()
+    );
+    std::fs::write(place.data().join("nhsdir.toml"), config).unwrap();
+    let fingerprint = badge.fingerprint();
+    let facts = ["--certificate", &fingerprint, "--mail", "app@example.nhs.uk"];
+    place.succeed(&[&["account", "set", "app"][..], &facts].concat(), "");
+    (place.serve(), secret)
+}
+
+async fn connect(server: &Server, config: ClientConfig) -> Ldap {
+    let settings = LdapConnSettings::new().set_config(Arc::new(config));
+    let (connection, ldap) = LdapConnAsync::with_settings(settings, &server.url).await.unwrap();
+    tokio::spawn(async move {
+        // The server may close first.
+        let _ = connection.drive().await;
+    });
+    ldap
+}
+
+/// A raw connection: requests made by hand.
+struct Raw(StreamOwned<ClientConnection, std::net::TcpStream>);
+
+impl Raw {
+    fn open(server: &Server) -> Raw {
+        let address = server.url.strip_prefix("ldaps://").unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(Arc::new(server.trust()), name).unwrap();
+        Raw(StreamOwned::new(
+            connection,
+            std::net::TcpStream::connect(address).unwrap(),
+        ))
+    }
+
+    /// Sends a request and gives the result code of the answer.
+    fn ask(&mut self, id: u8, operation: &[u8]) -> u8 {
+        let body = [&[0x02, 1, id][..], operation].concat();
+        self.0.write_all(&element(0x30, &body)).unwrap();
+        let mut header = [0; 2];
+        self.0.read_exact(&mut header).unwrap();
+        let mut body = vec![0; usize::from(header[1])];
+        self.0.read_exact(&mut body).unwrap();
+        assert_eq!(&body[..3], [0x02, 1, id]);
+        // The answer's tag and length, ENUMERATED, one octet.
+        body[7]
+    }
+}
+
+/// One BER element of at most 255 octets.
+fn element(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(body.len()).unwrap();
+    let header = match length {
+        0..0x80 => vec![tag, length],
+        _ => vec![tag, 0x81, length],
+    };
+    [&header, body].concat()
+}
+
+fn sasl(mechanism: &str, credentials: Option<&[u8]>) -> Vec<u8> {
+    let mut inner = element(0x04, mechanism.as_bytes());
+    inner.extend(credentials.map(|octets| element(0x04, octets)).unwrap_or_default());
+    element(0x60, &[&[0x02, 1, 3, 0x04, 0][..], &element(0xa3, &inner)].concat())
+}
+
+fn plain(authorization: &str, name: &str, secret: &str) -> Vec<u8> {
+    sasl("PLAIN", Some(format!("{authorization}\0{name}\0{secret}").as_bytes()))
+}
+
+fn who_am_i() -> Vec<u8> {
+    element(0x77, &element(0x80, b"1.3.6.1.4.1.4203.1.11.3"))
+}
+
+/// What each way in comes to: simple by DN, name and mail, PLAIN by DN and name, EXTERNAL.
+async fn ways_in(server: &Server, badge: &Badge, secret: &str) -> Vec<u32> {
+    let mut codes = Vec::new();
+    for name in [APP, "app", "APP@example.nhs.uk"] {
+        let mut ldap = server.connect().await;
+        codes.push(ldap.simple_bind(name, secret).await.unwrap().rc);
+    }
+    for name in [APP, "app"] {
+        codes.push(u32::from(Raw::open(server).ask(1, &plain("", name, secret))));
+    }
+    let mut ldap = connect(server, badge.worn(server)).await;
+    codes.push(ldap.sasl_external_bind().await.unwrap().rc);
+    codes
+}
+
+/// Every state that refuses an account refuses it on every way in, and ends the sessions and remembered binds of before.
+#[tokio::test]
+async fn a_refused_account_is_refused_on_every_path() {
+    let badge = Badge::new();
+    let (server, mut secret) = server(&badge);
+    let states: [(&[&str], &[&str]); 2] = [
+        (&["account", "disable", "app"], &["account", "enable", "app"]),
+        (
+            &["account", "expire", "app", "2020-01-01"],
+            &["account", "expire", "app", "never"],
+        ),
+    ];
+    for (refuse, allow) in states {
+        assert_eq!(ways_in(&server, &badge, &secret).await, [0; 6], "before {refuse:?}");
+        let mut before = server.connect().await;
+        before.simple_bind("app", &secret).await.unwrap().success().unwrap();
+        server.place.succeed(refuse, "");
+        let change = PasswordModify {
+            user_id: None,
+            old_pass: Some(&secret),
+            new_pass: None,
+        };
+        let changed = before.extended(change).await;
+        assert!(
+            !changed.is_ok_and(|answer| answer.1.rc == 0),
+            "{refuse:?}: a session of before"
+        );
+        assert_eq!(
+            ways_in(&server, &badge, &secret).await,
+            [INVALID_CREDENTIALS; 6],
+            "{refuse:?}"
+        );
+        server.place.succeed(allow, "");
+    }
+    // A secret that is no longer in force; a certificate has none.
+    let old = secret.clone();
+    let answer = server.place.succeed(&["account", "rotate", "app", "--json"], "");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    answer["secret"].as_str().unwrap().clone_into(&mut secret);
+    assert_eq!(ways_in(&server, &badge, &old).await, [49, 49, 49, 49, 49, 0]);
+    assert_eq!(ways_in(&server, &badge, &secret).await, [0; 6]);
+    server.place.succeed(&["account", "delete", "app"], "");
+    assert_eq!(ways_in(&server, &badge, &secret).await, [INVALID_CREDENTIALS; 6]);
+}
+
+/// T16: whom a client asks to be is looked at on every mechanism.
+#[tokio::test]
+async fn nobody_acts_as_another() {
+    let badge = Badge::new();
+    let (server, secret) = server(&badge);
+    server.place.account("other", "administrator");
+    for (authorization, code) in [
+        ("", 0),
+        ("app", 0),
+        ("u:App", 0),
+        ("u:app@example.nhs.uk", 0),
+        (APP, 0),
+        ("dn:CN=App, ou=applications,O=nhs", 0),
+        ("dn:", 49),
+        ("u:", 49),
+        ("other", 49),
+        ("u:other", 49),
+        ("dn:cn=other,ou=Applications,o=nhs", 49),
+        ("dn:cn=nobody,ou=Applications,o=nhs", 49),
+        ("dn:app", 49),
+    ] {
+        for name in ["app", "u:app", "dn:cn=app,ou=Applications,o=nhs"] {
+            let mut raw = Raw::open(&server);
+            // Twice: the second is answered from memory.
+            for id in 1..3 {
+                assert_eq!(
+                    raw.ask(id, &plain(authorization, name, &secret)),
+                    code,
+                    "{authorization} as {name}"
+                );
+                let bound = raw.ask(id + 10, &who_am_i()) == 0;
+                assert_eq!(bound, code == 0, "{authorization} as {name}");
+            }
+        }
+    }
+}
+
+/// RFC 4513 section 5.2: a bind that is half done is no identity; what comes between is refused and ends nothing.
+#[tokio::test]
+async fn a_bind_in_several_steps_gives_nothing_before_the_last() {
+    let badge = Badge::new();
+    let (server, secret) = server(&badge);
+    let mut raw = Raw::open(&server);
+    const OPERATIONS_ERROR: u8 = 1;
+    const IN_PROGRESS: u8 = 14;
+    assert_eq!(raw.ask(1, &plain("", "app", &secret)), 0);
+    assert_eq!(raw.ask(2, &sasl("PLAIN", None)), IN_PROGRESS);
+    assert_eq!(raw.ask(3, &who_am_i()), OPERATIONS_ERROR, "the old identity is gone");
+    assert_eq!(raw.ask(4, &plain("", "app", &secret)), 0);
+    assert_eq!(raw.ask(5, &who_am_i()), 0);
+    // Another mechanism takes the place of the one in progress.
+    assert_eq!(raw.ask(6, &sasl("PLAIN", None)), IN_PROGRESS);
+    assert_eq!(raw.ask(7, &sasl("EXTERNAL", None)), 49);
+    assert_ne!(raw.ask(8, &who_am_i()), 0);
+    assert_eq!(raw.ask(9, &sasl("SCRAM-SHA-256", Some(b"n,,n=app"))), 7);
+}
+
+#[tokio::test]
+async fn mechanisms_are_announced_where_they_may_succeed() {
+    let badge = Badge::new();
+    let (server, _) = server(&badge);
+    for (config, expected) in [
+        (server.trust(), vec!["PLAIN"]),
+        (badge.worn(&server), vec!["EXTERNAL", "PLAIN"]),
+    ] {
+        let mut ldap = connect(&server, config).await;
+        let root = found(
+            &mut ldap,
+            "",
+            Scope::Base,
+            "(objectClass=*)",
+            &["supportedSASLMechanisms"],
+        )
+        .await;
+        assert_eq!(root[0].attrs["supportedSASLMechanisms"], expected);
+    }
+}
+
+#[tokio::test]
+async fn password_modify_takes_every_form_of_a_user_identity() {
+    let badge = Badge::new();
+    let (server, secret) = server(&badge);
+    let mut administrator = server.bound("administrator").await;
+    let change = async |ldap: &mut Ldap, user: Option<&str>, old: Option<&str>, new: Option<&str>| {
+        let request = PasswordModify {
+            user_id: user,
+            old_pass: old,
+            new_pass: new,
+        };
+        let answer = ldap.extended(request).await.unwrap();
+        let generated = answer
+            .0
+            .val
+            .is_some()
+            .then(|| answer.0.parse::<PasswordModifyResp>().gen_pass);
+        (answer.1.rc, answer.1.text, generated)
+    };
+    let mut latest = secret;
+    for user in [APP, "dn:CN=app,ou=Applications,o=nhs", "u:app", "app"] {
+        let (rc, _, generated) = change(&mut administrator, Some(user), None, None).await;
+        assert_eq!(rc, 0, "{user}");
+        let generated = generated.unwrap();
+        let mut ldap = server.connect().await;
+        assert_eq!(
+            ldap.simple_bind("app", &latest).await.unwrap().rc,
+            INVALID_CREDENTIALS,
+            "{user}"
+        );
+        assert_eq!(ldap.simple_bind("app", &generated).await.unwrap().rc, 0, "{user}");
+        latest = generated;
+    }
+    for user in ["u:nobody", "dn:nonsense", "cn=nobody,ou=Applications,o=nhs"] {
+        assert_eq!(
+            change(&mut administrator, Some(user), None, None).await.0,
+            NO_SUCH_OBJECT,
+            "{user}"
+        );
+    }
+    // The account itself.
+    let mut app = server.connect().await;
+    app.simple_bind("app", &latest).await.unwrap().success().unwrap();
+    let (rc, text, _) = change(&mut app, None, Some(&latest), Some("short")).await;
+    assert_eq!(rc, 19);
+    assert!(text.contains("at least 20 characters"), "{text}");
+    assert_eq!(change(&mut app, None, Some("wrong"), None).await.0, UNWILLING);
+    assert_eq!(change(&mut app, None, None, None).await.0, UNWILLING);
+    for user in ["u:administrator", "u:nobody", "cn=administrator,ou=Applications,o=nhs"] {
+        assert_eq!(
+            change(&mut app, Some(user), Some(&latest), None).await.0,
+            INSUFFICIENT,
+            "{user}"
+        );
+    }
+    let (rc, _, generated) = change(&mut app, Some("u:app"), Some(&latest), None).await;
+    assert!(rc == 0 && generated.is_some());
+    let who = app.extended(WhoAmI).await.unwrap().0.parse::<WhoAmIResp>().authzid;
+    assert_eq!(who, format!("dn:{APP}"), "the connection that changed its own goes on");
+    assert_eq!(
+        found(&mut app, BASE, Scope::Base, "(objectClass=*)", &["1.1"])
+            .await
+            .len(),
+        1
+    );
+}
