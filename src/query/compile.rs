@@ -330,7 +330,7 @@ impl<'a> Compiler<'a> {
         }
         let test = match rule {
             None => self.equality(&target, value),
-            Some(rule) if applies(rule, target.attribute) => match target.attribute.equality {
+            Some(rule) if target.attribute.takes(rule) => match target.attribute.equality {
                 Some(equality) if equality == rule => self.equality(&target, value),
                 _ => self.compared(rule, value),
             },
@@ -352,7 +352,7 @@ impl<'a> Compiler<'a> {
             self.view.searchable.contains(id)
                 && !self.is_derived(id)
                 && !is_computed(self.schema, id)
-                && applies(rule, attribute)
+                && attribute.takes(rule)
         });
         let types: SmallVec<[AttributeId; 2]> = types.map(|attribute| attribute.id).collect();
         self.guarded(None, types, Vec::new(), test, dn_attributes)
@@ -465,15 +465,6 @@ fn condition_item(schema: &Schema, condition: &Condition) -> Option<Arc<Item>> {
         origin: Origin::Stored,
         dn_attributes: false,
     }))
-}
-
-/// Whether a rule may be used with an attribute type (RFC 4512 section 4.1.4): it prepares values as one of the type's own
-/// rules does, or both are for text, or both for integers.
-fn applies(rule: MatchingRule, attribute: &AttributeType) -> bool {
-    let own = [attribute.equality, attribute.ordering, attribute.substrings];
-    own.into_iter()
-        .flatten()
-        .any(|own| own.shares_form(rule) || (own.is_text() && rule.is_text()))
 }
 
 fn substrings(rule: MatchingRule, initial: Option<&[u8]>, any: &[Cow<'_, [u8]>], last: Option<&[u8]>) -> Option<Test> {

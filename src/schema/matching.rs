@@ -3,6 +3,7 @@
 use super::canonical;
 use super::certificate;
 use super::prepare::{Case, Edges, append_text};
+use super::syntax::Syntax;
 use super::time;
 use super::{MAX_NESTED_NAMES, Schema};
 use crate::model::Dn;
@@ -206,6 +207,7 @@ impl MatchingRule {
         nesting: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), InvalidValue> {
+        self.check_letters(value)?;
         match self.facts().form {
             Form::CaseIgnore => append_text(value, Case::Ignore, Edges::NONE, out),
             Form::CaseExact => append_text(value, Case::Exact, Edges::NONE, out),
@@ -241,6 +243,7 @@ impl MatchingRule {
         if value.is_empty() {
             return Err(InvalidValue::new("a piece of text", "it is empty"));
         }
+        self.check_letters(value)?;
         let edges = Edges {
             leading: piece != SubstringPiece::Initial,
             trailing: piece != SubstringPiece::Final,
@@ -262,9 +265,50 @@ impl MatchingRule {
         }
     }
 
+    /// An IA5 String is ASCII (RFC 4517 section 3.3.15), in an assertion as in a value.
+    fn check_letters(self, value: &[u8]) -> Result<(), InvalidValue> {
+        let is_ia5 = matches!(
+            self,
+            MatchingRule::CaseExactIa5
+                | MatchingRule::CaseIgnoreIa5
+                | MatchingRule::CaseIgnoreIa5Substrings
+                | MatchingRule::CaseExactIa5Substrings
+        );
+        if is_ia5 && !value.is_ascii() {
+            return Err(InvalidValue::new(
+                "an IA5 String",
+                format!("{} has characters beyond ASCII", canonical::shown(value)),
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether this rule's normalised form is the same as that of `other`, so that one dictionary serves both.
     pub fn shares_form(self, other: MatchingRule) -> bool {
         self.facts().form == other.facts().form
+    }
+
+    /// Whether values of a syntax are what this rule compares.
+    pub(super) fn compares(self, syntax: Syntax) -> bool {
+        match self.facts().form {
+            Form::CaseIgnore | Form::CaseExact => syntax.is_text(),
+            Form::Numeric => syntax == Syntax::NumericString,
+            Form::Telephone => syntax == Syntax::TelephoneNumber,
+            Form::CaseIgnoreList => syntax == Syntax::PostalAddress,
+            Form::Integer => syntax == Syntax::Integer,
+            Form::Boolean => syntax == Syntax::Boolean,
+            Form::Bits => syntax == Syntax::BitString,
+            Form::Octets => syntax == Syntax::OctetString,
+            Form::Certificate => syntax == Syntax::Certificate,
+            Form::CertificateList => syntax == Syntax::CertificateList,
+            Form::Time => syntax == Syntax::GeneralizedTime,
+            Form::Uuid => syntax == Syntax::Uuid,
+            Form::Csn => syntax == Syntax::Csn,
+            Form::Name => syntax == Syntax::DistinguishedName,
+            Form::NameAndUid => syntax == Syntax::NameAndOptionalUid,
+            Form::Identifier => syntax == Syntax::ObjectIdentifier,
+            Form::FirstInteger | Form::FirstIdentifier | Form::FirstText => syntax.is_description(),
+        }
     }
 
     /// Whether values are text for people, of which approximate matching makes sense ([`super::approximate`]).

@@ -500,3 +500,34 @@ impl Random {
         value
     }
 }
+
+#[test]
+fn a_rule_may_be_named_with_every_type_of_its_syntax() {
+    let schema = schema();
+    for (name, rule, expected) in [
+        ("cn", Rule::CaseExact, true),
+        ("cn", Rule::CaseExactOrdering, true),
+        ("mail", Rule::CaseExactIa5, true),
+        ("telephoneNumber", Rule::TelephoneNumberSubstrings, true),
+        ("postalAddress", Rule::CaseIgnoreList, true),
+        // Without an equality rule of its own.
+        ("jpegPhoto", Rule::OctetString, false),
+        ("uidNumber", Rule::IntegerBitAnd, true),
+        ("cn", Rule::IntegerBitAnd, false),
+        ("cn", Rule::DistinguishedName, false),
+        ("member", Rule::DistinguishedName, true),
+        ("member", Rule::CaseIgnore, false),
+        ("createTimestamp", Rule::GeneralizedTimeOrdering, true),
+    ] {
+        let attribute = schema.attribute(schema.find_attribute(name).unwrap());
+        assert_eq!(attribute.takes(rule), expected, "{name} {rule:?}");
+    }
+}
+
+#[test]
+fn ia5_is_ascii() {
+    let schema = schema();
+    assert_eq!(normal(&schema, Rule::CaseIgnoreIa5, "é@b".as_bytes()), None);
+    assert_eq!(piece(Rule::CaseIgnoreIa5Substrings, Piece::Any, "é"), None);
+    assert!(normal(&schema, Rule::CaseIgnore, "é".as_bytes()).is_some());
+}

@@ -127,6 +127,16 @@ impl AttributeType {
     pub fn is_operational(&self) -> bool {
         self.usage != Usage::UserApplications
     }
+
+    /// Whether a filter may name this rule together with the type (RFC 4512 section 4.1.4): the rule prepares values as one of
+    /// the type's own rules does, both are for text, or it is for values of the type's syntax.
+    pub fn takes(&self, rule: MatchingRule) -> bool {
+        let own = [self.equality, self.ordering, self.substrings];
+        own.into_iter()
+            .flatten()
+            .any(|own| own.shares_form(rule) || (own.is_text() && rule.is_text()))
+            || rule.compares(self.syntax)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,6 @@
 //! The subschema subentry's attributes (RFC 4512 section 4.2).
 
-use super::matching::{Comparison, MatchingRule};
+use super::matching::MatchingRule;
 use super::syntax::Syntax;
 use super::{AttributeType, Schema};
 
@@ -38,7 +38,7 @@ impl Schema {
         let names: Vec<&str> = self
             .attributes()
             .iter()
-            .filter(|attribute| applies(rule, attribute))
+            .filter(|attribute| attribute.takes(rule))
             .map(AttributeType::name)
             .collect();
         let list = match names.as_slice() {
@@ -47,17 +47,6 @@ impl Schema {
             several => format!("( {} )", several.join(" $ ")),
         };
         Some(format!("( {} NAME '{}' APPLIES {list} )", rule.oid(), rule.name()))
-    }
-}
-
-/// Whether an attribute's values are of the form the rule compares.
-fn applies(rule: MatchingRule, attribute: &AttributeType) -> bool {
-    let own = [attribute.equality, attribute.ordering, attribute.substrings];
-    match rule.comparison() {
-        Comparison::Equality | Comparison::Ordering | Comparison::Substrings => own.contains(&Some(rule)),
-        Comparison::Word | Comparison::BitAnd | Comparison::BitOr | Comparison::InChain => {
-            attribute.equality.is_some_and(|equality| equality.shares_form(rule))
-        }
     }
 }
 

@@ -159,6 +159,19 @@ impl Syntax {
         !matches!(self.facts().shape, Shape::Ber | Shape::Octets)
     }
 
+    /// Whether values are strings of characters and nothing more.
+    pub(super) fn is_text(self) -> bool {
+        matches!(
+            self.facts().shape,
+            Shape::Text | Shape::Ia5 | Shape::Printable | Shape::Country | Shape::Numeric
+        )
+    }
+
+    /// Whether values are schema definitions in parentheses.
+    pub(super) fn is_description(self) -> bool {
+        self.facts().shape == Shape::Description
+    }
+
     /// Whether RFC 4522 wants values sent under the `;binary` option.
     pub fn wants_binary_option(self) -> bool {
         self.facts().shape == Shape::Ber
