@@ -4,12 +4,13 @@
 //! is not. A value that is not what the control's specification says is a protocol error either way, and so is a control that
 //! comes twice.
 
+mod read;
+mod results;
+
 use super::ber::{self, Reader};
-use super::codec::{Change, DecodeError, Operation, count, text};
+use super::codec::{Change, DecodeError, Operation, text};
 use super::encode::Extra;
-use super::filter;
 use super::limits::WireLimits;
-use crate::access::ReleasedCopy;
 use crate::directory::{PageRequest, SortKey};
 use crate::model::{Filter, Outcome, ResultCode};
 
@@ -42,9 +43,6 @@ pub const SUPPORTED: &[&str] = &[
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
 ];
-
-/// Keys of one sort.
-const SORT_KEYS_LIMIT: usize = 16;
 
 /// Operations that a control is for, one bit each.
 mod on {
@@ -98,8 +96,8 @@ pub struct Controls<'a> {
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
-    seen: u16,
-    critical: u16,
+    seen: u64,
+    critical: u64,
 }
 
 /// Decodes the contents of a message's controls.
@@ -142,7 +140,7 @@ impl<'a> Controls<'a> {
         value: Option<&'a [u8]>,
         limits: &WireLimits,
     ) -> Result<(), DecodeError> {
-        let bit = 1u16 << place;
+        let bit = 1u64 << place;
         if self.seen & bit != 0 {
             return Err(DecodeError::field("controls", "each control once", "one twice"));
         }
@@ -151,12 +149,12 @@ impl<'a> Controls<'a> {
             self.critical |= bit;
         }
         match SUPPORTED.get(place).copied() {
-            Some(PAGED_RESULTS) => self.page = Some(page(value)?),
-            Some(ASSERTION) => self.assertion = Some(Box::new(assertion(value, limits)?)),
-            Some(PRE_READ) => self.pre_read = Some(selection(value, limits)?),
-            Some(POST_READ) => self.post_read = Some(selection(value, limits)?),
+            Some(PAGED_RESULTS) => self.page = Some(results::page(value)?),
+            Some(ASSERTION) => self.assertion = Some(Box::new(read::assertion(value, limits)?)),
+            Some(PRE_READ) => self.pre_read = Some(read::selection(value, limits)?),
+            Some(POST_READ) => self.post_read = Some(read::selection(value, limits)?),
             Some(SORT) => {
-                self.sort = Some(sort_keys(value)?);
+                self.sort = Some(results::sort_keys(value)?);
                 self.sort_is_critical = critical;
             }
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
@@ -180,81 +178,6 @@ impl<'a> Controls<'a> {
             format!("expected controls this server knows for the operation, found critical control {oid}"),
         ))
     }
-}
-
-fn page(value: Option<&[u8]>) -> Result<PageRequest<'_>, DecodeError> {
-    let value = value.ok_or_else(|| DecodeError::field("paged results", "a size and a cookie", "no value"))?;
-    let mut value = Reader::new(value);
-    let mut page = value.enter(ber::SEQUENCE)?;
-    value.finish()?;
-    let size = count("page size", page.integer(ber::INTEGER)?)?;
-    let cookie = page.octets()?;
-    page.finish()?;
-    Ok(PageRequest { size, cookie })
-}
-
-fn assertion<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Filter<'a>, DecodeError> {
-    let value = value.ok_or_else(|| DecodeError::field("assertion", "a filter", "no value"))?;
-    let mut value = Reader::new(value);
-    let filter = filter::decode(&mut value, limits.filter_depth, limits.filter_terms)?;
-    nothing_behind("assertion", value)?;
-    Ok(filter)
-}
-
-/// An AttributeSelection (RFC 4511 section 4.5.1).
-fn selection<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Vec<&'a str>, DecodeError> {
-    let value = value.ok_or_else(|| DecodeError::field("read entry", "attributes to read", "no value"))?;
-    let mut value = Reader::new(value);
-    let mut list = value.enter(ber::SEQUENCE)?;
-    nothing_behind("read entry", value)?;
-    let mut names = Vec::new();
-    while !list.is_empty() {
-        if names.len() == limits.attributes {
-            return Err(DecodeError::Limit {
-                what: "attributes",
-                limit: limits.attributes,
-            });
-        }
-        names.push(text("attribute", list.octets()?)?);
-    }
-    Ok(names)
-}
-
-/// A SortKeyList (RFC 2891 section 1.1).
-fn sort_keys(value: Option<&[u8]>) -> Result<Vec<SortKey<'_>>, DecodeError> {
-    let value = value.ok_or_else(|| DecodeError::field("sort", "sort keys", "no value"))?;
-    let mut value = Reader::new(value);
-    let mut list = value.enter(ber::SEQUENCE)?;
-    nothing_behind("sort", value)?;
-    let mut keys = Vec::new();
-    while !list.is_empty() {
-        if keys.len() == SORT_KEYS_LIMIT {
-            return Err(DecodeError::Limit {
-                what: "sort keys",
-                limit: SORT_KEYS_LIMIT,
-            });
-        }
-        let mut key = list.enter(ber::SEQUENCE)?;
-        let attribute = text("sort attribute", key.octets()?)?;
-        let rule = match key.optional(0x80)? {
-            Some(octets) => Some(text("ordering rule", octets)?),
-            None => None,
-        };
-        let reverse = match key.optional(0x81)? {
-            Some(contents) => ber::boolean(contents)?,
-            None => false,
-        };
-        key.finish()?;
-        keys.push(SortKey {
-            attribute,
-            rule,
-            reverse,
-        });
-    }
-    if keys.is_empty() {
-        return Err(DecodeError::field("sort", "at least one sort key", "none"));
-    }
-    Ok(keys)
 }
 
 fn nothing_behind(field: &'static str, value: Reader<'_>) -> Result<(), DecodeError> {
@@ -285,27 +208,15 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
         return;
     }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
-        if let Some((cookie, estimate)) = extra.page {
-            put_control(out, PAGED_RESULTS, |out| {
-                ber::put_nested(out, ber::SEQUENCE, |out| {
-                    ber::put_integer(out, ber::INTEGER, estimate.min(0x7fff_ffff));
-                    ber::put_octets(out, ber::OCTET_STRING, cookie);
-                });
-            });
+        if let Some(page) = extra.page {
+            results::put_page(out, page);
         }
-        if let Some((code, attribute)) = extra.sort {
-            put_control(out, SORT_RESULT, |out| {
-                ber::put_nested(out, ber::SEQUENCE, |out| {
-                    ber::put_integer(out, ber::ENUMERATED, code as u32);
-                    if let Some(attribute) = attribute {
-                        ber::put_octets(out, 0x80, attribute.as_bytes());
-                    }
-                });
-            });
+        if let Some(sort) = extra.sort {
+            results::put_sort_result(out, sort);
         }
         for (oid, entry) in [(PRE_READ, extra.pre_read), (POST_READ, extra.post_read)] {
             if let Some(entry) = entry {
-                put_control(out, oid, |out| put_entry(out, entry));
+                put_control(out, oid, |out| read::put_entry(out, entry));
             }
         }
     });
@@ -315,13 +226,5 @@ fn put_control(out: &mut Vec<u8>, oid: &str, value: impl FnOnce(&mut Vec<u8>)) {
     ber::put_nested(out, ber::SEQUENCE, |out| {
         ber::put_octets(out, ber::OCTET_STRING, oid.as_bytes());
         ber::put_nested(out, ber::OCTET_STRING, value);
-    });
-}
-
-/// A SearchResultEntry (RFC 4511 section 4.5.2) outside a message.
-fn put_entry(out: &mut Vec<u8>, entry: &ReleasedCopy) {
-    ber::put_nested(out, super::codec::tag::SEARCH_RESULT_ENTRY, |out| {
-        ber::put_octets(out, ber::OCTET_STRING, entry.dn().as_bytes());
-        ber::put_octets(out, ber::SEQUENCE, entry.attributes());
     });
 }

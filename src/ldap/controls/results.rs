@@ -1,0 +1,79 @@
+//! Controls on the results of a search: simple paged results (RFC 2696) and server-side sorting (RFC 2891).
+
+use super::super::ber::{self, Reader};
+use super::super::codec::{DecodeError, count, text};
+use super::{PAGED_RESULTS, SORT_RESULT, nothing_behind, put_control};
+use crate::directory::{PageRequest, SortKey};
+use crate::model::ResultCode;
+
+/// Keys of one sort.
+const SORT_KEYS_LIMIT: usize = 16;
+
+pub(super) fn page(value: Option<&[u8]>) -> Result<PageRequest<'_>, DecodeError> {
+    let value = value.ok_or_else(|| DecodeError::field("paged results", "a size and a cookie", "no value"))?;
+    let mut value = Reader::new(value);
+    let mut page = value.enter(ber::SEQUENCE)?;
+    value.finish()?;
+    let size = count("page size", page.integer(ber::INTEGER)?)?;
+    let cookie = page.octets()?;
+    page.finish()?;
+    Ok(PageRequest { size, cookie })
+}
+
+pub(super) fn put_page(out: &mut Vec<u8>, (cookie, estimate): (&[u8], u32)) {
+    put_control(out, PAGED_RESULTS, |out| {
+        ber::put_nested(out, ber::SEQUENCE, |out| {
+            ber::put_integer(out, ber::INTEGER, estimate.min(0x7fff_ffff));
+            ber::put_octets(out, ber::OCTET_STRING, cookie);
+        });
+    });
+}
+
+/// A SortKeyList (RFC 2891 section 1.1).
+pub(super) fn sort_keys(value: Option<&[u8]>) -> Result<Vec<SortKey<'_>>, DecodeError> {
+    let value = value.ok_or_else(|| DecodeError::field("sort", "sort keys", "no value"))?;
+    let mut value = Reader::new(value);
+    let mut list = value.enter(ber::SEQUENCE)?;
+    nothing_behind("sort", value)?;
+    let mut keys = Vec::new();
+    while !list.is_empty() {
+        if keys.len() == SORT_KEYS_LIMIT {
+            return Err(DecodeError::Limit {
+                what: "sort keys",
+                limit: SORT_KEYS_LIMIT,
+            });
+        }
+        let mut key = list.enter(ber::SEQUENCE)?;
+        let attribute = text("sort attribute", key.octets()?)?;
+        let rule = match key.optional(0x80)? {
+            Some(octets) => Some(text("ordering rule", octets)?),
+            None => None,
+        };
+        let reverse = match key.optional(0x81)? {
+            Some(contents) => ber::boolean(contents)?,
+            None => false,
+        };
+        key.finish()?;
+        keys.push(SortKey {
+            attribute,
+            rule,
+            reverse,
+        });
+    }
+    if keys.is_empty() {
+        return Err(DecodeError::field("sort", "at least one sort key", "none"));
+    }
+    Ok(keys)
+}
+
+/// A SortResult (RFC 2891 section 1.2).
+pub(super) fn put_sort_result(out: &mut Vec<u8>, (code, attribute): (ResultCode, Option<&str>)) {
+    put_control(out, SORT_RESULT, |out| {
+        ber::put_nested(out, ber::SEQUENCE, |out| {
+            ber::put_integer(out, ber::ENUMERATED, code as u32);
+            if let Some(attribute) = attribute {
+                ber::put_octets(out, 0x80, attribute.as_bytes());
+            }
+        });
+    });
+}
