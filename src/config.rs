@@ -7,6 +7,7 @@ use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
 use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule};
 use crate::ldap::WireLimits;
+use crate::model::LdapUrl;
 use crate::net::ListenOptions;
 use crate::store::StoreOptions;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Config {
 pub struct DirectorySettings {
     /// The naming contexts `init` creates where it is given no `--suffix`.
     pub suffixes: Vec<String>,
+    /// Servers that know of names in none of the naming contexts.
+    pub referrals: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +267,11 @@ impl Config {
         if let Some((key, value, least)) = at_least.into_iter().find(|(_, value, least)| value < least) {
             return Some((key, format!("expected at least {least}, found {value}")));
         }
+        let no_url = |text: &&String| LdapUrl::parse(text).is_none();
+        if let Some(text) = self.directory.referrals.iter().find(no_url) {
+            let message = format!("expected LDAP URLs like \"ldap://directory.example\", found \"{text}\"");
+            return Some(("directory.referrals", message));
+        }
         match self.metrics_address() {
             Err(message) => Some(("listen.metrics", message)),
             Ok(_) => None,
@@ -289,6 +297,7 @@ impl Default for DirectorySettings {
     fn default() -> Self {
         Self {
             suffixes: vec!["o=nhs".to_owned()],
+            referrals: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod commands;
 mod controls;
 mod durability;
 mod general;
+mod information_model;
 mod rights;
 mod server;
 mod tidy;

@@ -115,6 +115,15 @@ fn hidden_attributes(parts: RecordParts<'_>, view: &View, schema: &Schema) -> Op
     Some(hidden)
 }
 
+/// The values of `ref` (RFC 3296 section 2.2) that the view may see of a record.
+pub fn references<'a>(record: Record<'a>, view: &View, schema: &Schema) -> Vec<&'a str> {
+    let id = schema.find_attribute("ref").filter(|id| view.releasable.contains(*id));
+    let seen = id.filter(|id| !view.hides(record, schema) && !view.hides_attribute(record, *id, schema));
+    let attributes = record.attributes().filter(|attribute| Some(attribute.id) == seen);
+    let values = attributes.flat_map(|attribute| attribute.values().collect::<Vec<_>>());
+    values.filter_map(|value| std::str::from_utf8(value).ok()).collect()
+}
+
 fn is_hidden(view: &View, hidden: u64, id: AttributeId) -> bool {
     let mut rules = view.hiding.attributes.iter().enumerate();
     hidden != 0 && rules.any(|(bit, (attribute, _))| *attribute == id && hidden >> bit.min(63) & 1 == 1)

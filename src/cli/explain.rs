@@ -113,6 +113,7 @@ pub fn explain(
         page: None,
         assertion: None,
         sort: None,
+        manage_dsa_it: false,
     };
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());

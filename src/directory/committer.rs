@@ -7,6 +7,8 @@ use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::following::{self, Planned};
 use super::general::General;
+use super::kinds::Kind;
+use super::referral::{Knowledge, refer_update};
 use super::secret::SecretPlan;
 use super::update::{Update, violation};
 use super::{DirectoryLimits, clock, modify, rename};
@@ -31,6 +33,7 @@ pub(super) struct Context {
     pub suffixes: Vec<NormalizedDn>,
     pub limits: DirectoryLimits,
     pub general: Arc<General>,
+    pub referral: Kind,
 }
 
 pub(super) enum Job {
@@ -265,6 +268,13 @@ impl Writer {
             };
             conditions::read(&computation, key, selection)
         };
+        let knowledge = Knowledge {
+            kind: &self.context.referral,
+            snapshot: group.snapshot(),
+            schema,
+            view,
+        };
+        refer_update(knowledge, &asked.key, &request)?;
         check_update(group.snapshot(), schema, view, &asked.key, &request)?;
         let pre_read = read(group.snapshot(), &asked.key, &request.pre_read);
         let mut key = asked.key.clone();

@@ -1,6 +1,7 @@
 //! Compare (RFC 4511 section 4.10).
 
 use super::conditions::Target;
+use super::referral::Asked;
 use super::trail::AuditPool;
 use super::{Directory, Session, clock};
 use crate::audit::Act;
@@ -12,21 +13,22 @@ use crate::store::Record;
 use std::borrow::Cow;
 use std::time::Instant;
 
+/// What controls ask of a compare.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guard<'a> {
+    /// Must be True of the entry first (RFC 4528).
+    pub assertion: Option<&'a Filter<'a>>,
+    /// A referral object is an entry like others (RFC 3296).
+    pub manage_dsa_it: bool,
+}
+
 impl Directory {
     /// Whether an entry has a value. An entry or attribute that the session may not see does not exist.
-    /// `assertion` must be True of the entry first (RFC 4528).
-    pub fn compare(
-        &self,
-        session: &Session,
-        dn: &str,
-        attribute: &str,
-        value: &[u8],
-        assertion: Option<&Filter<'_>>,
-    ) -> Outcome {
+    pub fn compare(&self, session: &Session, dn: &str, attribute: &str, value: &[u8], guard: Guard<'_>) -> Outcome {
         let started = Instant::now();
         let mut uuid = None;
         let outcome = self
-            .compared(session, dn, (attribute, value), assertion, &mut uuid)
+            .compared(session, dn, (attribute, value), guard, &mut uuid)
             .unwrap_or_else(|refused| refused);
         let mut record = AuditPool::take();
         record.begin(Act::Compare, &session.actor, clock::milliseconds());
@@ -46,7 +48,7 @@ impl Directory {
         session: &Session,
         dn: &str,
         (attribute, value): (&str, &[u8]),
-        assertion: Option<&Filter<'_>>,
+        guard: Guard<'_>,
         uuid: &mut Option<[u8; 16]>,
     ) -> Result<Outcome, Outcome> {
         let parsed = Dn::parse(dn).map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
@@ -55,6 +57,13 @@ impl Directory {
             .normalize_dn(&parsed)
             .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
         let snapshot = self.store.snapshot();
+        let asked = Asked {
+            dn: &parsed,
+            key: &key,
+            scope: None,
+            manage: guard.manage_dsa_it,
+        };
+        self.referral(&snapshot, &session.view, &asked)?;
         let visible = |at| session.view.covers(&key) && !session.view.hides(snapshot.record(at), &self.schema);
         let Some(at) = snapshot.find(&key).filter(|at| visible(*at)) else {
             return Err(self.no_such_object(&snapshot, &session.view, &key));
@@ -66,7 +75,7 @@ impl Directory {
             schema: &self.schema,
             view: &session.view,
         };
-        if let Some(assertion) = assertion {
+        if let Some(assertion) = guard.assertion {
             Target { groups, key: &key }.check(assertion, record)?;
         }
         if self.schema.find_attribute(attribute) == Some(self.schema.well_known().member_of) {

@@ -25,6 +25,8 @@ pub struct UpdateRequest {
     pub post_read: Option<Selection>,
     /// Modify: adding a value that is there and deleting one that is not are no faults.
     pub permissive: bool,
+    /// A referral object is an entry like others (RFC 3296).
+    pub manage_dsa_it: bool,
 }
 
 /// How an update ended.
@@ -44,6 +46,7 @@ impl From<Update> for UpdateRequest {
             pre_read: None,
             post_read: None,
             permissive: false,
+            manage_dsa_it: false,
         }
     }
 }

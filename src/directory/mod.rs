@@ -17,9 +17,11 @@ mod conditions;
 mod daily;
 mod following;
 mod general;
+mod kinds;
 mod modify;
 mod page;
 mod protocol;
+mod referral;
 mod rename;
 mod search;
 mod secret;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use application::{account_facts, is_account_key, seconds_of};
+pub use compare::Guard;
 pub use conditions::{UpdateDone, UpdateRequest};
 pub use general::{GeneralOptions, GeneralRule};
 pub use page::PageRequest;
@@ -66,6 +69,8 @@ pub struct DirectoryOptions {
     pub audit: AuditOptions,
     pub limits: DirectoryLimits,
     pub general: GeneralOptions,
+    /// URLs of servers that know of names in none of the naming contexts.
+    pub referrals: Vec<String>,
 }
 
 /// Limits of the core, each with a key in `config.example.toml`.
@@ -136,6 +141,8 @@ pub struct Directory {
     general: Arc<general::General>,
     /// Whether the rules for chosen secrets hold at all.
     secret_rules: bool,
+    kinds: kinds::Kinds,
+    referrals: Vec<String>,
     /// The identity type table, for records made here.
     types: Vec<AttributeId>,
 }
@@ -235,6 +242,7 @@ impl Directory {
             suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
             limits: options.limits,
             general: general.clone(),
+            referral: kinds::Kind::new(&schema, "referral"),
         });
         Ok(Arc::new(Directory {
             store,
@@ -251,6 +259,8 @@ impl Directory {
             general,
             secret_rules: options.accounts.secret_rules,
             secret_names: withheld::SecretNames::new(&schema),
+            kinds: kinds::Kinds::new(&schema),
+            referrals: options.referrals,
             types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
             schema,
         }))

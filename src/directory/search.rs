@@ -1,23 +1,29 @@
 //! Searches: from a request to a resumable stream of released entries, with its limits and its audit record.
 
+mod base;
+mod limits;
+
+use self::limits::{Limits, Page, deadline, size_limit};
 use super::computed::{Computation, Wanted};
-use super::conditions::Target;
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
+use super::referral::{Continuation, Continuations};
 use super::sort::{SortRequest, Sorting, Taken};
 use super::trail::{AuditPool, begin_audit};
 use super::{Directory, Session, clock};
-use crate::access::{ComputedAttribute, Quotas, ReleasedEntry, Selection, View, release};
+use crate::access::{ComputedAttribute, ReleasedEntry, Selection, View, release};
 use crate::audit::AuditRecord;
-use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
+use crate::model::{Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
-use crate::query::{Advance, Cursor, Groups, Order, Plan, Query, TailMembers, Truth, Work, compile, compile_in};
+use crate::query::{
+    Advance, Cursor, Groups, Order, Plan, Predicate, Query, TailMembers, Truth, Work, compile, compile_in,
+};
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Record, Snapshot};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Entries that the cursor runs ahead of what was given.
 const AHEAD: u32 = 8;
@@ -39,6 +45,8 @@ pub struct SearchRequest<'a> {
     pub assertion: Option<&'a Filter<'a>>,
     /// RFC 2891.
     pub sort: Option<SortRequest<'a>>,
+    /// ManageDsaIT (RFC 3296): referral objects are entries like others.
+    pub manage_dsa_it: bool,
 }
 
 /// A running search. Dropped before its end it was abandoned, and the audit says so.
@@ -47,6 +55,8 @@ pub struct Search {
     view: Arc<View>,
     selection: Selection,
     entries: Entries,
+    /// Referral objects in scope, where there are any.
+    continuations: Option<Box<Continuations>>,
     wanted: Wanted,
     computed: Vec<ComputedAttribute>,
     tail_members: TailMembers,
@@ -72,27 +82,12 @@ enum Entries {
     None,
 }
 
-struct Limits {
-    deadline: Option<Instant>,
-    /// Entries before `sizeLimitExceeded`, those of earlier pages included; 0 means none.
-    size: u32,
-    page: Option<Page>,
-    /// The account that is counted for its daily quota, where it has one.
-    counted: Option<NormalizedDn>,
-}
-
-struct Page {
-    size: u32,
-    /// Entries of earlier pages.
-    given_before: u32,
-    question: Vec<u8>,
-    last: Option<Location>,
-}
-
 /// What [`Search::step`] came to.
 pub enum SearchStep {
     /// The work is used up or `emit` asked to stop; call again.
     More,
+    /// Go on at one of these URLs as well (RFC 4511 section 4.5.3); call again.
+    Reference(Vec<String>),
     Done(SearchDone),
 }
 
@@ -167,15 +162,6 @@ impl Directory {
         self.directory_search(session, base, request, started)
     }
 
-    /// The key of a base object.
-    fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
-        let invalid = |fault: String| Outcome::new(ResultCode::InvalidDnSyntax, fault);
-        let dn = Dn::parse(base).map_err(|fault| invalid(fault.to_string()))?;
-        self.schema
-            .normalize_dn(&dn)
-            .map_err(|fault| invalid(fault.to_string()))
-    }
-
     fn subschema_key(&self) -> NormalizedDn {
         self.subschema_key.clone()
     }
@@ -200,6 +186,7 @@ impl Directory {
             view,
             selection: request.selection,
             entries: Entries::Protocol(here.then_some(record)),
+            continuations: None,
             wanted: Wanted::default(),
             computed: Vec::new(),
             tail_members: TailMembers::default(),
@@ -231,6 +218,8 @@ impl Directory {
         started: Instant,
     ) -> Result<Search, Outcome> {
         let snapshot = self.store.snapshot();
+        let held = self.held(&snapshot);
+        self.refer(&snapshot, &session.view, &base, &request, held)?;
         let base_at = self.check_base(&snapshot, &session.view, &base)?;
         self.check_assertion(&snapshot, &session.view, &base, base_at, request.assertion)?;
         let quotas = &session.view.quotas;
@@ -250,6 +239,10 @@ impl Directory {
             counted,
         };
         let (sorting, resume) = self.sorting(session, request.sort, limits.left(0), resume)?;
+        let continuations = match held.referrals && !request.manage_dsa_it && !ended {
+            true => Some(Box::new(self.continuations(session, &snapshot, &base, request.scope))),
+            false => None,
+        };
         let entries = match ended {
             true => Entries::None,
             false => {
@@ -272,6 +265,7 @@ impl Directory {
             view: session.view.clone(),
             selection: request.selection,
             entries,
+            continuations,
             wanted,
             computed: Vec::new(),
             tail_members: TailMembers::default(),
@@ -302,6 +296,10 @@ impl Directory {
         };
         let predicate = compile_in(request.filter, groups)
             .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
+        let predicate = match self.held(&snapshot).referrals && !request.manage_dsa_it {
+            true => Predicate::and(vec![predicate, self.kinds.referral.predicate(&self.schema).negate()]),
+            false => predicate,
+        };
         let query = Query {
             base,
             base_at,
@@ -323,54 +321,6 @@ impl Directory {
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
         Ok(cursor)
-    }
-
-    /// The base object must exist and be visible, or be above everything the view allows. Where it is; the root is nowhere.
-    fn check_base(&self, snapshot: &Snapshot, view: &View, base: &NormalizedDn) -> Result<Option<Location>, Outcome> {
-        if base.is_root() {
-            return Ok(None);
-        }
-        let visible = |at| {
-            let covered = view.covers(base) || view.bases.iter().any(|within| within.is_within(base));
-            covered && (view.hiding.entries().is_empty() || !view.hides(snapshot.record(at), &self.schema))
-        };
-        match snapshot.find(base).filter(|at| visible(*at)) {
-            Some(at) => Ok(Some(at)),
-            None => Err(self.no_such_object(snapshot, view, base)),
-        }
-    }
-
-    /// An assertion is never True of the root, which is no entry, nor of a base that only lies above what the view allows.
-    fn check_assertion(
-        &self,
-        snapshot: &Snapshot,
-        view: &View,
-        key: &NormalizedDn,
-        at: Option<Location>,
-        assertion: Option<&Filter<'_>>,
-    ) -> Result<(), Outcome> {
-        let schema = &self.schema;
-        let groups = Groups { snapshot, schema, view };
-        match (assertion, at) {
-            (None, _) => Ok(()),
-            (Some(assertion), Some(at)) => Target { groups, key }.check(assertion, snapshot.record(at)),
-            (Some(_), None) => Err(Outcome::new(ResultCode::AssertionFailed, "")),
-        }
-    }
-
-    /// noSuchObject with the DN of the nearest ancestor that the view may see.
-    pub(super) fn no_such_object(&self, snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Outcome {
-        let mut ancestor = key.parent();
-        while let Some(key) = ancestor.filter(|key| !key.is_root()) {
-            if let Some(at) = snapshot.find(&key).filter(|_| view.covers(&key)) {
-                let record = snapshot.record(at);
-                if !view.hides(record, &self.schema) {
-                    return Outcome::new(ResultCode::NoSuchObject, "").matching(record.dn().to_owned());
-                }
-            }
-            ancestor = key.parent();
-        }
-        Outcome::new(ResultCode::NoSuchObject, "")
     }
 
     fn resume(
@@ -433,25 +383,6 @@ fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>)
     question
 }
 
-/// Zero means none on either side; the smaller of two limits counts.
-fn smaller(asked: u32, allowed: u32) -> u32 {
-    match (asked, allowed) {
-        (0, other) | (other, 0) => other,
-        (asked, allowed) => asked.min(allowed),
-    }
-}
-
-fn size_limit(asked: u32, quotas: &Quotas, paged: bool) -> u32 {
-    smaller(asked, if paged { quotas.paged_total } else { quotas.size_limit })
-}
-
-fn deadline(started: Instant, asked: u32, allowed: u32) -> Option<Instant> {
-    match smaller(asked, allowed) {
-        0 => None,
-        seconds => started.checked_add(Duration::from_secs(seconds.into())),
-    }
-}
-
 impl Search {
     /// Runs for at most `work`; calls `emit` with each entry, which says whether to go on.
     pub fn step(&mut self, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> SearchStep {
@@ -483,7 +414,7 @@ impl Search {
         loop {
             match self.next_location(work) {
                 Advance::Paused => return SearchStep::More,
-                Advance::End => return self.done(Outcome::success(), true),
+                Advance::End => return self.step_continuations(work),
                 Advance::CandidateLimit => {
                     let message = "too many candidates; ask with a more selective filter";
                     return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
@@ -504,6 +435,19 @@ impl Search {
                     }
                 }
             }
+        }
+    }
+
+    /// Where else to go on, once all entries of this server are given; then the end.
+    fn step_continuations(&mut self, work: &mut Work) -> SearchStep {
+        let next = match &mut self.continuations {
+            Some(continuations) => continuations.next(&self.directory, &self.view, work),
+            None => Continuation::End,
+        };
+        match next {
+            Continuation::Urls(urls) => SearchStep::Reference(urls),
+            Continuation::Paused => SearchStep::More,
+            Continuation::End => self.done(Outcome::success(), true),
         }
     }
 
@@ -647,30 +591,5 @@ impl Search {
 impl Drop for Search {
     fn drop(&mut self) {
         self.finish_audit(&Outcome::new(ResultCode::Canceled, "abandoned"));
-    }
-}
-
-impl Limits {
-    fn size_reached(&self, given: u32) -> bool {
-        let before = self.page.as_ref().map_or(0, |page| page.given_before);
-        self.size != 0 && before.saturating_add(given) >= self.size
-    }
-
-    /// Entries that may still be given, by size limit and page.
-    fn left(&self, given: u32) -> u32 {
-        let before = self.page.as_ref().map_or(0, |page| page.given_before);
-        let size = match self.size {
-            0 => u32::MAX,
-            size => size.saturating_sub(before.saturating_add(given)),
-        };
-        let page = self
-            .page
-            .as_ref()
-            .map_or(u32::MAX, |page| page.size.saturating_sub(given));
-        size.min(page)
-    }
-
-    fn page_full(&self, given: u32) -> bool {
-        self.page.as_ref().is_some_and(|page| given >= page.size)
     }
 }

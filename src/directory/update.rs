@@ -4,7 +4,7 @@ use super::committer::{Applied, Asked, Job};
 use super::conditions::{UpdateDone, UpdateRequest};
 use super::trail::AuditPool;
 use super::withheld::SecretNames;
-use super::{Directory, Session, application, clock};
+use super::{Directory, Session, application, clock, referral};
 use crate::account::Role;
 use crate::audit::Act;
 use crate::model::{Attribute, AttributeDescription, Ava, Dn, Entry, Outcome, Rdn, ResultCode, Value};
@@ -49,7 +49,7 @@ pub struct Modification {
 }
 
 impl Update {
-    fn dn(&self) -> &Dn {
+    pub(super) fn dn(&self) -> &Dn {
         match self {
             Update::Add(entry) => &entry.dn,
             Update::Delete { dn } | Update::Modify { dn, .. } | Update::ModifyDn { dn, .. } => dn,
@@ -150,6 +150,13 @@ impl Directory {
             if !session.view.quotas.may_write {
                 return Err(insufficient("the account's release profile does not allow updates"));
             }
+            let asked = referral::Asked {
+                dn: request.update.dn(),
+                key: &key,
+                scope: None,
+                manage: request.manage_dsa_it,
+            };
+            self.superior_referral(&asked).map_or(Ok(()), Err)?;
             self.check_rights(session, &key, &request.update)?;
         }
         let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;

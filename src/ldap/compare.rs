@@ -5,7 +5,7 @@ use super::controls::Controls;
 use super::conversation::Conversation;
 use super::encode::Extra;
 use super::frame::MessageId;
-use crate::directory::Session;
+use crate::directory::{Guard, Session};
 
 impl Conversation {
     pub(super) fn compare(
@@ -15,9 +15,12 @@ impl Conversation {
         controls: &Controls<'_>,
         session: &Session,
     ) {
-        let assertion = controls.assertion.as_deref();
+        let guard = Guard {
+            assertion: controls.assertion.as_deref(),
+            manage_dsa_it: controls.manage_dsa_it,
+        };
         let CompareRequest { dn, attribute, value } = *request;
-        let outcome = self.directory.compare(session, dn, attribute, value, assertion);
+        let outcome = self.directory.compare(session, dn, attribute, value, guard);
         self.answer(id, tag::COMPARE_RESPONSE, &outcome, Extra::default());
     }
 }

@@ -141,6 +141,9 @@ pub fn result(out: &mut Vec<u8>, id: MessageId, response: u8, outcome: &Outcome,
             ber::put_integer(out, ber::ENUMERATED, outcome.code as u32);
             ber::put_octets(out, ber::OCTET_STRING, outcome.matched_dn.as_bytes());
             ber::put_octets(out, ber::OCTET_STRING, outcome.message.as_bytes());
+            if !outcome.referrals.is_empty() {
+                ber::put_nested(out, 0xa3, |out| put_urls(out, &outcome.referrals));
+            }
             if let Some(credentials) = extra.sasl_credentials {
                 ber::put_octets(out, 0x87, credentials);
             }
@@ -153,6 +156,20 @@ pub fn result(out: &mut Vec<u8>, id: MessageId, response: u8, outcome: &Outcome,
         });
         put_responses(out, &extra);
     });
+}
+
+/// Appends a SearchResultReference (RFC 4511 section 4.5.3).
+pub fn search_result_reference(out: &mut Vec<u8>, id: MessageId, urls: &[String]) {
+    ber::put_nested(out, ber::SEQUENCE, |out| {
+        ber::put_integer(out, ber::INTEGER, id.0);
+        ber::put_nested(out, tag::SEARCH_RESULT_REFERENCE, |out| put_urls(out, urls));
+    });
+}
+
+fn put_urls(out: &mut Vec<u8>, urls: &[String]) {
+    for url in urls {
+        ber::put_octets(out, ber::OCTET_STRING, url.as_bytes());
+    }
 }
 
 /// Appends a notice of disconnection: the last thing the server says.

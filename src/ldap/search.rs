@@ -49,6 +49,7 @@ impl Conversation {
                 keys,
                 critical: controls.sort_is_critical,
             }),
+            manage_dsa_it: controls.manage_dsa_it,
         };
         let sort = match (&controls.sort, session) {
             (None, _) => Sort::NotAsked,
@@ -155,11 +156,20 @@ impl Conversation {
         let mut sent = 0;
         let id = running.id;
         let output = &mut self.output;
-        let step = running.search.step(&mut work, &mut |entry| {
-            encode::search_result_entry(output, id, entry);
-            sent += 1;
-            output.len() < limit
-        });
+        let step = loop {
+            let step = running.search.step(&mut work, &mut |entry| {
+                encode::search_result_entry(output, id, entry);
+                sent += 1;
+                output.len() < limit
+            });
+            match step {
+                SearchStep::Reference(urls) => encode::search_result_reference(output, id, &urls),
+                step => break step,
+            }
+            if output.len() >= limit {
+                break SearchStep::More;
+            }
+        };
         self.work = work.left;
         self.metrics().entries_sent.add(sent);
         let SearchStep::Done(SearchDone { outcome, page, .. }) = step else {

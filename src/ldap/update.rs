@@ -51,6 +51,7 @@ impl Conversation {
                     pre_read: controls.pre_read.filter(|_| !added).map(compile),
                     post_read: controls.post_read.filter(|_| !deleted).map(compile),
                     permissive: controls.permissive_modify,
+                    manage_dsa_it: controls.manage_dsa_it,
                 };
                 self.wait_for(id, async move {
                     let done = directory.update(&session, request).await;

@@ -10,9 +10,11 @@ pub mod ldif;
 pub mod outcome;
 pub mod random;
 pub mod source;
+pub mod url;
 
 pub use dn::{Ava, Dn, DnError, Rdn};
 pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value};
 pub use filter::{Filter, FilterError};
 pub use outcome::{Outcome, ResultCode, SearchScope};
 pub use source::{Address, SharedSource, Source, TlsFacts};
+pub use url::LdapUrl;

@@ -67,6 +67,8 @@ pub struct Outcome {
     pub matched_dn: String,
     /// For people. Lower case, no full stop, never a secret and never data of an entry.
     pub message: String,
+    /// Where else to ask, with `referral` alone: URLs.
+    pub referrals: Vec<String>,
 }
 
 impl Outcome {
@@ -79,6 +81,15 @@ impl Outcome {
             code,
             matched_dn: String::new(),
             message: message.into(),
+            referrals: Vec::new(),
+        }
+    }
+
+    /// Go on at one of these URLs.
+    pub fn referral(urls: Vec<String>) -> Self {
+        Self {
+            referrals: urls,
+            ..Self::new(ResultCode::Referral, "")
         }
     }
 

@@ -444,6 +444,25 @@ fn named(id: AttributeId, names: Vec<NormalizedDn>) -> Item {
     }
 }
 
+/// Entries of one of these object classes, which are given as the index has them; whether the view may search them does not
+/// matter.
+pub fn class_predicate(schema: &Schema, classes: &[Vec<u8>]) -> Predicate {
+    let attribute = schema.well_known().object_class;
+    let condition = |class: &Vec<u8>| Condition {
+        attribute,
+        normalized: class.clone(),
+    };
+    let items = classes
+        .iter()
+        .filter_map(|class| condition_item(schema, &condition(class)));
+    Predicate::or(items.map(Predicate::Item).collect())
+}
+
+/// Entries that the view does not hide.
+pub fn visible(schema: &Schema, view: &View) -> Predicate {
+    hidden_entries(schema, view).negate()
+}
+
 /// Where the view hides an entry.
 pub(super) fn hidden_entries(schema: &Schema, view: &View) -> Predicate {
     let conditions = view.hiding.entries().iter();

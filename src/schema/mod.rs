@@ -137,6 +137,11 @@ impl AttributeType {
             .any(|own| own.shares_form(rule) || (own.is_text() && rule.is_text()))
             || rule.compares(self.syntax)
     }
+
+    /// Operational, but given by administrators like a user attribute: `ref`, subtreeSpecification and the like.
+    pub fn is_administrative(&self) -> bool {
+        self.is_operational() && !self.no_user_modification && self.usage != Usage::DsaOperation
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

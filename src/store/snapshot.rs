@@ -4,6 +4,7 @@ use super::record::{Record, csn_time};
 use super::segment::Segment;
 use super::{Change, SequenceNumber};
 use crate::index::EntryId;
+use crate::index::postings::PostingCursor;
 use crate::schema::{AttributeId, NormalizedDn};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -164,6 +165,19 @@ impl Layer {
 
     pub fn find(&self, key: &NormalizedDn) -> Option<EntryId> {
         self.segment.find(key).filter(|id| !self.hidden.contains(*id))
+    }
+
+    /// Whether a visible entry has one of these normalised values; `None` where no index says so.
+    pub fn has_any_value(&self, attribute: AttributeId, values: &[Vec<u8>]) -> Option<bool> {
+        let index = self.segment.index(attribute)?;
+        if index.dictionary.is_empty() && index.presence.lists() > 0 {
+            return None;
+        }
+        let mut ordinals = values.iter().filter_map(|value| index.dictionary.find(value));
+        Some(ordinals.any(|ordinal| {
+            let mut cursor = PostingCursor::new(index.postings.list(ordinal));
+            std::iter::from_fn(|| cursor.next(index.postings)).any(|id| !self.hidden.contains(id))
+        }))
     }
 
     pub fn key(&self, id: EntryId) -> NormalizedDn {

@@ -95,12 +95,20 @@ async fn from_server(setting: &Setting, arguments: &Arguments, started: Instant)
     let Some(mut client) = Client::running(setting).await? else {
         return Ok(None);
     };
-    let operational = if arguments.operational { &OPERATIONAL[..] } else { &[] };
+    let schema = setting.schema()?;
+    let administrative = schema
+        .attributes()
+        .iter()
+        .filter(|attribute| attribute.is_administrative());
+    let asked = running::Asked {
+        administrative: administrative.map(|attribute| attribute.name().to_owned()).collect(),
+        operational: if arguments.operational { &OPERATIONAL } else { &[] },
+    };
     let written = match &arguments.out {
-        None => running::write(&mut client, arguments, operational, io::stdout()).await,
+        None => running::write(&mut client, arguments, &asked, io::stdout()).await,
         Some(path) => {
             let file = File::create(path).with_context(|| not_written(arguments))?;
-            running::write(&mut client, arguments, operational, file).await
+            running::write(&mut client, arguments, &asked, file).await
         }
     };
     Ok(Some(done(written?, started)))
@@ -180,8 +188,9 @@ impl<'a> Export<'a> {
     fn entry(&self, writer: &mut LdifWriter<impl Write>, record: Record<'_>) -> io::Result<()> {
         writer.value("dn", record.dn().as_bytes())?;
         let mut outcome = Ok(());
-        for attribute in record.attributes().filter(|attribute| !attribute.operational) {
-            if self.secrets.contains(&attribute.id) {
+        for attribute in record.attributes() {
+            let left = attribute.operational && !self.schema.attribute(attribute.id).is_administrative();
+            if left || self.secrets.contains(&attribute.id) {
                 continue;
             }
             for value in attribute.values() {

@@ -6,6 +6,7 @@ use crate::model::ldif::LdifWriter;
 use anyhow::{Context, bail};
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::asn1::{PL, StructureTag};
+use ldap3::controls::ManageDsaIt;
 use ldap3::{ResultEntry, Scope};
 use std::io::{BufWriter, Write};
 
@@ -15,11 +16,19 @@ const NO_SUCH_OBJECT: u32 = 32;
 /// One attribute as it came: description and values.
 type Given = (Vec<u8>, Vec<Vec<u8>>);
 
-/// Writes every entry and gives their number. `operational` names what follows the user attributes, in that order.
+/// What is asked beside the user attributes.
+pub(super) struct Asked {
+    /// Attributes that administrators give: they come among the user attributes.
+    pub administrative: Vec<String>,
+    /// What follows the user attributes, in that order.
+    pub operational: &'static [&'static str],
+}
+
+/// Writes every entry and gives their number.
 pub(super) async fn write(
     client: &mut Client,
     arguments: &Arguments,
-    operational: &[&str],
+    asked: &Asked,
     target: impl Write,
 ) -> anyhow::Result<u64> {
     let bases = match &arguments.base {
@@ -31,15 +40,18 @@ pub(super) async fn write(
     writer.version()?;
     let mut entries = 0;
     for base in &bases {
-        let attributes: Vec<&str> = std::iter::once("*").chain(operational.iter().copied()).collect();
+        let administrative = asked.administrative.iter().map(String::as_str);
+        let operational = asked.operational.iter().copied();
+        let attributes: Vec<&str> = std::iter::once("*").chain(administrative).chain(operational).collect();
         let adapters: Vec<Box<dyn Adapter<_, _>>> =
             vec![Box::new(EntriesOnly::new()), Box::new(PagedResults::new(PAGE_ENTRIES))];
         let mut found = client
             .ldap
+            .with_controls(ManageDsaIt)
             .streaming_search_with(adapters, base, Scope::Subtree, filter, attributes)
             .await?;
         while let Some(entry) = found.next().await? {
-            write_entry(&mut writer, entry, operational).context("the LDIF could not be written")?;
+            write_entry(&mut writer, entry, asked.operational).context("the LDIF could not be written")?;
             entries += 1;
         }
         let result = found.finish().await;

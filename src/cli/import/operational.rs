@@ -90,8 +90,9 @@ fn kind(name: &str, schema: &Schema) -> Kind {
     match schema.find_attribute(name) {
         Some(id) if id == known.user_password => Kind::Password,
         Some(id) if taken_over.contains(&id) => Kind::Kept(id),
-        Some(id) if schema.attribute(id).is_operational() || schema.attribute(id).no_user_modification => Kind::LeftOut,
         _ if KEPT_ELSEWHERE.iter().any(|kept| kept.eq_ignore_ascii_case(name)) => Kind::LeftOut,
+        Some(id) if schema.attribute(id).is_administrative() => Kind::Stays,
+        Some(id) if schema.attribute(id).is_operational() || schema.attribute(id).no_user_modification => Kind::LeftOut,
         _ => Kind::Stays,
     }
 }

@@ -16,7 +16,7 @@ use crate::model::{Filter, Outcome, ResultCode};
 
 /// Simple paged results (RFC 2696).
 pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
-/// ManageDsaIT (RFC 3296). There are no referral objects, so it changes nothing.
+/// ManageDsaIT (RFC 3296).
 pub const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
 /// Assertion (RFC 4528).
 pub const ASSERTION: &str = "1.3.6.1.1.12";
@@ -91,6 +91,7 @@ pub struct Controls<'a> {
     pub pre_read: Option<Vec<&'a str>>,
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
+    pub manage_dsa_it: bool,
     pub sort: Option<Vec<SortKey<'a>>>,
     pub sort_is_critical: bool,
     /// The first critical control that this server does not know.
@@ -156,6 +157,10 @@ impl<'a> Controls<'a> {
             Some(SORT) => {
                 self.sort = Some(results::sort_keys(value)?);
                 self.sort_is_critical = critical;
+            }
+            Some(MANAGE_DSA_IT) => {
+                no_value("ManageDsaIT", value)?;
+                self.manage_dsa_it = true;
             }
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {

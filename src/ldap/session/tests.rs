@@ -151,7 +151,8 @@ fn unknown_critical_controls_are_refused_but_on_unbind_and_abandon() {
     let bound = &states()[3];
     let with = |operation, oid, body: &dyn Fn(&mut Vec<u8>)| {
         specimen::with_controls(1, operation, body, |out| {
-            specimen::control(out, oid, true, Some(&specimen::page(1, b"")));
+            let value = (oid == controls::PAGED_RESULTS).then(|| specimen::page(1, b""));
+            specimen::control(out, oid, true, value.as_deref());
         })
     };
     let name: &dyn Fn(&mut Vec<u8>) = &|out| out.extend_from_slice(b"cn=a,o=nhs");

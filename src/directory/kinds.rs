@@ -1,0 +1,105 @@
+//! Entries with a meaning of their own: referral objects (RFC 3296).
+//!
+//! Invariant: a directory without any pays a comparison of two numbers for them; what there is, is looked up once after each
+//! change.
+
+use super::Directory;
+use crate::query::{Predicate, class_predicate};
+use crate::schema::{ClassId, Schema};
+use crate::store::{Record, SequenceNumber, Snapshot};
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+
+/// A kind of entry, told by object classes.
+pub(super) struct Kind {
+    /// The class that makes an entry one, and those below it.
+    classes: Vec<ClassId>,
+    /// What stands for them in the index of objectClass.
+    values: Vec<Vec<u8>>,
+}
+
+/// The kinds this server knows.
+pub(super) struct Kinds {
+    pub referral: Kind,
+    held: ArcSwapOption<Held>,
+}
+
+/// Which kinds one state of the directory holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Held {
+    sequence: SequenceNumber,
+    pub referrals: bool,
+}
+
+impl Kinds {
+    pub(super) fn new(schema: &Schema) -> Kinds {
+        Kinds {
+            referral: Kind::new(schema, "referral"),
+            held: ArcSwapOption::empty(),
+        }
+    }
+}
+
+impl Kind {
+    pub(super) fn new(schema: &Schema, name: &str) -> Kind {
+        let top = schema.find_class(name);
+        let below = |id: &ClassId| top.is_some_and(|top| *id == top || schema.class_chain(*id).contains(&top));
+        let classes: Vec<ClassId> = schema.classes().iter().map(|class| class.id).filter(below).collect();
+        let rule = schema.attribute(schema.well_known().object_class).equality;
+        let value = |id: &ClassId| {
+            let mut value = Vec::new();
+            let name = schema.class(*id).names.first()?;
+            rule?
+                .normalize(schema, name.as_bytes(), &mut value)
+                .ok()
+                .map(|()| value)
+        };
+        let values = classes.iter().filter_map(value).collect();
+        Kind { classes, values }
+    }
+
+    pub(super) fn is(&self, record: Record<'_>, schema: &Schema) -> bool {
+        let object_class = schema.well_known().object_class;
+        let mut attributes = record.attributes().filter(|attribute| attribute.id == object_class);
+        attributes.any(|attribute| {
+            attribute.values().any(|value| {
+                let class = std::str::from_utf8(value).ok().and_then(|name| schema.find_class(name));
+                class.is_some_and(|class| self.classes.contains(&class))
+            })
+        })
+    }
+
+    /// True of the entries of this kind.
+    pub(super) fn predicate(&self, schema: &Schema) -> Predicate {
+        class_predicate(schema, &self.values)
+    }
+
+    /// Whether there is any, whoever may see it.
+    fn is_held(&self, snapshot: &Snapshot, schema: &Schema) -> bool {
+        let tail = snapshot.tail.iter();
+        tail.map(|entry| Record::new(&entry.record, &snapshot.tail_types))
+            .any(|record| self.is(record, schema))
+            || snapshot.layers.iter().any(|layer| {
+                let held = layer.has_any_value(schema.well_known().object_class, &self.values);
+                // Without an index there is no telling.
+                held.unwrap_or(true)
+            })
+    }
+}
+
+impl Directory {
+    /// Which kinds of entries a snapshot holds.
+    pub(super) fn held(&self, snapshot: &Snapshot) -> Held {
+        if let Some(held) = self.kinds.held.load().as_deref()
+            && held.sequence == snapshot.sequence
+        {
+            return *held;
+        }
+        let held = Held {
+            sequence: snapshot.sequence,
+            referrals: self.kinds.referral.is_held(snapshot, &self.schema),
+        };
+        self.kinds.held.store(Some(Arc::new(held)));
+        held
+    }
+}
