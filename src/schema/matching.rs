@@ -265,22 +265,32 @@ impl MatchingRule {
         }
     }
 
-    /// An IA5 String is ASCII (RFC 4517 section 3.3.15), in an assertion as in a value.
+    /// An IA5 String is ASCII (RFC 4517 section 3.3.15) and a telephone number a Printable String (section 3.3.31), in an
+    /// assertion as in a value.
     fn check_letters(self, value: &[u8]) -> Result<(), InvalidValue> {
-        let is_ia5 = matches!(
-            self,
-            MatchingRule::CaseExactIa5
-                | MatchingRule::CaseIgnoreIa5
-                | MatchingRule::CaseIgnoreIa5Substrings
-                | MatchingRule::CaseExactIa5Substrings
-        );
-        if is_ia5 && !value.is_ascii() {
+        if self.is_ia5() && !value.is_ascii() {
             return Err(InvalidValue::new(
                 "an IA5 String",
                 format!("{} has characters beyond ASCII", canonical::shown(value)),
             ));
         }
+        if self.facts().form == Form::Telephone && !value.iter().all(super::syntax::is_printable) {
+            return Err(InvalidValue::new(
+                "a telephone number",
+                format!("{} has characters that are not printable", canonical::shown(value)),
+            ));
+        }
         Ok(())
+    }
+
+    fn is_ia5(self) -> bool {
+        matches!(
+            self,
+            MatchingRule::CaseExactIa5
+                | MatchingRule::CaseIgnoreIa5
+                | MatchingRule::CaseIgnoreIa5Substrings
+                | MatchingRule::CaseExactIa5Substrings
+        )
     }
 
     /// Whether this rule's normalised form is the same as that of `other`, so that one dictionary serves both.
@@ -291,7 +301,13 @@ impl MatchingRule {
     /// Whether values of a syntax are what this rule compares.
     pub(super) fn compares(self, syntax: Syntax) -> bool {
         match self.facts().form {
-            Form::CaseIgnore | Form::CaseExact => syntax.is_text(),
+            Form::CaseIgnore | Form::CaseExact if self.is_ia5() => {
+                matches!(syntax, Syntax::Ia5String | Syntax::CountryString)
+            }
+            Form::CaseIgnore | Form::CaseExact => matches!(
+                syntax,
+                Syntax::DirectoryString | Syntax::PrintableString | Syntax::CountryString | Syntax::TelephoneNumber
+            ),
             Form::Numeric => syntax == Syntax::NumericString,
             Form::Telephone => syntax == Syntax::TelephoneNumber,
             Form::CaseIgnoreList => syntax == Syntax::PostalAddress,

@@ -514,6 +514,9 @@ fn a_rule_may_be_named_with_every_type_of_its_syntax() {
         ("jpegPhoto", Rule::OctetString, false),
         ("uidNumber", Rule::IntegerBitAnd, true),
         ("cn", Rule::IntegerBitAnd, false),
+        ("cn", Rule::CaseIgnoreIa5, false),
+        ("mail", Rule::CaseIgnore, false),
+        ("telephoneNumber", Rule::CaseIgnore, true),
         ("cn", Rule::DistinguishedName, false),
         ("member", Rule::DistinguishedName, true),
         ("member", Rule::CaseIgnore, false),
@@ -525,9 +528,10 @@ fn a_rule_may_be_named_with_every_type_of_its_syntax() {
 }
 
 #[test]
-fn ia5_is_ascii() {
+fn assertions_have_the_letters_of_their_syntax() {
     let schema = schema();
     assert_eq!(normal(&schema, Rule::CaseIgnoreIa5, "é@b".as_bytes()), None);
     assert_eq!(piece(Rule::CaseIgnoreIa5Substrings, Piece::Any, "é"), None);
+    assert_eq!(normal(&schema, Rule::TelephoneNumber, b"12*3"), None);
     assert!(normal(&schema, Rule::CaseIgnore, "é".as_bytes()).is_some());
 }

@@ -128,14 +128,10 @@ impl AttributeType {
         self.usage != Usage::UserApplications
     }
 
-    /// Whether a filter may name this rule together with the type (RFC 4512 section 4.1.4): the rule prepares values as one of
-    /// the type's own rules does, both are for text, or it is for values of the type's syntax.
+    /// Whether a filter may name this rule together with the type (RFC 4512 section 4.1.4): it is one of the type's own, or
+    /// compares values of the type's syntax.
     pub fn takes(&self, rule: MatchingRule) -> bool {
-        let own = [self.equality, self.ordering, self.substrings];
-        own.into_iter()
-            .flatten()
-            .any(|own| own.shares_form(rule) || (own.is_text() && rule.is_text()))
-            || rule.compares(self.syntax)
+        [self.equality, self.ordering, self.substrings].contains(&Some(rule)) || rule.compares(self.syntax)
     }
 
     /// Operational, but given by administrators like a user attribute: `ref`, subtreeSpecification and the like.

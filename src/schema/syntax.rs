@@ -159,14 +159,6 @@ impl Syntax {
         !matches!(self.facts().shape, Shape::Ber | Shape::Octets)
     }
 
-    /// Whether values are strings of characters and nothing more.
-    pub(super) fn is_text(self) -> bool {
-        matches!(
-            self.facts().shape,
-            Shape::Text | Shape::Ia5 | Shape::Printable | Shape::Country | Shape::Numeric
-        )
-    }
-
     /// Whether values are schema definitions in parentheses.
     pub(super) fn is_description(self) -> bool {
         self.facts().shape == Shape::Description
@@ -325,7 +317,7 @@ fn name(value: &[u8]) -> Result<(), InvalidValue> {
     Dn::parse(text).map(|_| ()).map_err(|e| invalid(e.to_string()))
 }
 
-fn is_printable(byte: &u8) -> bool {
+pub(super) fn is_printable(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"'()+,-.=/:? ".contains(byte)
 }
 
