@@ -1,12 +1,15 @@
-//! Entries with a meaning of their own, over real sockets: referral objects (RFC 3296).
+//! Entries with a meaning of their own, over real sockets: referral objects (RFC 3296), aliases (RFC 4512 section 2.6),
+//! subentries (RFC 3672). `tests/interop/information_model.py` asks slapd the same and more.
 
-use crate::server::{ANN, BASE, BOB, Place, found, search_code};
+use crate::server::{ANN, BASE, BOB, Place, found, search_code, uids};
 use ldap3::controls::{ManageDsaIt, PagedResults, RawControl};
-use ldap3::{Ldap, Mod, Scope, SearchEntry};
+use ldap3::{DerefAliases, Ldap, Mod, Scope, SearchEntry, SearchOptions};
 use std::collections::HashSet;
 
 const REFERRAL: u32 = 10;
 const NO_SUCH_OBJECT: u32 = 32;
+const ALIAS_PROBLEM: u32 = 33;
+const OBJECT_CLASS_VIOLATION: u32 = 65;
 const AFFECTS_MULTIPLE_DSAS: u32 = 71;
 
 const AWAY: &str = "ou=Away,o=nhs";
@@ -200,4 +203,158 @@ async fn a_referral_object_says_nothing_to_those_who_may_not_see_it() {
             .1;
         assert!(answer.rc != REFERRAL && answer.refs.is_empty(), "{base}");
     }
+}
+
+async fn add_alias(writer: &mut Ldap, dn: &str, to: &str) {
+    let entry = vec![
+        ("objectClass", set(&["alias", "extensibleObject"])),
+        ("aliasedObjectName", set(&[to])),
+    ];
+    writer.add(dn, entry).await.unwrap().success().unwrap();
+}
+
+/// What a search finds in each of the four ways, or its result code.
+async fn four_ways(ldap: &mut Ldap, base: &str, scope: Scope, filter: &str) -> Vec<Result<Vec<String>, u32>> {
+    let ways = [
+        DerefAliases::Never,
+        DerefAliases::Searching,
+        DerefAliases::Finding,
+        DerefAliases::Always,
+    ];
+    let mut answers = Vec::new();
+    for way in ways {
+        let options = SearchOptions::new().deref(way);
+        let search = ldap
+            .with_search_options(options)
+            .search(base, scope, filter, vec!["1.1"]);
+        let answer = search.await.unwrap();
+        let mut names: Vec<String> = answer
+            .0
+            .into_iter()
+            .map(|entry| SearchEntry::construct(entry).dn)
+            .collect();
+        names.sort();
+        answers.push(if answer.1.rc == 0 { Ok(names) } else { Err(answer.1.rc) });
+    }
+    answers
+}
+
+#[tokio::test]
+async fn rfc_4511_4_5_1_3_aliases_are_dereferenced_as_asked() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    let (to_ann, to_people) = ("cn=To Ann,ou=Lists,o=nhs", "cn=To people,ou=Lists,o=nhs");
+    add_alias(&mut writer, to_ann, ANN).await;
+    add_alias(&mut writer, to_people, "ou=People,o=nhs").await;
+    add_alias(&mut writer, "cn=Circle,ou=Lists,o=nhs", "cn=Circle,ou=Lists,o=nhs").await;
+    add_alias(&mut writer, "cn=Lost,ou=Lists,o=nhs", "uid=9,ou=People,o=nhs").await;
+    let mut reader = server.bound("reader").await;
+    let one = |dn: &str| Ok(vec![dn.to_owned()]);
+
+    let base = four_ways(&mut reader, to_ann, Scope::Base, "(objectClass=*)").await;
+    assert_eq!(base, [one(to_ann), one(to_ann), one(ANN), one(ANN)]);
+    let below = four_ways(
+        &mut reader,
+        &format!("uid=000000000001,{to_people}"),
+        Scope::Base,
+        "(uid=*)",
+    )
+    .await;
+    assert_eq!(below, [Err(NO_SUCH_OBJECT), Err(NO_SUCH_OBJECT), one(ANN), one(ANN)]);
+    // Ann is reached twice, and comes once.
+    let subtree = four_ways(&mut reader, "ou=Lists,o=nhs", Scope::Subtree, "(uid=000000000001)").await;
+    assert_eq!(subtree, [Ok(vec![]), one(ANN), Ok(vec![]), one(ANN)]);
+    let level = four_ways(&mut reader, "ou=Lists,o=nhs", Scope::OneLevel, "(uid=*)").await;
+    assert_eq!(level, [Ok(vec![]), one(ANN), Ok(vec![]), one(ANN)]);
+    let alias = four_ways(&mut reader, "ou=Lists,o=nhs", Scope::Subtree, "(objectClass=alias)").await;
+    assert_eq!(
+        alias
+            .iter()
+            .map(|found| found.as_ref().unwrap().len())
+            .collect::<Vec<_>>(),
+        [4, 0, 4, 0]
+    );
+    for lost in ["cn=Circle,ou=Lists,o=nhs", "cn=x,cn=Lost,ou=Lists,o=nhs"] {
+        assert_eq!(
+            four_ways(&mut reader, lost, Scope::Base, "(cn=*)").await[3],
+            Err(ALIAS_PROBLEM),
+            "{lost}"
+        );
+    }
+    // Updates do not dereference, and nothing lies below an alias.
+    let below = format!("cn=x,{to_ann}");
+    let device = vec![("objectClass", set(&["device"])), ("cn", set(&["x"]))];
+    assert_eq!(writer.add(&below, device).await.unwrap().rc, ALIAS_PROBLEM);
+    assert_eq!(
+        writer
+            .modifydn(BOB, "uid=000000000003", true, Some(to_people))
+            .await
+            .unwrap()
+            .rc,
+        ALIAS_PROBLEM
+    );
+    writer.delete(to_ann).await.unwrap().success().unwrap();
+    assert_eq!(uids(&mut reader, "(uid=000000000001)").await, ["000000000001"]);
+}
+
+#[tokio::test]
+async fn an_alias_leads_nowhere_that_the_view_does_not() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    let account = "cn=writer,ou=Applications,o=nhs";
+    add_alias(&mut writer, "cn=Account,ou=Lists,o=nhs", account).await;
+    add_alias(&mut writer, "cn=Accounts,ou=Lists,o=nhs", "ou=Applications,o=nhs").await;
+    let mut reader = server.bound("reader").await;
+    for scope in [Scope::OneLevel, Scope::Subtree] {
+        let found = four_ways(
+            &mut reader,
+            "ou=Lists,o=nhs",
+            scope,
+            "(|(cn=writer)(ou=Applications)(cn=reader))",
+        )
+        .await;
+        assert!(found.iter().all(|found| *found == Ok(vec![])), "{found:?}");
+    }
+    for base in ["cn=Account,ou=Lists,o=nhs", "cn=writer,cn=Accounts,ou=Lists,o=nhs"] {
+        let answers = four_ways(&mut reader, base, Scope::Base, "(objectClass=*)").await;
+        assert_eq!(answers[3], Err(ALIAS_PROBLEM), "{base}");
+    }
+}
+
+#[tokio::test]
+async fn rfc_3672_subentries_are_found_where_they_are_asked_for() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    let subentry = "cn=Rules,ou=People,o=nhs";
+    let entry = vec![
+        ("objectClass", set(&["subentry"])),
+        ("cn", set(&["Rules"])),
+        ("subtreeSpecification", set(&["{}"])),
+    ];
+    writer.add(subentry, entry).await.unwrap().success().unwrap();
+    let mut reader = server.bound("reader").await;
+    let flag = |shown: u8| RawControl {
+        ctype: "1.3.6.1.4.1.4203.1.10.1".to_owned(),
+        crit: true,
+        val: Some(vec![1, 1, shown]),
+    };
+    for (base, scope, plain, shown, hidden) in [
+        ("ou=People,o=nhs", Scope::Subtree, 4, 1, 4),
+        ("ou=People,o=nhs", Scope::OneLevel, 3, 1, 3),
+        (subentry, Scope::Base, 1, 1, 0),
+        (subentry, Scope::Subtree, 0, 1, 0),
+        (ANN, Scope::Base, 1, 0, 1),
+    ] {
+        for (control, expected) in [(None, plain), (Some(flag(0xff)), shown), (Some(flag(0)), hidden)] {
+            let ldap = match control {
+                Some(control) => reader.with_controls(control),
+                None => &mut reader,
+            };
+            let search = ldap.search(base, scope, "(objectClass=*)", vec!["1.1"]).await.unwrap();
+            assert_eq!(search.success().unwrap().0.len(), expected, "{base} {scope:?}");
+        }
+    }
+    let device = vec![("objectClass", set(&["device"])), ("cn", set(&["x"]))];
+    let below = writer.add(&format!("cn=x,{subentry}"), device).await.unwrap();
+    assert_eq!(below.rc, OBJECT_CLASS_VIOLATION);
 }

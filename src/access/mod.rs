@@ -20,7 +20,7 @@ use crate::store::{Record, RecordAttribute};
 use std::sync::Arc;
 
 pub use policy::{NEVER_RELEASED, Policy, PolicyFault};
-pub use release::{ComputedAttribute, ReleasedCopy, ReleasedEntry, references, release};
+pub use release::{ComputedAttribute, ReleasedCopy, ReleasedEntry, aliased_object, references, release};
 pub use selection::Selection;
 
 /// A set of attribute types as a bit field.

@@ -117,11 +117,20 @@ fn hidden_attributes(parts: RecordParts<'_>, view: &View, schema: &Schema) -> Op
 
 /// The values of `ref` (RFC 3296 section 2.2) that the view may see of a record.
 pub fn references<'a>(record: Record<'a>, view: &View, schema: &Schema) -> Vec<&'a str> {
-    let id = schema.find_attribute("ref").filter(|id| view.releasable.contains(*id));
+    seen_values(record, "ref", view, schema).collect()
+}
+
+/// What an alias says that it stands for (RFC 4512 section 2.6.2), where the view may see that.
+pub fn aliased_object<'a>(record: Record<'a>, view: &View, schema: &Schema) -> Option<&'a str> {
+    seen_values(record, "aliasedObjectName", view, schema).next()
+}
+
+fn seen_values<'a>(record: Record<'a>, name: &str, view: &View, schema: &Schema) -> impl Iterator<Item = &'a str> {
+    let id = schema.find_attribute(name).filter(|id| view.releasable.contains(*id));
     let seen = id.filter(|id| !view.hides(record, schema) && !view.hides_attribute(record, *id, schema));
-    let attributes = record.attributes().filter(|attribute| Some(attribute.id) == seen);
+    let attributes = record.attributes().filter(move |attribute| Some(attribute.id) == seen);
     let values = attributes.flat_map(|attribute| attribute.values().collect::<Vec<_>>());
-    values.filter_map(|value| std::str::from_utf8(value).ok()).collect()
+    values.filter_map(|value| std::str::from_utf8(value).ok())
 }
 
 fn is_hidden(view: &View, hidden: u64, id: AttributeId) -> bool {

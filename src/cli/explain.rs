@@ -3,7 +3,7 @@
 use super::{Answer, Place, operator};
 use crate::access::Selection;
 use crate::directory::{Directory, ProtocolFacts, SearchRequest, SearchStep, Session};
-use crate::model::{Filter, Outcome, SearchScope};
+use crate::model::{DerefAliases, Filter, Outcome, SearchScope};
 use crate::query::Work;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -114,6 +114,8 @@ pub fn explain(
         assertion: None,
         sort: None,
         manage_dsa_it: false,
+        aliases: DerefAliases::Never,
+        subentries: None,
     };
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());

@@ -7,7 +7,7 @@ use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::following::{self, Planned};
 use super::general::General;
-use super::kinds::Kind;
+use super::kinds::Kinds;
 use super::referral::{Knowledge, refer_update};
 use super::secret::SecretPlan;
 use super::update::{Update, violation};
@@ -33,7 +33,7 @@ pub(super) struct Context {
     pub suffixes: Vec<NormalizedDn>,
     pub limits: DirectoryLimits,
     pub general: Arc<General>,
-    pub referral: Kind,
+    pub kinds: Arc<Kinds>,
 }
 
 pub(super) enum Job {
@@ -269,12 +269,15 @@ impl Writer {
             conditions::read(&computation, key, selection)
         };
         let knowledge = Knowledge {
-            kind: &self.context.referral,
+            kind: &self.context.kinds.referral,
             snapshot: group.snapshot(),
             schema,
             view,
         };
         refer_update(knowledge, &asked.key, &request)?;
+        if let Some(superior) = new_superior(schema, &asked.key, &request.update) {
+            self.context.kinds.check_superior(group.snapshot(), schema, &superior)?;
+        }
         check_update(group.snapshot(), schema, view, &asked.key, &request)?;
         let pre_read = read(group.snapshot(), &asked.key, &request.pre_read);
         let mut key = asked.key.clone();
@@ -534,6 +537,15 @@ impl Writer {
             keyed,
             entry_uuid: Some(before.entry_uuid),
         })
+    }
+}
+
+/// Where an update puts an entry that was not there.
+fn new_superior(schema: &Schema, key: &NormalizedDn, update: &Update) -> Option<NormalizedDn> {
+    match update {
+        Update::Add(_) => key.parent(),
+        Update::ModifyDn { new_superior, .. } => schema.normalize_dn(new_superior.as_ref()?).ok(),
+        Update::Delete { .. } | Update::Modify { .. } => None,
     }
 }
 

@@ -1,11 +1,12 @@
-//! Entries with a meaning of their own: referral objects (RFC 3296).
+//! Entries with a meaning of their own: referral objects (RFC 3296), aliases (RFC 4512 section 2.6), subentries (RFC 3672).
 //!
 //! Invariant: a directory without any pays a comparison of two numbers for them; what there is, is looked up once after each
 //! change.
 
 use super::Directory;
+use crate::model::{Outcome, ResultCode};
 use crate::query::{Predicate, class_predicate};
-use crate::schema::{ClassId, Schema};
+use crate::schema::{ClassId, NormalizedDn, Schema};
 use crate::store::{Record, SequenceNumber, Snapshot};
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct Kind {
 /// The kinds this server knows.
 pub(super) struct Kinds {
     pub referral: Kind,
+    pub alias: Kind,
+    pub subentry: Kind,
     held: ArcSwapOption<Held>,
 }
 
@@ -29,14 +32,38 @@ pub(super) struct Kinds {
 pub(super) struct Held {
     sequence: SequenceNumber,
     pub referrals: bool,
+    pub aliases: bool,
+    pub subentries: bool,
 }
 
 impl Kinds {
     pub(super) fn new(schema: &Schema) -> Kinds {
         Kinds {
             referral: Kind::new(schema, "referral"),
+            alias: Kind::new(schema, "alias"),
+            subentry: Kind::new(schema, "subentry"),
             held: ArcSwapOption::empty(),
         }
+    }
+
+    /// Nothing lies below an alias (RFC 4512 section 2.6) or a subentry (RFC 3672 section 2.1).
+    pub(super) fn check_superior(
+        &self,
+        snapshot: &Snapshot,
+        schema: &Schema,
+        superior: &NormalizedDn,
+    ) -> Result<(), Outcome> {
+        let Some(record) = snapshot.find(superior).map(|at| snapshot.record(at)) else {
+            return Ok(());
+        };
+        if self.alias.is(record, schema) {
+            return Err(Outcome::new(ResultCode::AliasProblem, "an alias has no subordinates"));
+        }
+        if self.subentry.is(record, schema) {
+            let message = "a subentry has no subordinates";
+            return Err(Outcome::new(ResultCode::ObjectClassViolation, message));
+        }
+        Ok(())
     }
 }
 
@@ -98,6 +125,8 @@ impl Directory {
         let held = Held {
             sequence: snapshot.sequence,
             referrals: self.kinds.referral.is_held(snapshot, &self.schema),
+            aliases: self.kinds.alias.is_held(snapshot, &self.schema),
+            subentries: self.kinds.subentry.is_held(snapshot, &self.schema),
         };
         self.kinds.held.store(Some(Arc::new(held)));
         held

@@ -6,6 +6,7 @@
 //! holds no lock; every operation leaves one audit record; updates are checked and applied one at a time by one
 //! committer, many in one durable group; an account's secret never becomes part of an entry.
 
+mod alias;
 mod application;
 mod bind;
 mod change_times;
@@ -141,7 +142,7 @@ pub struct Directory {
     general: Arc<general::General>,
     /// Whether the rules for chosen secrets hold at all.
     secret_rules: bool,
-    kinds: kinds::Kinds,
+    kinds: Arc<kinds::Kinds>,
     referrals: Vec<String>,
     /// The identity type table, for records made here.
     types: Vec<AttributeId>,
@@ -235,6 +236,7 @@ impl Directory {
         }
         let policy = compile_policy(&options.policy, &schema, &suffixes)?;
         let audit = open_audit(&options.data, options.audit.clone())?;
+        let kinds = Arc::new(kinds::Kinds::new(&schema));
         let committer = committer::Committer::start(committer::Context {
             store: store.clone(),
             schema: schema.clone(),
@@ -242,7 +244,7 @@ impl Directory {
             suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
             limits: options.limits,
             general: general.clone(),
-            referral: kinds::Kind::new(&schema, "referral"),
+            kinds: kinds.clone(),
         });
         Ok(Arc::new(Directory {
             store,
@@ -259,7 +261,7 @@ impl Directory {
             general,
             secret_rules: options.accounts.secret_rules,
             secret_names: withheld::SecretNames::new(&schema),
-            kinds: kinds::Kinds::new(&schema),
+            kinds,
             referrals: options.referrals,
             types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
             schema,

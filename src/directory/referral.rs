@@ -139,6 +139,13 @@ pub(super) struct Continuations {
     scope: SearchScope,
 }
 
+impl Continuations {
+    /// `scope` as the client asked.
+    pub(super) fn new(cursor: Cursor, scope: SearchScope) -> Continuations {
+        Continuations { cursor, scope }
+    }
+}
+
 /// What a look for the next one came to.
 pub(super) enum Continuation {
     Urls(Vec<String>),
@@ -147,10 +154,6 @@ pub(super) enum Continuation {
 }
 
 impl Continuations {
-    pub(super) fn new(cursor: Cursor, scope: SearchScope) -> Continuations {
-        Continuations { cursor, scope }
-    }
-
     pub(super) fn next(&mut self, directory: &Directory, view: &View, work: &mut Work) -> Continuation {
         loop {
             match self.cursor.advance(work) {

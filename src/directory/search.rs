@@ -1,8 +1,10 @@
 //! Searches: from a request to a resumable stream of released entries, with its limits and its audit record.
 
+mod area;
 mod base;
 mod limits;
 
+use self::area::Area;
 use self::limits::{Limits, Page, deadline, size_limit};
 use super::computed::{Computation, Wanted};
 use super::page::{PageRequest, Resume};
@@ -13,7 +15,7 @@ use super::trail::{AuditPool, begin_audit};
 use super::{Directory, Session, clock};
 use crate::access::{ComputedAttribute, ReleasedEntry, Selection, View, release};
 use crate::audit::AuditRecord;
-use crate::model::{Filter, Outcome, ResultCode, SearchScope};
+use crate::model::{DerefAliases, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
 use crate::query::{
     Advance, Cursor, Groups, Order, Plan, Predicate, Query, TailMembers, Truth, Work, compile, compile_in,
@@ -45,6 +47,9 @@ pub struct SearchRequest<'a> {
     pub assertion: Option<&'a Filter<'a>>,
     /// RFC 2891.
     pub sort: Option<SortRequest<'a>>,
+    pub aliases: DerefAliases,
+    /// Subentries instead of other entries, or none; without it they are given as the base object alone (RFC 3672).
+    pub subentries: Option<bool>,
     /// ManageDsaIT (RFC 3296): referral objects are entries like others.
     pub manage_dsa_it: bool,
 }
@@ -219,7 +224,7 @@ impl Directory {
     ) -> Result<Search, Outcome> {
         let snapshot = self.store.snapshot();
         let held = self.held(&snapshot);
-        self.refer(&snapshot, &session.view, &base, &request, held)?;
+        let base = self.resolve_base(&snapshot, &session.view, base, &request, held)?;
         let base_at = self.check_base(&snapshot, &session.view, &base)?;
         self.check_assertion(&snapshot, &session.view, &base, base_at, request.assertion)?;
         let quotas = &session.view.quotas;
@@ -239,21 +244,13 @@ impl Directory {
             counted,
         };
         let (sorting, resume) = self.sorting(session, request.sort, limits.left(0), resume)?;
-        let continuations = match held.referrals && !request.manage_dsa_it && !ended {
-            true => Some(Box::new(self.continuations(session, &snapshot, &base, request.scope))),
-            false => None,
-        };
+        let area = self.area(&snapshot, &session.view, (base, base_at), &request, held)?;
+        let goes_on = held.referrals && !request.manage_dsa_it && request.subentries != Some(true) && !ended;
+        let continuations = goes_on.then(|| self.continuations(session, &snapshot, &area, request.scope).into());
         let entries = match ended {
             true => Entries::None,
             false => {
-                let cursor = self.open_cursor(
-                    session,
-                    snapshot.clone(),
-                    (base, base_at),
-                    &request,
-                    resume,
-                    sorting.is_some(),
-                )?;
+                let cursor = self.open_cursor(session, snapshot.clone(), area, &request, resume, sorting.is_some())?;
                 Entries::Directory {
                     cursor: Box::new(cursor),
                     snapshot,
@@ -283,7 +280,7 @@ impl Directory {
         &self,
         session: &Session,
         snapshot: Arc<Snapshot>,
-        (base, base_at): (NormalizedDn, Option<Location>),
+        area: Area,
         request: &SearchRequest<'_>,
         after: Option<NormalizedDn>,
         sorted: bool,
@@ -296,14 +293,15 @@ impl Directory {
         };
         let predicate = compile_in(request.filter, groups)
             .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
-        let predicate = match self.held(&snapshot).referrals && !request.manage_dsa_it {
-            true => Predicate::and(vec![predicate, self.kinds.referral.predicate(&self.schema).negate()]),
-            false => predicate,
+        let plain = area.kinds == Predicate::True && area.restriction == Predicate::True;
+        let predicate = match plain {
+            true => predicate,
+            false => Predicate::and(vec![predicate, area.kinds, area.restriction]),
         };
         let query = Query {
-            base,
-            base_at,
-            scope: request.scope,
+            base: area.base,
+            base_at: area.base_at,
+            scope: area.scope,
             predicate,
             order: if request.page.is_some() && !sorted {
                 Order::Name
@@ -311,7 +309,7 @@ impl Directory {
                 Order::Any
             },
             after,
-            within: view.bases.clone(),
+            within: area.within,
             without: view.excluded.clone(),
             candidate_limit: view.quotas.candidates,
         };
@@ -376,6 +374,9 @@ fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>)
         question.extend_from_slice(part);
     }
     question.push(request.scope as u8);
+    question.push(request.aliases as u8);
+    question.push(request.subentries.map_or(2, u8::from));
+    question.push(u8::from(request.manage_dsa_it));
     write!(question, "{}", request.filter).expect("writing to memory succeeds");
     for key in request.sort.iter().flat_map(|sort| sort.keys) {
         write!(question, "\0{key:?}").expect("writing to memory succeeds");

@@ -9,7 +9,9 @@ use super::filter;
 use super::frame::{Frame, MessageId};
 use super::limits::WireLimits;
 use crate::directory::{Modification, ModificationKind};
-use crate::model::{Attribute, AttributeDescription, DescriptionError, Filter, Outcome, ResultCode, SearchScope};
+use crate::model::{
+    Attribute, AttributeDescription, DerefAliases, DescriptionError, Filter, Outcome, ResultCode, SearchScope,
+};
 use smallvec::SmallVec;
 
 /// A request: message id, operation, controls.
@@ -64,11 +66,12 @@ pub enum Authentication<'a> {
     Unknown,
 }
 
-/// RFC 4511 section 4.5.1. Aliases are not held, so how to dereference them is checked and then left out.
+/// RFC 4511 section 4.5.1.
 #[derive(Debug)]
 pub struct SearchOperation<'a> {
     pub base: &'a str,
     pub scope: SearchScope,
+    pub aliases: DerefAliases,
     pub size_limit: u32,
     pub time_limit_seconds: u32,
     pub types_only: bool,
@@ -263,10 +266,13 @@ fn search<'a>(mut body: Reader<'a>, limits: &WireLimits) -> Result<SearchOperati
         2 => SearchScope::WholeSubtree,
         found => return Err(DecodeError::field("scope", "0, 1 or 2", found)),
     };
-    let aliases = body.integer(ber::ENUMERATED)?;
-    if !(0..=3).contains(&aliases) {
-        return Err(DecodeError::field("derefAliases", "0 to 3", aliases));
-    }
+    let aliases = match body.integer(ber::ENUMERATED)? {
+        0 => DerefAliases::Never,
+        1 => DerefAliases::InSearching,
+        2 => DerefAliases::FindingBase,
+        3 => DerefAliases::Always,
+        found => return Err(DecodeError::field("derefAliases", "0 to 3", found)),
+    };
     let size_limit = count("size limit", body.integer(ber::INTEGER)?)?;
     let time_limit_seconds = count("time limit", body.integer(ber::INTEGER)?)?;
     let types_only = body.boolean(ber::BOOLEAN)?;
@@ -286,6 +292,7 @@ fn search<'a>(mut body: Reader<'a>, limits: &WireLimits) -> Result<SearchOperati
     Ok(SearchOperation {
         base,
         scope,
+        aliases,
         size_limit,
         time_limit_seconds,
         types_only,

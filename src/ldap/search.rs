@@ -50,6 +50,8 @@ impl Conversation {
                 critical: controls.sort_is_critical,
             }),
             manage_dsa_it: controls.manage_dsa_it,
+            aliases: operation.aliases,
+            subentries: controls.subentries,
         };
         let sort = match (&controls.sort, session) {
             (None, _) => Sort::NotAsked,

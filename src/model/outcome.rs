@@ -59,6 +59,26 @@ pub enum SearchScope {
     WholeSubtree,
 }
 
+/// Where a search dereferences aliases (RFC 4511 section 4.5.1.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum DerefAliases {
+    #[default]
+    Never,
+    InSearching,
+    FindingBase,
+    Always,
+}
+
+impl DerefAliases {
+    pub fn in_searching(self) -> bool {
+        matches!(self, DerefAliases::InSearching | DerefAliases::Always)
+    }
+
+    pub fn in_finding_base(self) -> bool {
+        matches!(self, DerefAliases::FindingBase | DerefAliases::Always)
+    }
+}
+
 /// How an operation ended: what goes into an LDAPResult.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {

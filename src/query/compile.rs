@@ -458,6 +458,17 @@ pub fn class_predicate(schema: &Schema, classes: &[Vec<u8>]) -> Predicate {
     Predicate::or(items.map(Predicate::Item).collect())
 }
 
+/// The entries directly below one, and the ones with these names.
+pub fn child_or_named(schema: &Schema, above: &NormalizedDn, mut names: Vec<NormalizedDn>) -> Predicate {
+    names.sort_unstable();
+    names.dedup();
+    let id = schema.well_known().entry_dn;
+    let mut child = named(id, Vec::new());
+    child.test = Test::Child(above.clone());
+    let items = [child, named(id, names)];
+    Predicate::or(items.into_iter().map(Arc::new).map(Predicate::Item).collect())
+}
+
 /// Entries that the view does not hide.
 pub fn visible(schema: &Schema, view: &View) -> Predicate {
     hidden_entries(schema, view).negate()

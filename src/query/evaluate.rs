@@ -82,6 +82,10 @@ impl Evaluator {
         if let Test::Name(key) = &item.test {
             return candidate.key == key.0;
         }
+        if let Test::Child(above) = &item.test {
+            let below = candidate.key.strip_prefix(above.0.as_slice()).unwrap_or_default();
+            return below.iter().filter(|octet| **octet == 0).count() == 1;
+        }
         if let Test::Names(names) = &item.test {
             return names
                 .binary_search_by(|name| name.0.as_slice().cmp(candidate.key))
@@ -124,7 +128,7 @@ impl Evaluator {
     fn value(&mut self, test: &Test, value: &[u8], schema: &Schema) -> bool {
         let rule = match test {
             Test::Present => return true,
-            Test::Name(_) | Test::Names(_) => return false,
+            Test::Name(_) | Test::Child(_) | Test::Names(_) => return false,
             Test::Bits { mask, all } => return has_bits(value, *mask, *all),
             Test::Equality { rule, value: wanted } => {
                 if let Some(equal) = plainly_equal(*rule, value, wanted) {
@@ -199,7 +203,7 @@ impl Test {
             | Test::Before { rule, .. }
             | Test::Word { rule, .. }
             | Test::Approximate { rule, .. } => Some(*rule),
-            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Names(_) => None,
+            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Child(_) | Test::Names(_) => None,
         }
     }
 
@@ -218,7 +222,7 @@ impl Test {
                 let own = approximate::keys(normalized);
                 wanted.iter().all(|key| own.contains(key))
             }
-            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Names(_) => false,
+            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Child(_) | Test::Names(_) => false,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::schema::NormalizedDn;
 use crate::store::Location;
 use std::sync::Arc;
 
-pub use compile::{class_predicate, compile, compile_in, visible};
+pub use compile::{child_or_named, class_predicate, compile, compile_in, visible};
 pub use computed::Subordinates;
 pub use cursor::Cursor;
 pub use evaluate::{Candidate, Evaluator, evaluate};

@@ -99,6 +99,8 @@ pub enum Test {
     },
     /// entryDN (RFC 5020): the entry's own name.
     Name(NormalizedDn),
+    /// The entry's own name lies directly below this one.
+    Child(NormalizedDn),
     /// memberOf and chains: the entry's own name is one of these, which ascend.
     Names(Arc<[NormalizedDn]>),
 }
@@ -263,7 +265,7 @@ fn settle_all(terms: Vec<Predicate>, wanted: bool, conjunction: bool) -> Predica
 impl Item {
     fn needs_key(&self) -> bool {
         self.dn_attributes
-            || matches!(self.test, Test::Name(_) | Test::Names(_))
+            || matches!(self.test, Test::Name(_) | Test::Child(_) | Test::Names(_))
             || matches!(self.origin, Origin::Computed(_))
     }
 
@@ -328,6 +330,7 @@ impl fmt::Display for ItemText<'_> {
             Test::Approximate { keys, .. } => write!(f, "~={}", Octets(&keys.join(&b' '))),
             Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
             Test::Name(key) => write!(f, "={}", Octets(&key.0)),
+            Test::Child(key) => write!(f, " lies directly below {}", Octets(&key.0)),
             Test::Names(names) => write!(f, " leads to {} names", names.len()),
         }
     }

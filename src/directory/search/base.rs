@@ -1,16 +1,12 @@
 //! Finding the base object (RFC 4511 section 4.5.1.1): what the view may see of it, and where else to look.
 
+use super::super::Directory;
 use super::super::conditions::Target;
-use super::super::kinds::Held;
-use super::super::referral::{Asked, Continuations};
-use super::super::{Directory, Session};
-use super::SearchRequest;
 use crate::access::View;
-use crate::model::{Dn, Filter, Outcome, ResultCode, SearchScope};
-use crate::query::{Cursor, Groups, Order, Predicate, Query, visible};
+use crate::model::{Dn, Filter, Outcome, ResultCode};
+use crate::query::Groups;
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Snapshot};
-use std::sync::Arc;
 
 impl Directory {
     /// The key of a base object.
@@ -20,50 +16,6 @@ impl Directory {
         self.schema
             .normalize_dn(&dn)
             .map_err(|fault| invalid(fault.to_string()))
-    }
-
-    /// A base object at or below a referral object, or in no naming context, is looked for elsewhere.
-    pub(super) fn refer(
-        &self,
-        snapshot: &Snapshot,
-        view: &View,
-        key: &NormalizedDn,
-        request: &SearchRequest<'_>,
-        held: Held,
-    ) -> Result<(), Outcome> {
-        if !held.referrals && self.referrals.is_empty() {
-            return Ok(());
-        }
-        let dn = Dn::parse(request.base).unwrap_or_default();
-        let asked = Asked {
-            dn: &dn,
-            key,
-            scope: Some(request.scope),
-            manage: request.manage_dsa_it,
-        };
-        self.referral(snapshot, view, &asked)
-    }
-
-    pub(super) fn continuations(
-        &self,
-        session: &Session,
-        snapshot: &Arc<Snapshot>,
-        base: &NormalizedDn,
-        scope: SearchScope,
-    ) -> Continuations {
-        let (schema, view) = (&self.schema, &session.view);
-        let query = Query {
-            base: base.clone(),
-            base_at: snapshot.find(base),
-            scope,
-            predicate: Predicate::and(vec![self.kinds.referral.predicate(schema), visible(schema, view)]),
-            order: Order::Any,
-            after: None,
-            within: view.bases.clone(),
-            without: view.excluded.clone(),
-            candidate_limit: 0,
-        };
-        Continuations::new(Cursor::open(snapshot.clone(), schema.clone(), query), scope)
     }
 
     /// The base object must exist and be visible, or be above everything the view allows. Where it is; the root is nowhere.

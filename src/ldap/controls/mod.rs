@@ -29,6 +29,8 @@ pub const SORT: &str = "1.2.840.113556.1.4.473";
 pub const SORT_RESULT: &str = "1.2.840.113556.1.4.474";
 /// Don't use copy (RFC 6171). There are no copies, so it changes nothing.
 pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
+/// Subentries (RFC 3672 section 3).
+pub const SUBENTRIES: &str = "1.3.6.1.4.1.4203.1.10.1";
 /// Permissive modify, as Active Directory has it.
 pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
@@ -42,6 +44,7 @@ pub const SUPPORTED: &[&str] = &[
     SORT,
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
+    SUBENTRIES,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -60,7 +63,7 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS | SORT => on::SEARCH,
+        PAGED_RESULTS | SORT | SUBENTRIES => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -92,6 +95,8 @@ pub struct Controls<'a> {
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
     pub manage_dsa_it: bool,
+    /// Whether subentries are asked for instead of other entries.
+    pub subentries: Option<bool>,
     pub sort: Option<Vec<SortKey<'a>>>,
     pub sort_is_critical: bool,
     /// The first critical control that this server does not know.
@@ -162,6 +167,7 @@ impl<'a> Controls<'a> {
                 no_value("ManageDsaIT", value)?;
                 self.manage_dsa_it = true;
             }
+            Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
@@ -183,6 +189,15 @@ impl<'a> Controls<'a> {
             format!("expected controls this server knows for the operation, found critical control {oid}"),
         ))
     }
+}
+
+/// The visibility flag of RFC 3672 section 3.
+fn visibility(value: Option<&[u8]>) -> Result<bool, DecodeError> {
+    let value = value.ok_or_else(|| DecodeError::field("subentries", "a visibility flag", "no value"))?;
+    let mut value = Reader::new(value);
+    let flag = value.boolean(ber::BOOLEAN)?;
+    nothing_behind("subentries", value)?;
+    Ok(flag)
 }
 
 fn nothing_behind(field: &'static str, value: Reader<'_>) -> Result<(), DecodeError> {

@@ -177,6 +177,9 @@ impl<'a> Chooser<'a> {
                 None => Branch::nothing(),
             };
         }
+        if let Test::Child(_) = &item.test {
+            return self.unserved();
+        }
         if let Test::Names(names) = &item.test {
             return self.names(names);
         }
@@ -437,7 +440,7 @@ fn dearness(predicate: &Predicate, schema: &Schema) -> u8 {
             Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 4,
             Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 3,
             Test::Substrings { .. } => 5,
-            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } => 6,
+            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } | Test::Child(_) => 6,
         },
         Predicate::Or(_) | Predicate::And(_) => 7,
         _ => 8,
