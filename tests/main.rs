@@ -13,4 +13,5 @@ mod information_model;
 mod rights;
 mod server;
 mod tidy;
+mod updates;
 mod wire;

@@ -1,6 +1,7 @@
 //! What a search asked for: attribute selection (RFC 4511 section 4.5.1.8, RFC 3673, RFC 4529).
 
 use super::AttributeSet;
+use crate::model::carries_options;
 use crate::schema::{AttributeId, ClassId, Schema};
 use crate::store::record::derived_types;
 
@@ -143,22 +144,7 @@ impl Selection {
             let description = description();
             self.optioned
                 .iter()
-                .any(|(types, options)| types.contains(id) && has_every_option(description, options))
+                .any(|(types, options)| types.contains(id) && carries_options(description, options))
         }
     }
-}
-
-/// Whether a stored description carries every option asked for (RFC 4512 section 2.5.2).
-fn has_every_option(description: &str, asked: &[String]) -> bool {
-    asked.iter().all(|asked| {
-        let mut stored = description.split(';').skip(1);
-        stored.any(|stored| match asked.strip_suffix('-') {
-            None => stored.eq_ignore_ascii_case(asked),
-            Some(tag) => {
-                let head = stored.get(..tag.len());
-                head.is_some_and(|head| head.eq_ignore_ascii_case(tag))
-                    && matches!(stored.as_bytes().get(tag.len()), None | Some(b'-'))
-            }
-        })
-    })
 }

@@ -14,7 +14,7 @@ use super::update::{Update, violation};
 use super::{DirectoryLimits, clock, modify, rename};
 use crate::access::{Selection, View};
 use crate::account::{Accounts, PreparedSecret, SecretStep};
-use crate::model::{Attribute, AttributeDescription, Dn, Entry, Outcome, ResultCode};
+use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation};
 use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
@@ -404,22 +404,13 @@ impl Writer {
         mut entry: Entry,
         planned: &Planned,
     ) -> Result<Effects, Outcome> {
-        if key.is_root() || snapshot.find(key).is_some() {
+        self.check(key, &mut entry, planned, ResultCode::NamingViolation)?;
+        if snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
         }
         if !self.context.suffixes.contains(key) {
             self.check_superior(snapshot, key)?;
         }
-        let schema = &self.context.schema;
-        for attribute in &entry.attributes {
-            check_user_attribute(schema, attribute)?;
-        }
-        let naming = entry.dn.rdn().cloned();
-        naming
-            .iter()
-            .flat_map(|rdn| &rdn.avas)
-            .for_each(|ava| modify::add_naming_value(schema, &mut entry, ava));
-        self.check(key, &mut entry, planned, ResultCode::NamingViolation)?;
         let operational = Operational {
             entry_uuid: random_uuid(),
             created: author.now,
@@ -429,7 +420,7 @@ impl Writer {
             creator: author.actor,
             modifier: author.actor,
         };
-        let record = record::encode(&entry, &operational, schema);
+        let record = record::encode(&entry, &operational, &self.context.schema);
         let changes = vec![Change::Put {
             key: key.clone(),
             record,
@@ -466,10 +457,7 @@ impl Writer {
         }
         let checked = schema.check_entry(entry);
         following::take_stand_in(entry);
-        match checked.err().and_then(|faults| faults.into_iter().next()) {
-            Some(fault) => Err(violation(&fault, naming)),
-            None => Ok(()),
-        }
+        first(&checked.err().unwrap_or_default(), naming, |_| true)
     }
 
     fn delete(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
@@ -594,20 +582,26 @@ impl Held {
 pub(super) fn check(schema: &Schema, entry: &Entry, naming: ResultCode) -> Result<(), Outcome> {
     let kept_apart = |fault: &SchemaViolation| matches!(fault, SchemaViolation::MissingAttribute { attribute, .. } if attribute == "userPassword");
     let faults = schema.check_entry(entry).err().unwrap_or_default();
-    match faults.iter().find(|fault| !kept_apart(fault)) {
+    first(&faults, naming, |fault| !kept_apart(fault))
+}
+
+/// The fault to answer: what is said of the name comes before what the classes of the entry say.
+fn first(
+    faults: &[SchemaViolation],
+    naming: ResultCode,
+    counts: impl Fn(&SchemaViolation) -> bool,
+) -> Result<(), Outcome> {
+    let of_classes = |fault: &SchemaViolation| {
+        matches!(
+            fault,
+            SchemaViolation::MissingAttribute { .. } | SchemaViolation::AttributeNotAllowed { .. }
+        )
+    };
+    let counting = faults.iter().filter(|fault| counts(fault));
+    match counting.min_by_key(|fault| of_classes(fault)) {
         Some(fault) => Err(violation(fault, naming)),
         None => Ok(()),
     }
-}
-
-/// An attribute that a client gives in an add: defined, not kept by the server, with values.
-fn check_user_attribute(schema: &Schema, attribute: &Attribute) -> Result<(), Outcome> {
-    modify::defined(schema, &attribute.description)?;
-    if attribute.values.is_empty() {
-        let message = format!("{} has no values", attribute.description);
-        return Err(Outcome::new(ResultCode::ProtocolError, message));
-    }
-    Ok(())
 }
 
 pub(super) fn no_such_object(snapshot: &Snapshot, key: &NormalizedDn) -> Outcome {

@@ -8,7 +8,7 @@ use crate::audit::Act;
 use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
 use crate::query::evaluate::evaluate;
 use crate::query::{Groups, Truth, compile_in};
-use crate::schema::NormalizedDn;
+use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::Record;
 use std::borrow::Cow;
 use std::time::Instant;
@@ -56,6 +56,7 @@ impl Directory {
             .schema
             .normalize_dn(&parsed)
             .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
+        let id = asserted(&self.schema, attribute, value)?;
         let snapshot = self.store.snapshot();
         let asked = Asked {
             dn: &parsed,
@@ -78,11 +79,46 @@ impl Directory {
         if let Some(assertion) = guard.assertion {
             Target { groups, key: &key }.check(assertion, record)?;
         }
-        if self.schema.find_attribute(attribute) == Some(self.schema.well_known().member_of) {
+        if id == self.schema.well_known().member_of {
             return compare_membership(groups, record, &key, value);
         }
         compare_record(groups, record, &key, attribute, value)
     }
+}
+
+/// The attribute type of an assertion that can be made at all, of whatever entry.
+fn asserted(schema: &Schema, attribute: &str, value: &[u8]) -> Result<AttributeId, Outcome> {
+    let undefined = || {
+        Outcome::new(
+            ResultCode::UndefinedAttributeType,
+            format!("attribute type {attribute} is not defined"),
+        )
+    };
+    let description = AttributeDescription::parse(attribute).map_err(|_| undefined())?;
+    let id = schema
+        .find_attribute(&description.attribute_type)
+        .ok_or_else(undefined)?;
+    let mut options = description.options.iter();
+    if options.any(|option| option.eq_ignore_ascii_case("binary")) && !schema.attribute(id).syntax.wants_binary_option()
+    {
+        return Err(undefined());
+    }
+    let Some(rule) = schema.attribute(id).equality else {
+        return Err(Outcome::new(
+            ResultCode::InappropriateMatching,
+            "the attribute has no equality matching rule",
+        ));
+    };
+    if let Err(fault) = rule.normalize(schema, value, &mut Vec::new()) {
+        return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, fault.to_string()));
+    }
+    let known = schema.well_known();
+    let of_classes = id == known.object_class || id == known.structural_object_class;
+    if of_classes && schema.find_class(&String::from_utf8_lossy(value)).is_none() {
+        let message = "the value names no object class";
+        return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, message));
+    }
+    Ok(id)
 }
 
 /// memberOf is in no record: the group decides.
@@ -113,17 +149,6 @@ fn compare_record(
     attribute: &str,
     value: &[u8],
 ) -> Result<Outcome, Outcome> {
-    let schema = groups.schema;
-    let undefined = || {
-        Outcome::new(
-            ResultCode::UndefinedAttributeType,
-            format!("attribute type {attribute} is not defined"),
-        )
-    };
-    let description = AttributeDescription::parse(attribute).map_err(|_| undefined())?;
-    let id = schema
-        .find_attribute(&description.attribute_type)
-        .ok_or_else(undefined)?;
     let name: Cow<'_, str> = Cow::Borrowed(attribute);
     let present = Filter::Present {
         attribute: name.clone(),
@@ -133,15 +158,6 @@ fn compare_record(
             ResultCode::NoSuchAttribute,
             "the entry has no such attribute",
         ));
-    }
-    let Some(rule) = schema.attribute(id).equality else {
-        return Err(Outcome::new(
-            ResultCode::InappropriateMatching,
-            "the attribute has no equality matching rule",
-        ));
-    };
-    if let Err(fault) = rule.normalize(schema, value, &mut Vec::new()) {
-        return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, fault.to_string()));
     }
     let equality = Filter::Equality {
         attribute: name,

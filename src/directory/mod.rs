@@ -29,6 +29,7 @@ mod secret;
 mod sort;
 mod trail;
 mod update;
+mod wellformed;
 mod withheld;
 
 use crate::access::{Policy, PolicyFault, View};

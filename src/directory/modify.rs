@@ -16,6 +16,7 @@ pub(super) fn modify(
     let before = structural_class(schema, entry);
     for change in changes {
         let id = defined(schema, &change.description)?;
+        check_settable(schema, id, &change.description)?;
         let target = Target {
             schema,
             id,
@@ -29,6 +30,7 @@ pub(super) fn modify(
             ModificationKind::Increment => target.increment(entry, &change.values)?,
         }
     }
+    schema.name_classes(entry);
     match structural_class(schema, entry) {
         after if after == before || after.is_none() => Ok(()),
         Some(_) | None => {
@@ -40,15 +42,34 @@ pub(super) fn modify(
 
 /// The attribute type of a description that a client may change.
 pub(super) fn defined(schema: &Schema, description: &AttributeDescription) -> Result<AttributeId, Outcome> {
+    let undefined = |message: String| Err(Outcome::new(ResultCode::UndefinedAttributeType, message));
     let Some(id) = schema.find_attribute(&description.attribute_type) else {
-        let message = format!("attribute type {} is not defined", description.attribute_type);
-        return Err(Outcome::new(ResultCode::UndefinedAttributeType, message));
+        return undefined(format!("attribute type {} is not defined", description.attribute_type));
     };
+    let attribute_type = schema.attribute(id);
+    let mut options = description.options.iter();
+    let binary = options.clone().any(|option| option.eq_ignore_ascii_case("binary"));
+    if binary && !attribute_type.syntax.wants_binary_option() {
+        return undefined(format!("{description}: values of its syntax have no ;binary form"));
+    }
+    // RFC 3866 section 3: a range asks, it names no values.
+    if options.any(|option| option.ends_with('-')) {
+        return undefined(format!("{description}: a range of options has no values of its own"));
+    }
+    Ok(id)
+}
+
+/// A client may set it.
+pub(super) fn check_settable(
+    schema: &Schema,
+    id: AttributeId,
+    description: &AttributeDescription,
+) -> Result<(), Outcome> {
     if schema.attribute(id).no_user_modification {
         let message = format!("{description} is kept by the server");
         return Err(Outcome::new(ResultCode::ConstraintViolation, message));
     }
-    Ok(id)
+    Ok(())
 }
 
 /// Adds a naming value to an entry that lacks it. What does not normalise is left for the check of the whole entry.
@@ -203,6 +224,9 @@ impl Target<'_> {
                 format!("{}: no such attribute or value", self.description),
             )
         };
+        if !values.is_empty() {
+            self.comparable()?;
+        }
         let Some(at) = self.position(entry) else {
             return if self.permissive { Ok(()) } else { Err(missing()) };
         };
@@ -210,8 +234,9 @@ impl Target<'_> {
             entry.attributes.remove(at);
             return Ok(());
         }
-        self.comparable()?;
-        for value in values {
+        // The values of one modification are a set.
+        let repeats = |at: usize, value| self.find(&values[..at], value).is_some();
+        for (_, value) in values.iter().enumerate().filter(|(at, value)| !repeats(*at, value)) {
             match self.find(&entry.attributes[at].values, value) {
                 Some(found) => drop(entry.attributes[at].values.remove(found)),
                 None if self.permissive => {}
@@ -300,7 +325,7 @@ impl Target<'_> {
 }
 
 /// Options are a set, in any case (RFC 4512 section 2.5.2).
-fn same_options(left: &[String], right: &[String]) -> bool {
+pub(super) fn same_options(left: &[String], right: &[String]) -> bool {
     left.len() == right.len()
         && left
             .iter()

@@ -3,6 +3,7 @@
 use super::committer::{Applied, Asked, Job};
 use super::conditions::{UpdateDone, UpdateRequest};
 use super::trail::AuditPool;
+use super::wellformed::{check_contents, new_key};
 use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock, referral};
 use crate::account::Role;
@@ -157,8 +158,10 @@ impl Directory {
                 manage: request.manage_dsa_it,
             };
             self.superior_referral(&asked).map_or(Ok(()), Err)?;
+            self.check_place(&key, &request.update)?;
             self.check_rights(session, &key, &request.update)?;
         }
+        check_contents(&self.schema, &mut request.update)?;
         let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
         let (reply, answer) = oneshot::channel();
         let actor = session.identity.account.facts.dn.clone();
@@ -210,21 +213,12 @@ impl Directory {
     ) -> Result<(), Outcome> {
         self.check_naming(new_rdn)?;
         let view = &session.view;
-        let superior = match new_superior {
-            Some(dn) => Some(self.key_of(dn)?),
-            None => key.parent(),
-        };
-        if let (Some(_), Some(superior)) = (new_superior, &superior)
-            && !view.covers(superior)
-        {
+        let to = new_key(&self.schema, key, new_rdn, new_superior)?;
+        if new_superior.is_some() && !to.parent().is_some_and(|superior| view.covers(&superior)) {
             return Err(insufficient(
                 "the account's release profile does not reach the new superior",
             ));
         }
-        let to = self
-            .schema
-            .normalize_child(&superior.unwrap_or_default(), new_rdn)
-            .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
         if !view.covers(&to) {
             return Err(insufficient(
                 "the account's release profile does not reach the new name",

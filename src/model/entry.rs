@@ -223,6 +223,22 @@ fn type_prefix(text: &str) -> usize {
     }
 }
 
+/// Whether a stored description carries every option asked for, in lower case (RFC 4512 section 2.5.2). One that ends in `-`
+/// asks for a range: the tag before the `-`, and all that go on from there (RFC 3866 section 3).
+pub fn carries_options(description: &str, asked: &[String]) -> bool {
+    asked.iter().all(|asked| {
+        let mut stored = description.split(';').skip(1);
+        stored.any(|stored| match asked.strip_suffix('-') {
+            None => stored.eq_ignore_ascii_case(asked),
+            Some(tag) => {
+                let head = stored.get(..tag.len());
+                head.is_some_and(|head| head.eq_ignore_ascii_case(tag))
+                    && matches!(stored.as_bytes().get(tag.len()), None | Some(b'-'))
+            }
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

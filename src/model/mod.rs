@@ -13,7 +13,7 @@ pub mod source;
 pub mod url;
 
 pub use dn::{Ava, Dn, DnError, Rdn};
-pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value};
+pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value, carries_options};
 pub use filter::{Filter, FilterError};
 pub use outcome::{DerefAliases, Outcome, ResultCode, SearchScope};
 pub use source::{Address, SharedSource, Source, TlsFacts};

@@ -79,6 +79,9 @@ impl<'a> Compiler<'a> {
             Filter::Or(terms) => Predicate::or(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Not(inner) => self.filter(inner).negate(),
             Filter::Equality { attribute, value } if self.is_member_of(attribute) => self.member_of(attribute, value),
+            Filter::Equality { attribute, value } if self.is_of_classes(attribute) => {
+                self.class(attribute, value, false)
+            }
             Filter::Equality { attribute, value } => self.asserted(attribute, |target| self.equality(target, value)),
             Filter::Substrings {
                 attribute,
@@ -121,7 +124,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// `None` when the type is not defined, not searchable, not kept where a filter can see it, or an option is empty.
+    /// `None` when the type is not defined, not searchable, not kept where a filter can see it, or an option is empty or not for it.
     fn target(&self, description: &str) -> Option<Target<'a>> {
         let mut parts = description.split(';');
         let id = self.schema.find_attribute(parts.next()?)?;
@@ -129,13 +132,44 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
-        if options.iter().any(String::is_empty) {
+        let attribute = self.schema.attribute(id);
+        let binary = options.iter().any(|option| option == "binary");
+        if options.iter().any(String::is_empty) || (binary && !attribute.syntax.wants_binary_option()) {
             return None;
         }
-        Some(Target {
-            attribute: self.schema.attribute(id),
-            options,
-        })
+        Some(Target { attribute, options })
+    }
+
+    fn is_of_classes(&self, description: &str) -> bool {
+        let known = self.schema.well_known();
+        let attribute_type = description.split(';').next().unwrap_or_default();
+        let id = self.schema.find_attribute(attribute_type);
+        id == Some(known.object_class) || id == Some(known.structural_object_class)
+    }
+
+    /// An entry is of every superclass of its classes, whether it lists them or not (RFC 4512 section 3.3). A class that nobody
+    /// defined is Undefined.
+    fn class(&self, description: &str, value: &[u8], dn_attributes: bool) -> Predicate {
+        let target = self.target(description);
+        let Some((target, rule)) = target.and_then(|target| target.attribute.equality.map(|rule| (target, rule)))
+        else {
+            return Predicate::Undefined;
+        };
+        let normalized = self.normalized(rule, value);
+        let name = normalized
+            .as_deref()
+            .and_then(|octets| std::str::from_utf8(octets).ok());
+        let Some(class) = name.and_then(|name| self.schema.find_class(name)) else {
+            return Predicate::Undefined;
+        };
+        if self.schema.is_superclass_of_all(class) {
+            return match target.attribute.id == self.schema.well_known().object_class && target.options.is_empty() {
+                true => Predicate::True,
+                false => self.item(&target, Test::Present, dn_attributes),
+            };
+        }
+        let value = self.schema.class_key(class).to_vec();
+        self.item(&target, Test::Class { class, value }, dn_attributes)
     }
 
     fn is_member_of(&self, description: &str) -> bool {
@@ -313,6 +347,9 @@ impl<'a> Compiler<'a> {
                 None => Predicate::Undefined,
             };
         };
+        if rule.is_none() && self.is_of_classes(description) {
+            return self.class(description, value, dn_attributes);
+        }
         let Some(target) = self.target(description) else {
             return Predicate::Undefined;
         };

@@ -2,8 +2,9 @@
 
 use super::Truth;
 use super::predicate::{Item, Origin, Predicate, Test};
+use crate::model::carries_options;
 use crate::schema::matching::integer_value;
-use crate::schema::{AttributeId, MatchingRule, Schema, approximate};
+use crate::schema::{AttributeId, ClassId, MatchingRule, Schema, approximate};
 use crate::store::record::derived_values;
 use crate::store::{Record, RecordAttribute};
 
@@ -130,6 +131,7 @@ impl Evaluator {
             Test::Present => return true,
             Test::Name(_) | Test::Child(_) | Test::Names(_) => return false,
             Test::Bits { mask, all } => return has_bits(value, *mask, *all),
+            Test::Class { class, .. } => return is_of_class(value, *class, schema),
             Test::Equality { rule, value: wanted } => {
                 if let Some(equal) = plainly_equal(*rule, value, wanted) {
                     return equal;
@@ -203,6 +205,7 @@ impl Test {
             | Test::Before { rule, .. }
             | Test::Word { rule, .. }
             | Test::Approximate { rule, .. } => Some(*rule),
+            Test::Class { .. } => Some(MatchingRule::ObjectIdentifier),
             Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Child(_) | Test::Names(_) => None,
         }
     }
@@ -210,7 +213,7 @@ impl Test {
     /// Whether a value passes, given normalised by the test's rule. Tests without a rule admit none.
     pub fn admits(&self, normalized: &[u8]) -> bool {
         match self {
-            Test::Equality { value, .. } => normalized == value,
+            Test::Equality { value, .. } | Test::Class { value, .. } => normalized == value,
             Test::Substrings { initial, any, last, .. } => {
                 has_pieces(normalized, initial.as_deref(), any, last.as_deref())
             }
@@ -235,13 +238,12 @@ fn concerns(item: &Item, attribute: &RecordAttribute<'_>) -> bool {
         return true;
     }
     // An attribute with more options than asserted is a subtype (RFC 4512 section 2.5.2).
-    attribute.has_options && {
-        let mut wanted = item.options.iter();
-        wanted.all(|wanted| {
-            let mut options = attribute.description().split(';').skip(1);
-            options.any(|option| option.eq_ignore_ascii_case(wanted))
-        })
-    }
+    attribute.has_options && carries_options(attribute.description(), &item.options)
+}
+
+fn is_of_class(value: &[u8], class: ClassId, schema: &Schema) -> bool {
+    let named = std::str::from_utf8(value).ok().and_then(|name| schema.find_class(name));
+    named.is_some_and(|named| schema.class_chain(named).contains(&class))
 }
 
 /// Equality of text under a case-ignoring rule where both can be seen to be their own prepared form but for case:

@@ -1,7 +1,7 @@
 //! What a filter becomes: typed, normalised, three-valued; and the two-valued form that plans work on.
 
 use super::computed::Surroundings;
-use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
+use crate::schema::{AttributeId, ClassId, MatchingRule, NormalizedDn, Schema};
 use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::fmt::{self, Write};
@@ -59,6 +59,11 @@ pub enum Test {
     Present,
     Equality {
         rule: MatchingRule,
+        value: Vec<u8>,
+    },
+    /// An object class that is this one or has it as a superclass; `value` is how the index knows it.
+    Class {
+        class: ClassId,
         value: Vec<u8>,
     },
     /// Pieces in this order, without overlap; none of them is empty.
@@ -321,7 +326,7 @@ impl fmt::Display for ItemText<'_> {
         }
         match &self.item.test {
             Test::Present => f.write_str("=*"),
-            Test::Equality { value, .. } => write!(f, "={}", Octets(value)),
+            Test::Equality { value, .. } | Test::Class { value, .. } => write!(f, "={}", Octets(value)),
             Test::Substrings { initial, any, last, .. } => write_pieces(f, initial.as_deref(), any, last.as_deref()),
             Test::AtLeast { value, .. } => write!(f, ">={}", Octets(value)),
             Test::AtMost { value, .. } => write!(f, "<={}", Octets(value)),

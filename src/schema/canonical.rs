@@ -46,7 +46,7 @@ pub(super) fn integer_value(value: &[u8]) -> Result<Option<i64>, InvalidValue> {
     Ok(magnitude)
 }
 
-/// Sign and digits without leading zeros. Zero is no digits and not negative.
+/// Sign and digits, which do not begin with a zero: RFC 4517 section 3.3.16 has one spelling of each number. Zero is no digits.
 fn integer_parts(value: &[u8]) -> Result<(bool, &[u8]), InvalidValue> {
     let (negative, digits) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),
@@ -61,9 +61,14 @@ fn integer_parts(value: &[u8]) -> Result<(bool, &[u8]), InvalidValue> {
             format!("it has more than {MAX_INTEGER_DIGITS} digits"),
         ));
     }
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    let digits = &digits[zeros..];
-    Ok((negative && !digits.is_empty(), digits))
+    match digits {
+        [b'0'] if !negative => Ok((false, &[])),
+        [b'0', ..] => Err(InvalidValue::new(
+            "an integer",
+            format!("{} has a zero in front", shown(value)),
+        )),
+        digits => Ok((negative, digits)),
+    }
 }
 
 /// Appends the digits of a numeric string (RFC 4518 section 2.6.2); of spaces only, one space.
@@ -172,17 +177,13 @@ fn unescape_line(text: &[u8], line: &mut Vec<u8>) -> Result<(), InvalidValue> {
 
 /// Appends `TRUE` or `FALSE` (RFC 4517 section 3.3.3).
 pub(super) fn append_boolean(value: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidValue> {
-    let canonical: &[u8] = if value.eq_ignore_ascii_case(b"TRUE") {
-        b"TRUE"
-    } else if value.eq_ignore_ascii_case(b"FALSE") {
-        b"FALSE"
-    } else {
+    if value != b"TRUE" && value != b"FALSE" {
         return Err(InvalidValue::new(
             "TRUE or FALSE",
             format!("{} is neither", shown(value)),
         ));
-    };
-    out.extend_from_slice(canonical);
+    }
+    out.extend_from_slice(value);
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{AttributeId, ClassId, ClassKind, ContentRule, MatchingRule, Schema, SchemaViolation, syntax};
-use crate::model::{Attribute, Ava, Entry, Rdn};
+use super::{
+    AttributeId, ClassId, ClassKind, ContentRule, InvalidValue, MatchingRule, Schema, SchemaViolation, syntax,
+};
+use crate::model::{Attribute, AttributeDescription, Ava, Entry, Rdn, Value};
 
 /// The attributes of one entry whose types are defined, in the order given.
 type Known<'e> = Vec<(AttributeId, &'e Attribute)>;
@@ -85,18 +87,8 @@ impl Schema {
         violations: &mut Vec<SchemaViolation>,
     ) {
         let definition = self.attribute(id);
-        let is_binary = attribute
-            .description
-            .options
-            .iter()
-            .any(|it| it.eq_ignore_ascii_case("binary"));
         for (index, value) in attribute.values.iter().enumerate() {
-            let checked = if is_binary {
-                syntax::ber_element(value)
-            } else {
-                definition.syntax.validate(value)
-            };
-            if let Err(invalid) = checked {
+            if let Err(invalid) = self.check_value(id, &attribute.description, value) {
                 violations.push(SchemaViolation::InvalidSyntax {
                     attribute: described(attribute).into_owned(),
                     index,
@@ -116,6 +108,56 @@ impl Schema {
         }
         if count > 1 {
             self.check_duplicates(definition.equality, attribute, &earlier, violations);
+        }
+    }
+
+    /// Whether a value is of the syntax of its attribute, or, under `;binary`, is what RFC 4522 has sent.
+    pub fn check_value(
+        &self,
+        id: AttributeId,
+        description: &AttributeDescription,
+        value: &[u8],
+    ) -> Result<(), InvalidValue> {
+        let mut options = description.options.iter();
+        if options.any(|option| option.eq_ignore_ascii_case("binary")) {
+            return syntax::ber_element(value);
+        }
+        self.attribute(id).syntax.validate(value)
+    }
+
+    /// The first value that equals one before it, by the type's equality rule.
+    pub fn repeated_value(&self, id: AttributeId, values: &[Value]) -> Option<usize> {
+        if values.len() < 2 {
+            return None;
+        }
+        let equality = self.attribute(id).equality;
+        let mut keys: Vec<(Cow<[u8]>, usize)> = values
+            .iter()
+            .zip(0usize..)
+            .map(|(value, index)| (self.comparable(equality, value), index))
+            .collect();
+        keys.sort();
+        let pairs = keys.windows(2).filter_map(|pair| match pair {
+            [(left, _), (right, index)] if left == right => Some(*index),
+            _ => None,
+        });
+        pairs.min()
+    }
+
+    /// Spells an entry's object classes by their names: as given they may be OIDs, or in any case.
+    pub fn name_classes(&self, entry: &mut Entry) {
+        let object_class = self.well_known.object_class;
+        for attribute in &mut entry.attributes {
+            if self.find_attribute(&attribute.description.attribute_type) != Some(object_class) {
+                continue;
+            }
+            for value in &mut attribute.values {
+                let class = std::str::from_utf8(value).ok().and_then(|name| self.find_class(name));
+                let name = class.map(|class| self.class_name(class).as_bytes());
+                if let Some(name) = name.filter(|name| name != value) {
+                    *value = name.to_vec();
+                }
+            }
         }
     }
 

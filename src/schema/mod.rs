@@ -114,6 +114,8 @@ pub struct AttributeType {
     pub single_value: bool,
     pub collective: bool,
     pub no_user_modification: bool,
+    /// Entries keep it, but it is no longer given to any.
+    pub obsolete: bool,
     pub usage: Usage,
     /// Itself and every type below it, ascending.
     pub subtypes: Vec<AttributeId>,
@@ -153,6 +155,8 @@ pub struct ObjectClass {
     pub oid: String,
     pub names: Vec<String>,
     pub kind: ClassKind,
+    /// Entries keep it, but it is no longer given to any.
+    pub obsolete: bool,
     pub superiors: Vec<ClassId>,
     /// Its own and every inherited one.
     pub must: Vec<AttributeId>,
@@ -244,6 +248,8 @@ pub struct Schema {
     class_keys: Vec<Box<[u8]>>,
     /// For each class itself and its superclasses.
     chains: Vec<Vec<ClassId>>,
+    /// The same without the superclasses of all.
+    implied: Vec<Vec<ClassId>>,
     content_rules: Vec<ContentRule>,
     rule_names: NameTable,
     well_known: WellKnown,
@@ -307,6 +313,21 @@ impl Schema {
     /// A class and every superclass of it.
     pub fn class_chain(&self, id: ClassId) -> &[ClassId] {
         &self.chains[usize::from(id.0)]
+    }
+
+    /// A class and the superclasses of it that say something: not those that every entry is of ([`Schema::is_superclass_of_all`]).
+    pub fn implied_classes(&self, id: ClassId) -> &[ClassId] {
+        &self.implied[usize::from(id.0)]
+    }
+
+    /// Whether every entry is of this class, as every entry is of a structural class: true of `top`.
+    pub fn is_superclass_of_all(&self, id: ClassId) -> bool {
+        is_superclass_of_all(&self.classes, &self.chains, id)
+    }
+
+    /// The name under which values that name a class compare: its first name in lower case.
+    pub fn class_key(&self, id: ClassId) -> &[u8] {
+        &self.class_keys[usize::from(id.0)]
     }
 
     /// By name or OID, in any case.
@@ -432,6 +453,12 @@ impl Schema {
         let attribute_type = attribute.split(';').next().unwrap_or(attribute);
         self.find_attribute(attribute_type).is_none().then_some(attribute)
     }
+}
+
+fn is_superclass_of_all(classes: &[ObjectClass], chains: &[Vec<ClassId>], id: ClassId) -> bool {
+    let mut structural = classes.iter().filter(|class| class.kind == ClassKind::Structural);
+    classes[usize::from(id.0)].kind == ClassKind::Abstract
+        && structural.all(|class| chains[usize::from(class.id.0)].contains(&id))
 }
 
 /// Escapes the three octets that separate AVAs and RDNs, in `key[start..]`.

@@ -36,6 +36,12 @@ pub(super) fn resolve(definitions: Definitions) -> Result<Schema, Vec<SchemaFaul
     let extensible_object = resolver
         .built_in_class("extensibleObject")
         .map_err(|fault| vec![fault])?;
+    let universal = |id: &ClassId| super::is_superclass_of_all(&object_classes, &chains, *id);
+    let implied = object_classes.iter().map(|class| {
+        let chain = chains[usize::from(class.id.0)].iter().copied();
+        chain.filter(|id| *id == class.id || !universal(id)).collect()
+    });
+    let implied = implied.collect();
     Ok(Schema {
         keys: types.iter().map(|it| lower_case(it.name(), "=")).collect(),
         class_keys: object_classes.iter().map(|it| lower_case(&it.names[0], "")).collect(),
@@ -49,6 +55,7 @@ pub(super) fn resolve(definitions: Definitions) -> Result<Schema, Vec<SchemaFaul
         classes: object_classes,
         class_names: resolver.class_names,
         chains,
+        implied,
         content_rules,
         rule_names: resolver.rule_names,
         well_known,
@@ -261,6 +268,7 @@ impl Resolver {
             single_value: it.single_value,
             collective: it.collective,
             no_user_modification: it.no_user_modification,
+            obsolete: it.head.obsolete,
             usage: it.usage,
             subtypes: Vec::new(),
         })
@@ -346,6 +354,7 @@ impl Resolver {
                     oid: it.head.oid.clone(),
                     names: names_or_oid(&it.head),
                     kind: it.kind,
+                    obsolete: it.head.obsolete,
                     superiors: it
                         .superiors
                         .iter()

@@ -86,7 +86,7 @@ impl<'a> Chooser<'a> {
     /// value has the places of the terms that candidates must be evaluated for.
     fn conjunction(&self, terms: &[Predicate]) -> (Branch, SmallVec<[usize; 4]>) {
         let mut order: SmallVec<[usize; 8]> = (0..terms.len()).collect();
-        order.sort_by_key(|at| dearness(&terms[*at], self.schema));
+        order.sort_by_key(|at| dearness(&terms[*at]));
         let mut planned: SmallVec<[(usize, Branch); 2]> = SmallVec::new();
         let mut left: SmallVec<[usize; 4]> = SmallVec::new();
         let mut cheapest = u64::MAX;
@@ -195,6 +195,9 @@ impl<'a> Chooser<'a> {
         };
         // The index knows nothing of options.
         branch.exact &= item.options.is_empty();
+        // That of object classes holds superclasses that entries do not list.
+        let of_classes = matches!(item.test, Test::Class { .. } | Test::Present);
+        branch.exact &= of_classes || !item.types.contains(&self.schema.well_known().object_class);
         branch
     }
 
@@ -296,7 +299,7 @@ impl<'a> Chooser<'a> {
                     ..self.lists(smallvec![presence(&index)])
                 };
             }
-            Test::Equality { value, .. } => match dictionary.find(value) {
+            Test::Equality { value, .. } | Test::Class { value, .. } => match dictionary.find(value) {
                 Some(ordinal) => ordinal.0..ordinal.0 + 1,
                 None => return Branch::nothing(),
             },
@@ -429,13 +432,13 @@ fn as_probes(branch: Branch) -> Option<SmallVec<[Probe; 2]>> {
 }
 
 /// In which order the terms of a conjunction are planned: what is likely to be rare and is cheap to look up comes first.
-fn dearness(predicate: &Predicate, schema: &Schema) -> u8 {
+fn dearness(predicate: &Predicate) -> u8 {
     match predicate {
         Predicate::Item(item) => match &item.test {
             Test::Name(_) => 0,
             Test::Names(_) => 3,
             // Object classes are rarely rare.
-            Test::Equality { .. } if item.types.contains(&schema.well_known().object_class) => 2,
+            Test::Class { .. } => 2,
             Test::Equality { .. } => 1,
             Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 4,
             Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 3,

@@ -155,7 +155,7 @@ impl fmt::Display for Names<'_> {
             let joint = if at == 0 { "" } else { "; " };
             let item = lists[0].item.display(self.schema);
             let kind = match (&lists[0].item.test, lists[0].presence, lists.len()) {
-                (Test::Equality { .. }, false, 1) => "equality",
+                (Test::Equality { .. } | Test::Class { .. }, false, 1) => "equality",
                 (Test::Present, ..) => "presence",
                 (_, true, _) => "any value for",
                 _ => "few values of",

@@ -241,7 +241,7 @@ impl LayerPlan {
 /// Whether an equality has to hold of every entry found.
 fn may_be_point(wanted: &Predicate) -> bool {
     match wanted {
-        Predicate::Item(item) => matches!(item.test, Test::Equality { .. } | Test::Name(_)),
+        Predicate::Item(item) => matches!(item.test, Test::Equality { .. } | Test::Class { .. } | Test::Name(_)),
         Predicate::And(terms) => terms
             .iter()
             .any(|term| matches!(term, Predicate::Item(_)) && may_be_point(term)),

@@ -78,7 +78,7 @@ fn filters_find_what_the_rfcs_say() {
         // Numbers order as numbers.
         ("(uidNumber>=7)", &[BOB]),
         ("(uidNumber<=7)", &[ANN]),
-        ("(uidNumber=06)", &[ANN]),
+        ("(uidNumber=06)", &[]),
         ("(uidNumber:1.2.840.113556.1.4.803:=6)", &[ANN]),
         ("(uidNumber:1.2.840.113556.1.4.803:=2)", &[ANN, BOB]),
         ("(uidNumber:1.2.840.113556.1.4.804:=12)", &[ANN, BOB]),

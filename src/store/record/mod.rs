@@ -18,7 +18,7 @@ mod parts;
 
 use crate::index::octets::push_varint;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry};
-use crate::schema::{AttributeId, Schema};
+use crate::schema::{AttributeId, ClassId, Schema};
 use parts::Reader;
 
 pub use parts::{RecordParts, Slot};
@@ -422,8 +422,9 @@ pub fn is_indexed(schema: &Schema, id: AttributeId) -> bool {
 }
 
 /// Calls `term` with every normalised value that a record is indexed under: for each attribute with an equality rule its
-/// values under that rule, and the same for [`indexed_derived_types`]. Values that do not
-/// normalise are skipped (they match nothing). A value that an entry has under several options comes more than once.
+/// values under that rule, and the same for [`indexed_derived_types`]. An entry is indexed under the superclasses of its classes
+/// too ([`Schema::implied_classes`]). Values that do not normalise are skipped (they match nothing). A value that an entry has
+/// under several options comes more than once.
 pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(AttributeId, &[u8])) {
     let mut normalized = Vec::with_capacity(64);
     let mut one = |id: AttributeId, value: &[u8]| {
@@ -435,14 +436,28 @@ pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(Att
             term(id, &normalized);
         }
     };
+    let object_class = schema.well_known().object_class;
+    let mut classes: smallvec::SmallVec<[ClassId; 8]> = smallvec::SmallVec::new();
     for attribute in record.attributes() {
-        if is_indexed(schema, attribute.id) {
+        if attribute.id == object_class {
+            attribute.values().for_each(|value| {
+                match std::str::from_utf8(value).ok().and_then(|name| schema.find_class(name)) {
+                    Some(class) => classes.extend_from_slice(schema.implied_classes(class)),
+                    None => one(object_class, value),
+                }
+            });
+        } else if is_indexed(schema, attribute.id) {
             attribute.values().for_each(|value| one(attribute.id, value));
         }
     }
+    classes.sort_unstable();
+    classes.dedup();
     for id in indexed_derived_types(schema) {
         derived_values(record, schema, id, &mut |value| one(id, value));
     }
+    classes
+        .iter()
+        .for_each(|class| term(object_class, schema.class_key(*class)));
 }
 
 /// The values of an attribute that is kept in [`Operational`] or derived from the record (entryUUID, timestamps, creatorsName,

@@ -5,7 +5,7 @@ use super::mapped::Mapped;
 use super::{IndexLayout, Layout, OFFSET, OFFSET_PADDING, Octets, Segment, Slot, empty_slots};
 use crate::index::dictionary::Dictionary;
 use crate::index::octets::{push_varint, u32_at, u64_at, varint};
-use crate::schema::{AttributeId, Schema};
+use crate::schema::{AttributeId, MatchingRule, Schema};
 use crate::store::StoreError;
 use crate::store::kv::{corrupt, io_error};
 use crate::store::record::{NO_TYPE, indexed_derived_types};
@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"nhsdirSG";
 const VERSION: u32 = 1;
-/// Goes up when normalising changes the form of any rule, so that indexes of older segments are not used.
-const FORM: u32 = 1;
 pub(super) const HEADER: usize = 64;
 /// Octets of the header that its checksum covers.
 const HEADER_CHECKED: usize = 40;
@@ -184,9 +182,38 @@ impl FileWriter {
 /// The rule and the form that an attribute type's dictionary is made by.
 fn form_of(schema: &Schema, id: AttributeId) -> String {
     match schema.attribute(id).equality {
-        Some(rule) => format!("{rule:?}/{FORM}"),
+        Some(rule) if id == schema.well_known().object_class => {
+            let mut form = format!("{rule:?}/{}", form(rule));
+            for class in schema.classes() {
+                form.push('\n');
+                for class in schema.implied_classes(class.id) {
+                    form.push_str(&String::from_utf8_lossy(schema.class_key(*class)));
+                    form.push(' ');
+                }
+            }
+            form
+        }
+        Some(rule) => format!("{rule:?}/{}", form(rule)),
         None => String::new(),
     }
+}
+
+/// Goes up when normalising by a rule changes, so that the indexes of older segments are not used.
+fn form(rule: MatchingRule) -> u32 {
+    match rule {
+        MatchingRule::Integer | MatchingRule::Boolean => 2,
+        _ => 1,
+    }
+}
+
+/// Whether an index of this form serves the schema. One of object classes does while no class lost or gained a superclass.
+fn serves(form: &str, schema: &Schema, id: AttributeId) -> bool {
+    let now = form_of(schema, id);
+    form == now
+        || (id == schema.well_known().object_class && {
+            let lines: std::collections::HashSet<&str> = now.lines().collect();
+            form.lines().count() > 1 && form.lines().all(|line| lines.contains(line))
+        })
 }
 
 pub(super) fn open(path: &Path, schema: &Schema) -> Result<Segment, StoreError> {
@@ -369,7 +396,7 @@ fn read_types(octets: &[u8], schema: &Schema) -> Result<Vec<StoredType>, LayoutF
         types.push(StoredType {
             used,
             id,
-            same_form: form == form_of(schema, id),
+            same_form: serves(form, schema, id),
         });
     }
     Ok(types)

@@ -165,7 +165,12 @@ fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entr
             assert_eq!(&found, ids);
             present.extend(ids);
         }
-        assert_eq!(index.presence.list(Ordinal(0)).len as usize, present.len());
+        assert_eq!(
+            index.presence.list(Ordinal(0)).len as usize,
+            present.len(),
+            "{}",
+            attribute.name()
+        );
     }
 }
 

@@ -1,0 +1,252 @@
+//! What a change is answered, by the section that says so. slapd 2.5 gives the same codes where nothing else is said.
+
+use crate::server::{BASE, Place, Server, found, uids};
+use ldap3::{Ldap, LdapResult, Mod, Scope};
+use std::collections::HashSet;
+
+const SUCCESS: u32 = 0;
+const UNDEFINED_TYPE: u32 = 17;
+const CONSTRAINT: u32 = 19;
+const EXISTS: u32 = 20;
+const BAD_SYNTAX: u32 = 21;
+const NO_OBJECT: u32 = 32;
+const UNWILLING: u32 = 53;
+const NAMING: u32 = 64;
+const CLASSES: u32 = 65;
+const NOT_ON_RDN: u32 = 67;
+const ALREADY: u32 = 68;
+const ELSEWHERE: u32 = 71;
+
+/// Attributes and their values.
+type Attributes<'a> = Vec<(&'a str, Vec<&'a str>)>;
+
+async fn added(ldap: &mut Ldap, dn: &str, attributes: Attributes<'_>) -> LdapResult {
+    let sets = attributes
+        .into_iter()
+        .map(|(name, values)| (name, HashSet::from_iter(values)));
+    ldap.add(dn, sets.collect::<Vec<(&str, HashSet<&str>)>>())
+        .await
+        .unwrap()
+}
+
+async fn modified(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> LdapResult {
+    ldap.modify(dn, changes).await.unwrap()
+}
+
+fn one(value: &str) -> HashSet<&str> {
+    HashSet::from([value])
+}
+
+fn device<'a>(cn: &'a str, more: &[(&'a str, &[&'a str])]) -> Attributes<'a> {
+    let mut attributes = vec![("objectClass", vec!["device"]), ("cn", vec![cn])];
+    attributes.extend(more.iter().map(|(name, values)| (*name, values.to_vec())));
+    attributes
+}
+
+async fn writer() -> (Server, Ldap) {
+    let server = Place::filled().serve();
+    let ldap = server.bound("writer").await;
+    (server, ldap)
+}
+
+/// RFC 4511 section 4.7, RFC 4512 sections 2.3 to 2.5, RFC 4522 section 3, RFC 3866 section 3, RFC 4517 sections 3.3.3 and 3.3.16.
+#[tokio::test]
+async fn an_add_is_refused_for_what_is_wrong_with_it_before_its_name_is_looked_at() {
+    let (_server, mut ldap) = writer().await;
+    let dn = "cn=1,o=nhs";
+    let cases: &[(&str, Attributes<'_>, u32)] = &[
+        (dn, device("1", &[("nosuch", &["x"])]), UNDEFINED_TYPE),
+        (dn, device("1", &[("description;binary", &["x"])]), UNDEFINED_TYPE),
+        (dn, device("1", &[("description;lang-", &["x"])]), UNDEFINED_TYPE),
+        (
+            dn,
+            device("1", &[("description", &["x"]), ("2.5.4.13", &["y"])]),
+            EXISTS,
+        ),
+        (dn, device("1", &[("description", &["x", "X"])]), EXISTS),
+        (
+            dn,
+            device("1", &[("createTimestamp", &["20260101000000Z"])]),
+            CONSTRAINT,
+        ),
+        (
+            dn,
+            device("1", &[("objectClass;x", &["device"]), ("uidNumber", &["010"])]),
+            BAD_SYNTAX,
+        ),
+        (
+            dn,
+            device("1", &[("objectClass;x", &["device"]), ("nhsdirDisabled", &["true"])]),
+            BAD_SYNTAX,
+        ),
+        ("cn=1,ou=Nowhere,o=nhs", device("1", &[("sn", &["x"])]), CLASSES),
+        ("o=nhs", device("1", &[("sn", &["x"]), ("o", &["nhs"])]), CLASSES),
+        ("cn=1,ou=Nowhere,o=nhs", device("1", &[]), NO_OBJECT),
+        ("cn=1,o=elsewhere", device("1", &[]), UNWILLING),
+        ("", device("1", &[]), ALREADY),
+        (
+            "ou=People,o=nhs",
+            vec![("objectClass", vec!["organizationalUnit"]), ("ou", vec!["People"])],
+            ALREADY,
+        ),
+        (dn, vec![("objectClass", vec!["top"]), ("cn", vec!["1"])], CLASSES),
+        (
+            dn,
+            vec![
+                ("objectClass", vec!["device", "person"]),
+                ("cn", vec!["1"]),
+                ("sn", vec!["1"]),
+            ],
+            CLASSES,
+        ),
+        (
+            dn,
+            device("1", &[("description;lang-en", &["x"]), ("description", &["x"])]),
+            SUCCESS,
+        ),
+    ];
+    for (dn, attributes, code) in cases {
+        let answer = added(&mut ldap, dn, attributes.clone()).await;
+        assert_eq!(answer.rc, *code, "{dn} {attributes:?}: {}", answer.text);
+    }
+}
+
+/// RFC 4511 section 4.6.
+#[tokio::test]
+async fn a_modification_is_refused_for_what_is_wrong_with_it_before_its_entry_is_looked_for() {
+    let (_server, mut ldap) = writer().await;
+    assert_eq!(
+        added(&mut ldap, "cn=1,o=nhs", device("1", &[("description", &["x"])]))
+            .await
+            .rc,
+        SUCCESS
+    );
+    let missing = "cn=2,o=nhs";
+    for (dn, changes, code) in [
+        (missing, vec![Mod::Add("nosuch", one("x"))], UNDEFINED_TYPE),
+        (
+            missing,
+            vec![Mod::Replace("createTimestamp", one("20260101000000Z"))],
+            CONSTRAINT,
+        ),
+        (
+            missing,
+            vec![Mod::Add("displayName", HashSet::from(["x", "y"]))],
+            CONSTRAINT,
+        ),
+        (missing, vec![Mod::Add("seeAlso", one("x"))], BAD_SYNTAX),
+        (missing, vec![Mod::Add("description", one("x"))], NO_OBJECT),
+        ("", vec![Mod::Add("description", one("x"))], UNWILLING),
+        ("cn=Subschema", vec![Mod::Add("description", one("x"))], UNWILLING),
+        // Naming values stay, whatever else is wrong: notAllowedOnRDN, where slapd says namingViolation.
+        ("cn=1,o=nhs", vec![Mod::Delete("cn", HashSet::new())], NOT_ON_RDN),
+        ("cn=1,o=nhs", vec![Mod::Replace("cn", one("2"))], NOT_ON_RDN),
+        // The values of one modification are a set.
+        (
+            "cn=1,o=nhs",
+            vec![Mod::Delete("description", HashSet::from(["x", "X"]))],
+            SUCCESS,
+        ),
+    ] {
+        let answer = modified(&mut ldap, dn, changes.clone()).await;
+        assert_eq!(answer.rc, code, "{dn} {changes:?}: {}", answer.text);
+    }
+}
+
+/// RFC 4511 section 4.9.
+#[tokio::test]
+async fn a_new_name_lies_in_the_same_context_and_is_one_that_can_be_compared() {
+    let (_server, mut ldap) = writer().await;
+    for (dn, rdn, superior, code) in [
+        ("ou=People,o=nhs", "ou=People", Some("o=elsewhere"), ELSEWHERE),
+        ("ou=People,o=nhs", "ou=People", Some(""), ELSEWHERE),
+        ("o=nhs", "o=other", None, ELSEWHERE),
+        ("o=nhs", "o=nhs", None, NAMING),
+        ("ou=People,o=nhs", "ou=People", Some("ou=People,o=nhs"), UNWILLING),
+        ("ou=People,o=nhs", "jpegPhoto=x", None, NAMING),
+        ("ou=People,o=nhs", "entryDN=o\\=nhs", None, NAMING),
+        ("ou=People,o=nhs", "ou=PEOPLE", None, SUCCESS),
+    ] {
+        let answer = ldap.modifydn(dn, rdn, true, superior).await.unwrap();
+        assert_eq!(answer.rc, code, "{dn} {rdn} {superior:?}: {}", answer.text);
+    }
+}
+
+/// RFC 4511 section 4.10: what cannot be asserted of any entry is said before the entry is looked for.
+#[tokio::test]
+async fn a_comparison_that_cannot_be_made_is_refused() {
+    let (_server, mut ldap) = writer().await;
+    let people = "ou=People,o=nhs";
+    for (dn, attribute, value, code) in [
+        ("ou=Nowhere,o=nhs", "nosuch", "x", UNDEFINED_TYPE),
+        ("ou=Nowhere,o=nhs", "uidNumber", "010", BAD_SYNTAX),
+        ("ou=Nowhere,o=nhs", "jpegPhoto", "x", 18),
+        (people, "objectClass", "nosuchClass", BAD_SYNTAX),
+        (people, "ou;binary", "x", UNDEFINED_TYPE),
+        (people, "ou;lang-en", "People", 16),
+        (people, "objectClass", "top", 6),
+        (people, "structuralObjectClass", "TOP", 6),
+        (people, "objectClass", "person", 5),
+    ] {
+        let answer = ldap.compare(dn, attribute, value).await.unwrap().0;
+        assert_eq!(answer.rc, code, "{dn} {attribute} {value}: {}", answer.text);
+    }
+}
+
+/// RFC 4512 section 3.3: superclasses are implied; OIDs and any case name a class, which is then spelled as the schema does.
+#[tokio::test]
+async fn an_entry_is_of_every_superclass_of_its_classes() {
+    let (_server, mut ldap) = writer().await;
+    let person = vec![
+        ("objectClass", vec!["2.16.840.1.113730.3.2.2"]),
+        ("uid", vec!["77"]),
+        ("cn", vec!["A"]),
+        ("sn", vec!["B"]),
+    ];
+    assert_eq!(added(&mut ldap, "uid=77,ou=People,o=nhs", person).await.rc, SUCCESS);
+    for filter in [
+        "(&(uid=77)(objectClass=top))",
+        "(&(uid=77)(objectClass=person))",
+        "(&(uid=77)(structuralObjectClass=organizationalPerson))",
+        "(&(uid=77)(objectClass:=Person))",
+        "(&(uid=77)(!(objectClass=device)))",
+    ] {
+        assert_eq!(uids(&mut ldap, filter).await, ["77"], "{filter}");
+    }
+    for filter in [
+        "(&(uid=77)(objectClass=nosuchClass))",
+        "(&(uid=77)(!(objectClass=nosuchClass)))",
+        "(&(uid=77)(objectClass:objectIdentifierMatch:=person))",
+    ] {
+        assert_eq!(uids(&mut ldap, filter).await, [] as [&str; 0], "{filter}");
+    }
+    let entries = found(&mut ldap, BASE, Scope::Subtree, "(uid=77)", &["objectClass"]).await;
+    assert_eq!(entries[0].attrs["objectClass"], ["inetOrgPerson"]);
+}
+
+/// RFC 3866 sections 2 and 3: a tag names a subtype, a range every tag that goes on from it.
+#[tokio::test]
+async fn language_tags_are_subtypes_and_ranges_find_them() {
+    let (_server, mut ldap) = writer().await;
+    let tagged = device(
+        "1",
+        &[("description;lang-en", &["one"]), ("description;lang-en-GB", &["won"])],
+    );
+    assert_eq!(added(&mut ldap, "cn=1,o=nhs", tagged).await.rc, SUCCESS);
+    for (filter, count) in [
+        ("(description=won)", 1),
+        ("(description;lang-en=won)", 0),
+        ("(description;LANG-en-gb=won)", 1),
+        ("(description;lang-en-=won)", 1),
+        ("(description;lang-en-=one)", 1),
+        ("(description;lang-=won)", 1),
+        ("(description;lang-e-=won)", 0),
+        ("(&(cn=1)(!(description;lang-fr-=won)))", 1),
+    ] {
+        assert_eq!(
+            found(&mut ldap, BASE, Scope::Subtree, filter, &["cn"]).await.len(),
+            count,
+            "{filter}"
+        );
+    }
+}
