@@ -421,6 +421,111 @@ fn secrets_are_imported() {
     }
 }
 
+/// What slapcat prints is kept, and what it does not say follows; the export is the same octets every time.
+#[test]
+fn slapcat_is_imported_with_its_hashes_locks_and_times() {
+    let hash = "{SSHA}rXVtWiPAY6/w8MuTLKIjpBjj2mtzYWx0MTIzNA==";
+    let entry = |name: &str, more: &str| {
+        format!(
+            "dn: uid={name},o=second\nobjectClass: account\nobjectClass: simpleSecurityObject\nuid: {name}\n\
+             structuralObjectClass: account\nentryUUID: 00000000-0000-1041-9ac4-2f76e714a98{}\ncreatorsName: cn=x\n\
+             createTimestamp: 20200101000000Z\nuserPassword: {hash}\n{more}memberOf: cn=g,o=second\n\
+             entryCSN: 20200102030405.272087Z#000000#001#000000\nmodifiersName: cn=y\nmodifyTimestamp: 20200102030405Z\n\n",
+            name.len()
+        )
+    };
+    let ldif = format!(
+        "dn: o=second\nobjectClass: organization\no: second\ncontextCSN: 20200102030405.272087Z#000000#001#000000\n\n{}{}{}\
+         dn: cn=policy,o=second\nobjectClass: device\nobjectClass: pwdPolicy\ncn: policy\npwdAttribute: userPassword\n",
+        entry("a", "pwdChangedTime: 20210101000000Z\npwdHistory: x\n"),
+        entry(
+            "bb",
+            "pwdAccountLockedTime: 20210101000000Z\npwdFailureTime: 20210101000000.5Z\n"
+        ),
+        entry("ccc", "pwdAccountLockedTime: 000001010000Z\n"),
+    );
+    let place = place("");
+    place.succeed(&["import", "-"], &ldif);
+    let export = |name: &str| {
+        let path = place.folder().join(name);
+        place.succeed(
+            &["export", "--operational", "--secrets", "--out", path.to_str().unwrap()],
+            "",
+        );
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let exported = export("one.ldif");
+    assert_eq!(exported, export("two.ldif"));
+    for kept in [
+        "dn: uid=a,o=second",
+        &format!("userPassword: {hash}\npwdChangedTime: 20210101000000Z\n"),
+        &format!("userPassword: {hash}\npwdChangedTime: 20200101000000Z\npwdAccountLockedTime: 20210101000000Z\n"),
+        "pwdAccountLockedTime: 000001010000Z",
+        "entryUUID: 00000000-0000-1041-9ac4-2f76e714a981",
+        "creatorsName: cn=x",
+        "modifiersName: cn=y",
+        "modifyTimestamp: 20200102030405Z",
+        "entryCSN: 20200102030405.272087Z#",
+    ] {
+        assert!(exported.contains(kept), "{kept}\n{exported}");
+    }
+    assert!(
+        !place.run(&["export", "--secrets"], "").status.success(),
+        "never to standard output"
+    );
+
+    let server = place.serve();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let names = ["uid=a,o=second", "uid=bb,o=second", "uid=ccc,o=second"];
+        let mut codes = Vec::new();
+        for name in names {
+            codes.push(bind(&server, name, "password").await.1);
+        }
+        assert_eq!(codes, [0, INVALID_CREDENTIALS, INVALID_CREDENTIALS]);
+        let mut manager = bound(&server, MANAGER, "secret").await;
+        let asked = [
+            "pwdChangedTime",
+            "pwdAccountLockedTime",
+            "pwdLastSuccess",
+            "pwdFailureTime",
+        ];
+        let entry = found(&mut manager, names[2], Scope::Base, "(objectClass=*)", &asked).await;
+        assert_eq!(entry[0].attrs["pwdAccountLockedTime"], ["000001010000Z"]);
+        assert!(entry[0].attrs["pwdFailureTime"].len() == 1 && !entry[0].attrs.contains_key("pwdLastSuccess"));
+        let entry = found(&mut manager, names[0], Scope::Base, "(objectClass=*)", &["+"]).await;
+        assert!(entry[0].attrs.contains_key("pwdLastSuccess"));
+
+        // Unlocked, and locked again with everybody who is bound.
+        for name in &names[1..] {
+            assert_eq!(
+                modify(&mut manager, name, vec![Mod::Delete("pwdAccountLockedTime", set(&[]))]).await,
+                0
+            );
+        }
+        let mut bound_before = bound(&server, names[1], "password").await;
+        bound(&server, names[2], "password").await;
+        let lock = Mod::Add("pwdAccountLockedTime", set(&["000001010000Z"]));
+        assert_eq!(modify(&mut manager, names[1], vec![lock]).await, 0);
+        assert!(bound_before.extended(WhoAmI).await.is_err());
+        assert_eq!(bind(&server, names[1], "password").await.1, INVALID_CREDENTIALS);
+    });
+    let (place, _) = server.stop();
+    let server = place.serve();
+    runtime.block_on(async {
+        assert_eq!(
+            bind(&server, "uid=bb,o=second", "password").await.1,
+            INVALID_CREDENTIALS,
+            "after a restart"
+        );
+        bound(&server, "uid=ccc,o=second", "password").await;
+    });
+    let refused = server.place.refuse(2, &["export", "--secrets", "--out", "/dev/null"]);
+    assert!(refused.contains("stop the server"), "{refused}");
+}
+
 #[tokio::test]
 async fn off_it_is_off() {
     let server = Place::filled().serve();

@@ -9,7 +9,8 @@ use super::secret::SecretRules;
 use super::stored::{self, Memory, Stored};
 use super::trial::{Match, Trial, Verdict};
 use super::{
-    Account, AccountFacts, AccountOptions, AccountStatus, Identity, PreparedSecret, Refusal, Secret, SecretStep,
+    Account, AccountFacts, AccountOptions, AccountStatus, Identity, PasswordState, PreparedSecret, Refusal, Secret,
+    SecretStep,
 };
 use crate::model::{Outcome, ResultCode, Source};
 use crate::schema::NormalizedDn;
@@ -543,7 +544,44 @@ impl Accounts {
         Some(next)
     }
 
-    /// Ends every throttling of an account. Its evidence stays, and its secret too.
+    /// Refuses an account, by whatever way, until it is unlocked; `since` 0 is for ever. Who is bound as it must bind again.
+    pub fn lock(&self, key: &NormalizedDn, since: u64) -> Vec<KeyedWrite> {
+        let mut index = self.index_mut();
+        let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
+        ledger.lock(since);
+        index.renew(key, 0);
+        vec![ledger.write(key)]
+    }
+
+    /// Takes over what another server kept of an entry's password, once its secrets are.
+    pub fn take_over_state(&self, key: &NormalizedDn, kept: &PasswordState) -> Vec<KeyedWrite> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        ledger.map_or_else(Vec::new, |ledger| {
+            ledger.take_over(kept);
+            vec![ledger.write(key)]
+        })
+    }
+
+    /// What is kept of an entry's password; `None` where it has none.
+    pub fn password_state(&self, key: &NormalizedDn) -> Option<PasswordState> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        ledger
+            .filter(|ledger| ledger.secrets() > 0)
+            .map(|ledger| ledger.password_state())
+    }
+
+    /// Every secret in force, as another server reads it.
+    pub fn exported_secrets(&self, key: &NormalizedDn) -> Vec<String> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        let stored = ledger.map_or_else(Vec::new, |ledger| ledger.stored());
+        let named = stored.into_iter().map(|stored| match stored.starts_with('$') {
+            true => format!("{{ARGON2}}{stored}"),
+            false => stored,
+        });
+        named.collect()
+    }
+
+    /// Ends the lock and every throttling of an account. Its evidence stays, and its secret too.
     pub fn unlock(&self, key: &NormalizedDn) -> Vec<KeyedWrite> {
         let ledger = self.index().ledgers.get(key).cloned();
         ledger.map_or_else(Vec::new, |ledger| {
@@ -578,6 +616,7 @@ fn standing(account: Option<&Account>, source: &Source, now: u64) -> Standing {
         None => Standing::Refused("unknown name"),
         Some(account) if account.facts.disabled => Standing::Refused("disabled"),
         Some(account) if account.is_expired(now) => Standing::Refused("expired"),
+        Some(account) if account.ledger.is_locked(now) => Standing::Refused("locked"),
         Some(account) if account.ledger.is_throttled(source, now) => Standing::Refused("throttled"),
         Some(_) => Standing::Good,
     }

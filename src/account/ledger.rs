@@ -3,7 +3,7 @@
 //! Kept in the store's keyed area under `a/<key>` as one JSON object with a version. Never a clear secret.
 
 use super::AccountOptions;
-use super::lifecycle::AccountStatus;
+use super::lifecycle::{AccountStatus, PasswordState};
 use super::lockout::{Attempt, Lockout, ThrottleLimits, source_name};
 use super::remembered::Fingerprint;
 use super::stored::Stored;
@@ -45,6 +45,9 @@ struct State {
     last_source: Option<String>,
     failures: u64,
     lockout: Lockout,
+    /// Locked until an administrator unlocks it, since then; 0 is for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locked: Option<u64>,
     #[serde(skip)]
     good: Vec<(Fingerprint, String)>,
     #[serde(skip)]
@@ -112,7 +115,7 @@ impl Ledger {
         }
         Ok(Ledger {
             last_used: AtomicU64::new(state.last_used.unwrap_or(0)),
-            throttled_until: AtomicU64::new(state.lockout.throttled_until()),
+            throttled_until: AtomicU64::new(state.refused_until()),
             dirty: AtomicBool::new(false),
             state: Mutex::new(state),
         })
@@ -304,8 +307,7 @@ impl Ledger {
             };
         }
         state.lockout.note_failure(attempt, fingerprint, limits);
-        self.throttled_until
-            .store(state.lockout.throttled_until(), Ordering::Relaxed);
+        self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         let compare = if fingerprint.is_some_and(|fingerprint| !state.compared.contains(&fingerprint)) {
             state.superseded.iter().map(|kept| kept.stored.clone()).collect()
         } else {
@@ -330,8 +332,52 @@ impl Ledger {
     }
 
     pub(super) fn unlock(&self) {
-        self.state().lockout.unlock();
+        let mut state = self.state();
+        state.lockout.unlock();
+        state.locked = None;
         self.throttled_until.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn lock(&self, since: u64) {
+        let mut state = self.state();
+        state.locked = Some(since);
+        self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_locked(&self, now: u64) -> bool {
+        self.may_be_throttled(now) && self.state().locked.is_some()
+    }
+
+    /// Takes over what another server kept.
+    pub(super) fn take_over(&self, kept: &PasswordState) {
+        {
+            let mut state = self.state();
+            let state = &mut *state;
+            if let Some(changed) = kept.changed {
+                let secrets = state.current.iter_mut().chain(&mut state.more);
+                secrets.for_each(|secret| secret.set = changed);
+            }
+        }
+        if let Some(since) = kept.locked {
+            self.lock(since);
+        }
+    }
+
+    pub(super) fn password_state(&self) -> PasswordState {
+        let state = self.state();
+        let evidence = state.lockout.evidence();
+        let failing = evidence
+            .iter()
+            .filter(|evidence| evidence.succeeded.is_none_or(|succeeded| succeeded < evidence.last));
+        PasswordState {
+            changed: state.current.iter().chain(&state.more).map(|kept| kept.set).max(),
+            locked: state.locked,
+            failures: failing.map(|evidence| evidence.last).collect(),
+            last_success: match self.last_used.load(Ordering::Relaxed) {
+                0 => None,
+                at => Some(at),
+            },
+        }
     }
 
     pub(super) fn status(&self, now: u64, options: &AccountOptions) -> AccountStatus {
@@ -374,6 +420,14 @@ impl Ledger {
 }
 
 impl State {
+    /// Until when some source may be refused.
+    fn refused_until(&self) -> u64 {
+        match self.locked {
+            Some(_) => u64::MAX,
+            None => self.lockout.throttled_until(),
+        }
+    }
+
     /// A secret is no longer in force: its hash stays to recognise it.
     fn supersede(&mut self, kept: Kept) {
         for (fingerprint, of) in std::mem::take(&mut self.good) {

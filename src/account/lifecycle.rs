@@ -2,6 +2,19 @@
 
 pub use super::lockout::Evidence;
 
+/// What is kept of an entry's password, by the names of draft-behera-ldap-password-policy. Times are seconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PasswordState {
+    /// pwdChangedTime.
+    pub changed: Option<u64>,
+    /// pwdAccountLockedTime: an administrator locked it, or another server had; 0 is for ever.
+    pub locked: Option<u64>,
+    /// pwdFailureTime: the last failure of each source that failed since it last succeeded.
+    pub failures: Vec<u64>,
+    /// pwdLastSuccess.
+    pub last_success: Option<u64>,
+}
+
 /// Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct AccountStatus {

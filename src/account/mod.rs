@@ -30,7 +30,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use accounts::Accounts;
 pub use ledger::SecretFault;
-pub use lifecycle::AccountStatus;
+pub use lifecycle::{AccountStatus, PasswordState};
 pub use secret::{Secret, SecretRules};
 pub use stored::SecretHasher;
 
@@ -212,7 +212,7 @@ pub enum SecretStep {
 pub struct Refusal {
     /// What the wire says.
     pub outcome: Outcome,
-    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `throttled`, `busy`, `superseded secret`,
+    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `locked`, `throttled`, `busy`, `superseded secret`,
     /// `no secret`, `account changed`, `unknown certificate`.
     pub detail: &'static str,
     /// The account's name where one was found.

@@ -488,25 +488,11 @@ impl Writer {
         let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
         let record = snapshot.record(at);
         let before = record.operational();
-        let mut keyed = Vec::new();
-        let unlock = |change: &super::Modification| {
-            change
-                .description
-                .attribute_type
-                .eq_ignore_ascii_case("pwdAccountLockedTime")
-        };
-        let account = is_account_key(key, &self.context.suffixes);
-        if account && changes.iter().any(unlock) {
-            keyed = self.context.accounts.unlock(key);
-        }
-        let rest: Vec<_> = changes
-            .into_iter()
-            .filter(|change| !(account && unlock(change)))
-            .collect();
-        if rest.is_empty() && !keyed.is_empty() {
+        let (rest, locks) = following::take_locks(&self.context, key, changes);
+        if rest.is_empty() && !locks.is_empty() {
             return Ok(Effects {
                 changes: Vec::new(),
-                keyed,
+                keyed: following::lock(&self.context, key, locks),
                 entry_uuid: Some(before.entry_uuid),
             });
         }
@@ -522,7 +508,7 @@ impl Writer {
         }];
         Ok(Effects {
             changes,
-            keyed,
+            keyed: following::lock(&self.context, key, locks),
             entry_uuid: Some(before.entry_uuid),
         })
     }

@@ -4,6 +4,7 @@ use crate::access::{ComputedAttribute, Selection, View};
 use crate::account::Accounts;
 use crate::query::{Groups, Subordinates, TailMembers};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::record::time_text;
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub(super) struct Wanted {
     num_subordinates: bool,
     member_of: bool,
     status: Option<AttributeId>,
+    /// Some of the password's state.
+    password: bool,
 }
 
 /// What computed attributes are computed from.
@@ -58,6 +61,30 @@ impl Computation<'_> {
         if let Some(id) = wanted.status {
             out.extend(self.account_status(&key).map(|text| one(id, text)));
         }
+        if wanted.password {
+            self.password_state(&key, out);
+        }
+    }
+
+    /// What is kept of a password beside it, as draft-behera-ldap-password-policy names it. The selection takes what it asked for.
+    fn password_state(&self, key: &NormalizedDn, out: &mut Vec<ComputedAttribute>) {
+        let Some(state) = self.accounts.password_state(key) else {
+            return;
+        };
+        let known = self.groups.schema.well_known();
+        for (id, times) in [
+            (known.password_changed, Vec::from_iter(state.changed)),
+            (known.password_locked, Vec::from_iter(state.locked)),
+            (known.password_failures, state.failures),
+            (known.password_success, Vec::from_iter(state.last_success)),
+        ] {
+            if !times.is_empty() {
+                out.push(ComputedAttribute {
+                    id,
+                    values: times.into_iter().map(instant_text).collect(),
+                });
+            }
+        }
     }
 
     /// What is known of an account's secrets and failures, as JSON; released to administrators by their profile.
@@ -77,13 +104,28 @@ impl Wanted {
             num_subordinates: wants(known.num_subordinates),
             member_of: wants(known.member_of),
             status: Some(known.account_status).filter(|id| wants(*id)),
+            password: wants(known.password_changed)
+                || wants(known.password_locked)
+                || wants(known.password_failures)
+                || wants(known.password_success),
         }
     }
 
     fn any(self) -> bool {
-        self.has_subordinates || self.num_subordinates || self.member_of || self.status.is_some()
+        self.has_subordinates || self.num_subordinates || self.member_of || self.status.is_some() || self.password
     }
 }
+
+/// 0 is what the draft writes for ever.
+fn instant_text(seconds: u64) -> Vec<u8> {
+    match seconds {
+        0 => LOCKED_FOR_EVER.as_bytes().to_vec(),
+        seconds => time_text(seconds).to_vec(),
+    }
+}
+
+/// pwdAccountLockedTime of an entry that only an administrator unlocks.
+pub const LOCKED_FOR_EVER: &str = "000001010000Z";
 
 fn one(id: AttributeId, text: String) -> ComputedAttribute {
     ComputedAttribute {

@@ -1,8 +1,9 @@
 //! What an update means for the account room: secrets that change, follow a rename or go with their entry.
 
-use super::application::{account_facts, is_account_key, old_secret_until};
+use super::application::{account_facts, is_account_key, old_secret_until, seconds_of};
 use super::committer::{Context, Effects};
 use super::secret::{self, SecretPlan};
+use super::update::{Modification, ModificationKind};
 use crate::account::PreparedSecret;
 use crate::model::{Attribute, Entry, Outcome};
 use crate::schema::{AttributeId, NormalizedDn};
@@ -69,6 +70,45 @@ impl Planned {
         }
         true
     }
+}
+
+/// What a modification of pwdAccountLockedTime asks.
+pub(super) enum Lock {
+    /// Since then; 0 is for ever.
+    Since(u64),
+    Off,
+}
+
+/// Takes the locks and unlocks of an account, or of an entry that has a secret, out of a modify.
+pub(super) fn take_locks(
+    context: &Context,
+    key: &NormalizedDn,
+    changes: Vec<Modification>,
+) -> (Vec<Modification>, Vec<Lock>) {
+    let is_lock = |change: &Modification| {
+        let name = &change.description.attribute_type;
+        name.eq_ignore_ascii_case("pwdAccountLockedTime")
+    };
+    if !changes.iter().any(is_lock) || !(is_account_key(key, &context.suffixes) || context.accounts.has_secret(key)) {
+        return (changes, Vec::new());
+    }
+    let (locks, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_lock);
+    let lock = |change: Modification| match (change.kind, change.values.first()) {
+        (ModificationKind::Delete, _) | (_, None) => Lock::Off,
+        // What is no time locks for ever: the safe side.
+        (_, Some(value)) => Lock::Since(seconds_of(&String::from_utf8_lossy(value)).unwrap_or(0)),
+    };
+    (rest, locks.into_iter().map(lock).collect())
+}
+
+/// Locks and unlocks, once nothing refuses the modify any more.
+pub(super) fn lock(context: &Context, key: &NormalizedDn, locks: Vec<Lock>) -> Vec<KeyedWrite> {
+    let accounts = &context.accounts;
+    let writes = locks.into_iter().flat_map(|lock| match lock {
+        Lock::Since(since) => accounts.lock(key, since),
+        Lock::Off => accounts.unlock(key),
+    });
+    writes.collect()
 }
 
 /// Takes the stand-in out again.

@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use application::{account_facts, is_account_key, seconds_of};
 pub use compare::Guard;
+pub use computed::LOCKED_FOR_EVER;
 pub use conditions::{UpdateDone, UpdateRequest};
 pub use general::{GeneralOptions, GeneralRule};
 pub use page::PageRequest;

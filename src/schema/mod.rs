@@ -47,6 +47,7 @@ const BUILTIN: &[(&str, &str)] = &[
         include_str!("../../schema/inetorgperson.schema"),
     ),
     ("schema/posix.schema", include_str!("../../schema/posix.schema")),
+    ("schema/ppolicy.schema", include_str!("../../schema/ppolicy.schema")),
     ("schema/nhs.schema", include_str!("../../schema/nhs.schema")),
     ("schema/nhsdir.schema", include_str!("../../schema/nhsdir.schema")),
 ];
@@ -182,6 +183,10 @@ pub struct WellKnown {
     pub entry_csn: AttributeId,
     /// What is known of an application account; `nhsdir.schema` defines it.
     pub account_status: AttributeId,
+    pub password_changed: AttributeId,
+    pub password_locked: AttributeId,
+    pub password_failures: AttributeId,
+    pub password_success: AttributeId,
 }
 
 /// A fault in a schema text: which file, which line, what was expected and what came.

@@ -441,6 +441,10 @@ impl Resolver {
             member_of: find("memberOf")?,
             entry_csn: find("entryCSN")?,
             account_status: find("nhsdirStatus")?,
+            password_changed: find("pwdChangedTime")?,
+            password_locked: find("pwdAccountLockedTime")?,
+            password_failures: find("pwdFailureTime")?,
+            password_success: find("pwdLastSuccess")?,
         })
     }
 

@@ -1,24 +1,27 @@
-//! `nhsdir export`: the directory as LDIF content, parents before children, the same entries always in the same octets.
+//! `nhsdir export`: the directory as LDIF content, parents before children, the same entries always in the same octets. There is
+//! no version line, because slapadd takes none.
 
 mod running;
 
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on, operator};
 use crate::access::NEVER_RELEASED;
+use crate::account::Accounts;
 use crate::audit::{Act, Actor, AuditRecord};
-use crate::directory::{Directory, DirectoryError, Session};
+use crate::directory::{Directory, DirectoryError, LOCKED_FOR_EVER, Session};
 use crate::model::ldif::LdifWriter;
 use crate::model::{Dn, Filter, Outcome};
 use crate::query::evaluate::{Candidate, Evaluator};
 use crate::query::predicate::Predicate;
 use crate::query::{Truth, compile};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
-use crate::store::record::derived_values;
+use crate::store::record::{derived_values, time_text};
 use crate::store::{Record, Snapshot, StoreError};
 use anyhow::Context;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,6 +50,10 @@ pub struct Arguments {
     /// Also entryUUID, who made and changed an entry, and when
     #[arg(long)]
     operational: bool,
+    /// Also the hashes of secrets, as userPassword, for a move to another server; only with the server stopped, and
+    /// into a file for its owner alone
+    #[arg(long, requires = "out")]
+    secrets: bool,
     /// Write to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -58,12 +65,17 @@ struct Export<'a> {
     predicate: Option<Predicate>,
     operational: Vec<AttributeId>,
     secrets: Vec<AttributeId>,
+    /// Where hashes are asked for.
+    accounts: Option<&'a Accounts>,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let started = Instant::now();
     let setting = arguments.place.setting()?;
     let directory = match Directory::open(setting.directory_options()?) {
+        Err(DirectoryError::Store(error @ StoreError::Locked { .. })) if arguments.secrets => {
+            return Err(error).context("secrets are read from the data files alone; stop the server first");
+        }
         Err(DirectoryError::Store(error @ StoreError::Locked { .. })) => {
             return match block_on(from_server(&setting, &arguments, started))? {
                 Some(answer) => Ok(answer),
@@ -78,7 +90,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let snapshot = directory.store().snapshot();
     let written = match &arguments.out {
         None => export.write(&snapshot, &bases, io::stdout().lock()),
-        Some(path) => File::create(path).and_then(|file| export.write(&snapshot, &bases, file)),
+        Some(path) => create(path, arguments.secrets).and_then(|file| export.write(&snapshot, &bases, file)),
     };
     let entries = match written {
         // The reader had enough, as `head` does.
@@ -112,6 +124,17 @@ async fn from_server(setting: &Setting, arguments: &Arguments, started: Instant)
         }
     };
     Ok(Some(done(written?, started)))
+}
+
+/// A file with secrets is for its owner alone, also where it was there before.
+fn create(path: &Path, secrets: bool) -> io::Result<File> {
+    if !secrets {
+        return File::create(path);
+    }
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 fn not_written(arguments: &Arguments) -> String {
@@ -161,6 +184,7 @@ impl<'a> Export<'a> {
                 .iter()
                 .filter_map(|name| schema.find_attribute(name))
                 .collect(),
+            accounts: arguments.secrets.then(|| &**directory.accounts()),
         })
     }
 
@@ -168,7 +192,6 @@ impl<'a> Export<'a> {
         let mut writer = LdifWriter::new(BufWriter::with_capacity(WRITE_BUFFER_BYTES, target));
         let mut evaluator = Evaluator::default();
         let mut entries = 0;
-        writer.version()?;
         for base in bases {
             for key in snapshot.subtree(base, usize::MAX) {
                 let Some(at) = snapshot.find(&key) else { continue };
@@ -176,7 +199,7 @@ impl<'a> Export<'a> {
                 let candidate = Candidate { record, key: &key.0 };
                 let matches = |predicate| evaluator.truth(predicate, candidate, self.schema) == Truth::True;
                 if self.predicate.as_ref().is_none_or(matches) {
-                    self.entry(&mut writer, record)?;
+                    self.entry(&mut writer, &key, record)?;
                     entries += 1;
                 }
             }
@@ -185,7 +208,7 @@ impl<'a> Export<'a> {
         Ok(entries)
     }
 
-    fn entry(&self, writer: &mut LdifWriter<impl Write>, record: Record<'_>) -> io::Result<()> {
+    fn entry(&self, writer: &mut LdifWriter<impl Write>, key: &NormalizedDn, record: Record<'_>) -> io::Result<()> {
         writer.value("dn", record.dn().as_bytes())?;
         let mut outcome = Ok(());
         for attribute in record.attributes() {
@@ -196,6 +219,9 @@ impl<'a> Export<'a> {
             for value in attribute.values() {
                 writer.value(attribute.description(), value)?;
             }
+        }
+        if let Some(accounts) = self.accounts {
+            write_secrets(writer, accounts, key)?;
         }
         for id in &self.operational {
             let name = self.schema.attribute(*id).name();
@@ -210,6 +236,24 @@ impl<'a> Export<'a> {
     }
 }
 
+/// The hashes of an entry's secrets, and what is kept beside them.
+fn write_secrets(writer: &mut LdifWriter<impl Write>, accounts: &Accounts, key: &NormalizedDn) -> io::Result<()> {
+    for stored in accounts.exported_secrets(key) {
+        writer.value("userPassword", stored.as_bytes())?;
+    }
+    let Some(state) = accounts.password_state(key) else {
+        return Ok(());
+    };
+    if let Some(changed) = state.changed {
+        writer.value("pwdChangedTime", &time_text(changed))?;
+    }
+    match state.locked {
+        None => Ok(()),
+        Some(0) => writer.value("pwdAccountLockedTime", LOCKED_FOR_EVER.as_bytes()),
+        Some(since) => writer.value("pwdAccountLockedTime", &time_text(since)),
+    }
+}
+
 fn note_in_audit(directory: &Arc<Directory>, session: &Session, arguments: &Arguments, entries: u64, started: Instant) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -217,7 +261,12 @@ fn note_in_audit(directory: &Arc<Directory>, session: &Session, arguments: &Argu
     let mut record = AuditRecord::default();
     let actor = Actor::new(&session.identity.bound_as, &session.source);
     record.begin(Act::Administrative, &actor, now);
-    record.fact("detail", b"export");
+    let detail = if arguments.secrets {
+        "export with secrets"
+    } else {
+        "export"
+    };
+    record.fact("detail", detail.as_bytes());
     record.fact("base", arguments.base.as_deref().unwrap_or_default().as_bytes());
     record.fact("filter", arguments.filter.as_deref().unwrap_or_default().as_bytes());
     record.number("entries", entries);

@@ -37,7 +37,6 @@ pub(super) async fn write(
     };
     let filter = arguments.filter.as_deref().unwrap_or("(objectClass=*)");
     let mut writer = LdifWriter::new(BufWriter::with_capacity(WRITE_BUFFER_BYTES, target));
-    writer.version()?;
     let mut entries = 0;
     for base in &bases {
         let administrative = asked.administrative.iter().map(String::as_str);

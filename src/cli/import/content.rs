@@ -1,7 +1,7 @@
 //! Bulk load: one thread cuts the files, many prepare the records, this one gives them to the store in file order.
 
 use super::operational::LeftOut;
-use super::prepare::{Context, Origin, Prepared, Preparer, Secrets, hash_of};
+use super::prepare::{Context, Origin, Prepared, Preparer, Secrets, Taken, hash_of};
 use super::{Arguments, Source, Summary, progress};
 use crate::account::{AccountOptions, Accounts};
 use crate::directory::{Directory, is_account_key};
@@ -43,7 +43,7 @@ struct Loading<'a> {
     names: &'a [String],
     kept: &'a HashSet<NormalizedDn>,
     origins: Vec<(Origin, u32)>,
-    secrets: Vec<(NormalizedDn, Secrets)>,
+    secrets: Vec<(NormalizedDn, Taken)>,
     replaced: HashSet<NormalizedDn>,
     left_out: LeftOut,
     bad: HashSet<NormalizedDn>,
@@ -333,11 +333,16 @@ impl Loading<'_> {
         });
         let accounts = Accounts::new(AccountOptions::default());
         let secrets = std::mem::take(&mut self.secrets);
-        let writes = secrets.into_iter().flat_map(|(key, secrets)| match secrets {
-            Secrets::Account(secret) => accounts.set_secret(&key, secret, None, now, 0),
-            Secrets::General(secrets) => accounts.put_secrets(&key, secrets, now, 0),
-        });
-        writes.collect()
+        let mut writes = Vec::with_capacity(secrets.len());
+        for (key, Taken { secrets, password }) in secrets {
+            match secrets {
+                Secrets::Account(secret) => _ = accounts.set_secret(&key, secret, None, now, 0),
+                Secrets::General(secrets) => _ = accounts.put_secrets(&key, secrets, now, 0),
+            }
+            // The whole state, once.
+            writes.extend(accounts.take_over_state(&key, &password));
+        }
+        writes
     }
 }
 

@@ -1,6 +1,7 @@
 //! What another server kept about an entry: taken over where this one keeps it too, else left out and counted.
 
-use crate::directory::seconds_of;
+use crate::account::PasswordState;
+use crate::directory::{LOCKED_FOR_EVER, seconds_of};
 use crate::model::{Dn, Entry, Value};
 use crate::schema::{AttributeId, Schema};
 use crate::store::Operational;
@@ -8,10 +9,8 @@ use crate::store::record::csn_time;
 use std::collections::BTreeMap;
 
 /// Attributes that other servers keep and that a schema may not mark as theirs.
-const KEPT_ELSEWHERE: [&str; 11] = [
+const KEPT_ELSEWHERE: [&str; 9] = [
     "contextCSN",
-    "pwdChangedTime",
-    "pwdAccountLockedTime",
     "pwdFailureTime",
     "pwdHistory",
     "pwdGraceUseTime",
@@ -29,11 +28,12 @@ const POOL_BYTES: usize = 4_096;
 #[derive(Default)]
 pub(super) struct Kept {
     entry_uuid: Option<[u8; 16]>,
-    created: Option<u64>,
+    pub created: Option<u64>,
     modified: Option<u64>,
     changed: Option<u64>,
     creator: String,
     modifier: String,
+    pub password: PasswordState,
 }
 
 /// How often an attribute was left out, by name.
@@ -86,6 +86,8 @@ fn kind(name: &str, schema: &Schema) -> Kind {
         known.creators_name,
         known.modifiers_name,
         known.entry_csn,
+        known.password_changed,
+        known.password_locked,
     ];
     match schema.find_attribute(name) {
         Some(id) if id == known.user_password => Kind::Password,
@@ -171,6 +173,11 @@ impl Kept {
             self.modified = Some(one(name, values, TIME, seconds_of)?);
         } else if id == known.creators_name {
             self.creator = one(name, values, "a distinguished name", dn)?;
+        } else if id == known.password_changed {
+            self.password.changed = Some(one(name, values, TIME, seconds_of)?);
+        } else if id == known.password_locked {
+            let since = |text: &str| seconds_of(text).or((text == LOCKED_FOR_EVER).then_some(0));
+            self.password.locked = Some(one(name, values, TIME, since)?);
         } else if id == known.entry_csn {
             self.changed = Some(one(name, values, "a change sequence number", csn_time)?);
         } else {

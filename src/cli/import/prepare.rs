@@ -2,7 +2,7 @@
 
 use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
 use crate::access::NEVER_RELEASED;
-use crate::account::{AccountOptions, Accounts, PreparedSecret, Secret, SecretHasher};
+use crate::account::{AccountOptions, Accounts, PasswordState, PreparedSecret, Secret, SecretHasher};
 use crate::directory::{is_account_key, strip_clear_text};
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
 use crate::model::{Entry, Value};
@@ -26,7 +26,7 @@ pub(super) struct Context<'a> {
 #[derive(Default)]
 pub(super) struct Prepared {
     pub entries: Vec<(PreparedEntry, Origin)>,
-    pub secrets: Vec<(NormalizedDn, Secrets)>,
+    pub secrets: Vec<(NormalizedDn, Taken)>,
     /// Names among [`Context::kept`] that the files have.
     pub replaced: Vec<NormalizedDn>,
     pub faults: Vec<LdifFault>,
@@ -34,6 +34,12 @@ pub(super) struct Prepared {
     pub bad: Vec<NormalizedDn>,
     pub left_out: LeftOut,
     pub bytes: u64,
+}
+
+/// The secrets of an entry, and what another server kept of them.
+pub(super) struct Taken {
+    pub secrets: Secrets,
+    pub password: PasswordState,
 }
 
 /// What an entry's `userPassword` came to.
@@ -114,8 +120,11 @@ impl<'a> Preparer<'a> {
                 return fault(message);
             }
         };
-        if let Some(secret) = secret {
-            prepared.secrets.push((key.clone(), secret));
+        if let Some(secrets) = secret {
+            let mut password = kept.password.clone();
+            // No later than that, as far as anybody knows.
+            password.changed = password.changed.or(kept.created);
+            prepared.secrets.push((key.clone(), Taken { secrets, password }));
         }
         if self.context.kept.contains(&key) {
             prepared.replaced.push(key.clone());

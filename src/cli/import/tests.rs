@@ -91,7 +91,7 @@ fn entries_come_in_any_order_and_names_of_init_may_come_again() {
     assert_eq!(room.people("(sn=s)"), ["1", "2"]);
     let all = room.export(&[]);
     assert!(
-        all.starts_with("version: 1\n\ndn: o=nhs\nobjectClass: organization\no: nhs\ndescription: new\n\n"),
+        all.starts_with("dn: o=nhs\nobjectClass: organization\no: nhs\ndescription: new\n\n"),
         "{all}"
     );
     assert!(

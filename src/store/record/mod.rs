@@ -550,7 +550,8 @@ pub fn csn_time(text: &str) -> Option<u64> {
 }
 
 /// Generalized time (RFC 4517 section 3.3.13) in UTC. Years are kept to four digits.
-fn time_text(seconds: u64) -> [u8; 15] {
+/// Seconds since 1970 as generalizedTime.
+pub fn time_text(seconds: u64) -> [u8; 15] {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     let year = time.year().unsigned_abs() % 10_000;
