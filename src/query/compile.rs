@@ -282,8 +282,11 @@ impl<'a> Compiler<'a> {
         self.compared(rule, value)
     }
 
-    /// The test that a rule makes of an assertion value.
+    /// The test that a rule makes of an assertion value. A descriptor that nobody defined is Undefined (RFC 4517 section 4.2.26).
     fn compared(&self, rule: MatchingRule, value: &[u8]) -> Option<Test> {
+        if rule == MatchingRule::ObjectIdentifier && !self.schema.recognizes_identifier(value) {
+            return None;
+        }
         Some(match rule.comparison() {
             Comparison::Equality => Test::Equality {
                 rule,

@@ -340,6 +340,12 @@ impl Schema {
         MatchingRule::at(self.rule_names.find(name)?)
     }
 
+    /// Whether an identifier is numeric, or the descriptor of a class or an attribute type.
+    pub fn recognizes_identifier(&self, value: &[u8]) -> bool {
+        std::str::from_utf8(value)
+            .is_ok_and(|text| syntax::is_numeric_oid(text) || self.canonical_identifier(text).is_some())
+    }
+
     /// The name under which an identifier compares: the first name of the class or attribute type, in lower case.
     fn canonical_identifier(&self, identifier: &str) -> Option<&[u8]> {
         if let Some(class) = self.find_class(identifier) {

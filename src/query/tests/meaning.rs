@@ -55,6 +55,9 @@ fn filters_find_what_the_rfcs_say() {
     let cases: &[(&str, &[&str])] = &[
         ("(objectClass=*)", &[ROOT, PEOPLE, ANN, BOB]),
         ("(&)", &[ROOT, PEOPLE, ANN, BOB]),
+        ("(:objectIdentifierMatch:=person)", &[ANN, BOB]),
+        ("(!(:objectIdentifierMatch:=1.2.3))", &[ROOT, PEOPLE, ANN, BOB]),
+        ("(!(:objectIdentifierMatch:=nobodyDefinedIt))", &[]),
         ("(|)", &[]),
         ("(cn=ann smith)", &[ANN]),
         ("(cn=ANNIE SMITH)", &[ANN]),
