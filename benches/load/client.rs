@@ -111,7 +111,8 @@ impl Tally {
         *self.results.entry(code).or_default() += 1;
         let wanted = prepared.entries.is_none_or(|wanted| wanted == entries);
         let full = prepared.has_size_limit() && code == 4;
-        if (code == 0 || full) && wanted {
+        let good = if prepared.refused { code != 0 } else { code == 0 || full };
+        if good && wanted {
             return;
         }
         self.wrong += 1;

@@ -98,7 +98,7 @@ pub struct Search {
     pub attributes: &'static [&'static str],
     /// Entries a page; 0 for a search without pages.
     pub page: u32,
-    /// Sorted by this attribute.
+    /// Sorted by this attribute, as words are: the schema of some servers has no ordering rule for names.
     pub sort: Option<&'static str>,
     pub window: Option<Window>,
 }
@@ -168,7 +168,10 @@ impl Search {
         put_nested(out, 0xa0, |out| {
             if let Some(key) = self.sort {
                 control(out, SORT_REQUEST, |out| {
-                    put_nested(out, SEQUENCE, |out| put_octets(out, OCTET_STRING, key.as_bytes()));
+                    put_nested(out, SEQUENCE, |out| {
+                        put_octets(out, OCTET_STRING, key.as_bytes());
+                        put_octets(out, 0x80, b"caseIgnoreOrderingMatch");
+                    });
                 });
             }
             if let Some(window) = self.window {

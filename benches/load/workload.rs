@@ -11,6 +11,8 @@ pub struct Prepared {
     pub body: Vec<u8>,
     /// How many entries it must give, where that is known.
     pub entries: Option<u32>,
+    /// It must be refused.
+    pub refused: bool,
 }
 
 impl Prepared {
@@ -187,7 +189,12 @@ impl Drawn<'_> {
             _ => None,
         };
         let body = request.body(&[], 0);
-        Ok(Prepared { request, body, entries })
+        Ok(Prepared {
+            request,
+            body,
+            entries,
+            refused: kind == "bind-wrong",
+        })
     }
 
     fn search(&self, kind: &str, random: &mut Random) -> anyhow::Result<Search> {
