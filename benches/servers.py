@@ -162,6 +162,10 @@ class Server:
             command += ["--" + key.replace("_", "-"), str(value)]
         return command
 
+    def knows(self, data, workload):
+        """Whether it does what the workload asks for at all."""
+        return subprocess.run(self.command(data, workload, operations=1, connections=1), capture_output=True).returncode == 0
+
     def run(self, data, workload, **options):
         """What a workload cost. A wrong answer ends everything: a fast wrong answer is no result."""
         done = subprocess.run(self.command(data, workload, **options), stdout=subprocess.PIPE, text=True)
