@@ -5,7 +5,7 @@
 
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
-use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule};
+use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule, SyncLimits};
 use crate::ldap::WireLimits;
 use crate::model::LdapUrl;
 use crate::net::ListenOptions;
@@ -94,6 +94,9 @@ pub struct LimitSettings {
     pub waiting_updates: usize,
     pub group_updates: usize,
     pub rename_entries: usize,
+    pub sync_consumers: usize,
+    pub sync_log_changes: usize,
+    pub sync_log_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,6 +349,9 @@ impl Default for LimitSettings {
             waiting_updates: directory.waiting_updates,
             group_updates: directory.group_updates,
             rename_entries: directory.rename_entries,
+            sync_consumers: directory.sync.consumers,
+            sync_log_changes: directory.sync.log_changes,
+            sync_log_bytes: directory.sync.log_octets,
         }
     }
 }
@@ -356,6 +362,11 @@ impl LimitSettings {
             waiting_updates: self.waiting_updates,
             group_updates: self.group_updates,
             rename_entries: self.rename_entries,
+            sync: SyncLimits {
+                consumers: self.sync_consumers,
+                log_changes: self.sync_log_changes,
+                log_octets: self.sync_log_bytes,
+            },
             ..DirectoryLimits::default()
         }
     }

@@ -12,6 +12,7 @@ mod general;
 mod information_model;
 mod rights;
 mod server;
+mod sync;
 mod tidy;
 mod updates;
 mod wire;

@@ -111,6 +111,7 @@ pub struct Quotas {
     pub may_write: bool,
     /// Secrets of other entries, those of administrators apart.
     pub may_set_secrets: bool,
+    pub may_sync: bool,
 }
 
 impl Default for Quotas {
@@ -127,6 +128,7 @@ impl Default for Quotas {
             may_page: true,
             may_write: false,
             may_set_secrets: false,
+            may_sync: false,
         }
     }
 }

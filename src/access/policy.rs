@@ -78,7 +78,7 @@ const NUMBERS_32: [&str; 5] = [
     "followed_names",
 ];
 const NUMBERS_64: [&str; 2] = ["candidates", "daily_entries"];
-const FLAGS: [&str; 4] = ["may_scan", "may_page", "may_write", "may_set_secrets"];
+const FLAGS: [&str; 5] = ["may_scan", "may_page", "may_write", "may_set_secrets", "may_sync"];
 
 impl Policy {
     /// The built-in policy: profiles `reader`, `full`, `writer`, `administrator`.
@@ -215,6 +215,7 @@ impl Profile {
             may_page: flag("may_page", default.may_page),
             may_write: flag("may_write", default.may_write),
             may_set_secrets: flag("may_set_secrets", default.may_set_secrets),
+            may_sync: flag("may_sync", default.may_sync),
         }
     }
 }
@@ -332,7 +333,7 @@ impl<'t> Reader<'t> {
         } else {
             let known = "like, bases, excluded, searchable, released, hide_entries, hide_attributes, size_limit, \
                          page_size, paged_total, time_limit_seconds, candidates, daily_entries, followed_names, may_scan, may_page, \
-                         may_write, may_set_secrets";
+                         may_write, may_set_secrets, may_sync";
             self.fault(at, format!("expected one of the keys {known}; found {name:?}"));
         }
     }

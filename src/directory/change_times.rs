@@ -1,8 +1,6 @@
 //! The time that each change says in entryCSN: the clock's, but later than that of every change before it, so that who has seen
 //! one knows what is newer, even where the clock was put back.
 
-use crate::schema::Schema;
-use crate::store::Snapshot;
 use std::cell::Cell;
 
 /// Belongs to the one writer.
@@ -11,11 +9,9 @@ pub(super) struct ChangeTimes {
 }
 
 impl ChangeTimes {
-    /// Later than every entry says.
-    pub(super) fn after(snapshot: &Snapshot, schema: &Schema) -> ChangeTimes {
-        ChangeTimes {
-            last: Cell::new(snapshot.last_change(schema)),
-        }
+    /// Later than this.
+    pub(super) fn after(last: u64) -> ChangeTimes {
+        ChangeTimes { last: Cell::new(last) }
     }
 
     /// The time of the next change. Both in microseconds since 1970.
@@ -30,7 +26,8 @@ impl ChangeTimes {
 mod tests {
     use super::*;
     use crate::model::{Attribute, Dn, Entry};
-    use crate::store::{Operational, Segment, record};
+    use crate::schema::Schema;
+    use crate::store::{Operational, Segment, Snapshot, record};
 
     /// A clock that stands still, or was put back behind what the directory holds, still gives every change a later time.
     #[test]
@@ -48,7 +45,7 @@ mod tests {
         let mut snapshot = Snapshot::empty(&schema);
         let segment = Segment::build(&[(key, &octets)], &schema);
         snapshot.layers.push(crate::store::Layer::new(segment.into()));
-        let times = ChangeTimes::after(&snapshot, &schema);
+        let times = ChangeTimes::after(snapshot.last_change(&schema));
         assert_eq!(
             [6_999_999, 6_999_999, 8_000_000, 8_000_000].map(|now| times.next(now)),
             [7_000_004, 7_000_005, 8_000_000, 8_000_001]

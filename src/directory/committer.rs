@@ -5,6 +5,7 @@ use super::application::is_account_key;
 use super::change_times::ChangeTimes;
 use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
+use super::feed::{Feed, Noting, Position};
 use super::following::{self, Planned};
 use super::general::General;
 use super::kinds::Kinds;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 /// What the writer works with.
 pub(super) struct Context {
     pub store: Arc<Store>,
+    pub feed: Arc<Feed>,
     pub schema: Arc<Schema>,
     pub accounts: Arc<Accounts>,
     pub suffixes: Vec<NormalizedDn>,
@@ -97,6 +99,8 @@ pub(super) struct Effects {
     pub changes: Vec<Change>,
     pub keyed: Vec<KeyedWrite>,
     pub entry_uuid: Option<[u8; 16]>,
+    /// When, in microseconds, of this update alone.
+    pub changed: u64,
 }
 
 pub(super) struct Committer {
@@ -158,6 +162,7 @@ struct Writer {
     times: ChangeTimes,
     /// Entries changed by the group.
     touched: RefCell<Vec<NormalizedDn>>,
+    noting: Noting,
 }
 
 /// Answers held back until the group is durable.
@@ -175,11 +180,11 @@ impl Writer {
             .iter()
             .map(|attribute| attribute.id)
             .collect();
-        let times = ChangeTimes::after(&context.store.snapshot(), &context.schema);
         Writer {
+            times: ChangeTimes::after(context.feed.position().0),
+            noting: Noting::new(context.feed.clone()),
             context,
             types,
-            times,
             touched: RefCell::default(),
         }
     }
@@ -198,6 +203,7 @@ impl Writer {
     /// Applies what is waiting, commits once, answers.
     fn group(&self, first: Job, jobs: &Receiver<Job>) {
         let mut group = self.context.store.begin();
+        self.noting.begin();
         let mut held = vec![self.apply(first, &mut group)];
         while held.len() < self.context.limits.group_updates {
             match jobs.try_recv() {
@@ -220,6 +226,7 @@ impl Writer {
         if let Err(fault) = &committed {
             tracing::error!(%fault, "a group of updates could not be made durable");
         }
+        self.noting.end(committed.is_ok());
         for held in held {
             held.answer(committed.is_ok());
         }
@@ -289,22 +296,28 @@ impl Writer {
             asked.secret,
             asked.connection,
         )?;
-        self.note_touched(&effects);
         if let Some(Change::Put { key: put, .. }) = effects.changes.last() {
             key = put.clone();
         }
-        if !effects.changes.is_empty() || !effects.keyed.is_empty() {
-            group.apply(effects.changes, effects.keyed);
-        }
+        let entry_uuid = effects.entry_uuid;
+        self.take_in(group, effects);
         let done = UpdateDone {
             outcome: Outcome::success(),
             pre_read,
             post_read: read(group.snapshot(), &key, &post_selection),
         };
-        Ok(Applied {
-            done,
-            entry_uuid: effects.entry_uuid,
-        })
+        Ok(Applied { done, entry_uuid })
+    }
+
+    /// An accepted update becomes part of the group.
+    fn take_in(&self, group: &mut WriteGroup<'_>, effects: Effects) {
+        self.note_touched(&effects);
+        let position = Position(effects.changed);
+        self.noting
+            .note(group.snapshot(), &effects.changes, position, &self.types);
+        if !effects.changes.is_empty() || !effects.keyed.is_empty() {
+            group.apply(effects.changes, effects.keyed);
+        }
     }
 
     /// Password Modify: a new secret for an account or an entry.
@@ -328,8 +341,7 @@ impl Writer {
                 changes: Vec::new(),
             });
             let effects = self.effects(group.snapshot(), &actor, key, update, Some(plan), connection)?;
-            self.note_touched(&effects);
-            group.apply(effects.changes, effects.keyed);
+            self.take_in(group, effects);
             return Ok(());
         }
         if !is_there && !manager_alone {
@@ -393,6 +405,7 @@ impl Writer {
         let writes = planned.put(&self.context, &key, None, author.now, connection);
         effects.keyed.extend(writes);
         following::follow(&self.context, &self.types, &key, &mut effects);
+        effects.changed = author.changed;
         Ok(effects)
     }
 
@@ -429,6 +442,7 @@ impl Writer {
             changes,
             keyed: Vec::new(),
             entry_uuid: Some(operational.entry_uuid),
+            ..Effects::default()
         })
     }
 
@@ -473,6 +487,7 @@ impl Writer {
             changes: vec![Change::Delete { key: key.clone() }],
             keyed: Vec::new(),
             entry_uuid,
+            ..Effects::default()
         })
     }
 
@@ -494,6 +509,7 @@ impl Writer {
                 changes: Vec::new(),
                 keyed: following::lock(&self.context, key, locks),
                 entry_uuid: Some(before.entry_uuid),
+                ..Effects::default()
             });
         }
         let schema = &self.context.schema;
@@ -510,6 +526,7 @@ impl Writer {
             changes,
             keyed: following::lock(&self.context, key, locks),
             entry_uuid: Some(before.entry_uuid),
+            ..Effects::default()
         })
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Wanted {
     status: Option<AttributeId>,
     /// Some of the password's state.
     password: bool,
+    /// Given by whoever knows it.
+    pub(super) context_csn: Option<AttributeId>,
 }
 
 /// What computed attributes are computed from.
@@ -108,6 +110,7 @@ impl Wanted {
                 || wants(known.password_locked)
                 || wants(known.password_failures)
                 || wants(known.password_success),
+            context_csn: schema.find_attribute("contextCSN").filter(|id| wants(*id)),
         }
     }
 

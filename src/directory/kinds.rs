@@ -36,6 +36,16 @@ pub(super) struct Held {
     pub subentries: bool,
 }
 
+impl Held {
+    /// For whoever looks at states to come too.
+    pub(super) const ANY: Held = Held {
+        sequence: SequenceNumber(0),
+        referrals: true,
+        aliases: true,
+        subentries: true,
+    };
+}
+
 impl Kinds {
     pub(super) fn new(schema: &Schema) -> Kinds {
         Kinds {

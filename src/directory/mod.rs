@@ -16,6 +16,7 @@ mod compare;
 mod computed;
 mod conditions;
 mod daily;
+mod feed;
 mod following;
 mod general;
 mod kinds;
@@ -27,6 +28,7 @@ mod rename;
 mod search;
 mod secret;
 mod sort;
+mod sync;
 mod trail;
 mod update;
 mod wellformed;
@@ -37,7 +39,7 @@ use crate::account::{AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, SharedSource};
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaFault};
-use crate::store::{KeyedWrite, Store, StoreError, StoreOptions};
+use crate::store::{KeyedPair, KeyedWrite, Store, StoreError, StoreOptions};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -54,10 +56,14 @@ pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{Search, SearchDone, SearchRequest, SearchStep};
 pub use secret::strip_clear_text;
 pub use sort::{SortFault, SortKey, SortRequest};
+pub use sync::{Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};
 pub use update::{Modification, ModificationKind, Update};
 
 /// Where the naming contexts are kept in the store's keyed area.
 const SUFFIXES_KEY: &[u8] = b"d/suffixes";
+
+/// Where the time of the last bulk load is kept.
+pub const LOADED_KEY: &[u8] = b"d/loaded";
 
 /// What a directory needs to open. Defaults are in `config.rs`.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +93,28 @@ pub struct DirectoryLimits {
     pub rename_entries: usize,
     /// Seconds between writes of account bookkeeping (last used, failures).
     pub bookkeeping_seconds: u64,
+    pub sync: SyncLimits,
+}
+
+/// Limits of content synchronisation.
+#[derive(Clone, Debug)]
+pub struct SyncLimits {
+    /// Clients that follow changes at once.
+    pub consumers: usize,
+    /// Entry changes kept for all of them together ...
+    pub log_changes: usize,
+    /// ... and their octets. A client that falls further behind has to begin again.
+    pub log_octets: usize,
+}
+
+impl Default for SyncLimits {
+    fn default() -> Self {
+        Self {
+            consumers: 64,
+            log_changes: 20_000,
+            log_octets: 64 << 20,
+        }
+    }
 }
 
 impl Default for DirectoryLimits {
@@ -96,6 +124,7 @@ impl Default for DirectoryLimits {
             group_updates: 64,
             rename_entries: 10_000,
             bookkeeping_seconds: 5,
+            sync: SyncLimits::default(),
         }
     }
 }
@@ -135,6 +164,7 @@ pub struct Directory {
     policy_number: AtomicU64,
     suffixes: Vec<(Dn, NormalizedDn)>,
     committer: committer::Committer,
+    feed: Arc<feed::Feed>,
     cookies: page::CookieSeal,
     daily: daily::DailyCounts,
     /// What the root DSE and the subschema are released through.
@@ -239,8 +269,10 @@ impl Directory {
         let policy = compile_policy(&options.policy, &schema, &suffixes)?;
         let audit = open_audit(&options.data, options.audit.clone())?;
         let kinds = Arc::new(kinds::Kinds::new(&schema));
+        let feed = Arc::new(open_feed(&store, &schema, &keyed, &options.limits.sync));
         let committer = committer::Committer::start(committer::Context {
             store: store.clone(),
+            feed: feed.clone(),
             schema: schema.clone(),
             accounts: accounts.clone(),
             suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
@@ -255,6 +287,7 @@ impl Directory {
             policy: ArcSwap::from_pointee(policy),
             policy_number: AtomicU64::new(POLICY_UNKNOWN + 1),
             suffixes,
+            feed,
             committer,
             cookies: page::CookieSeal::new(),
             daily: daily::DailyCounts::default(),
@@ -377,6 +410,17 @@ fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, Director
             path: data.join("audit").display().to_string(),
             source,
         })
+}
+
+fn open_feed(store: &Store, schema: &Schema, keyed: &[KeyedPair], limits: &SyncLimits) -> feed::Feed {
+    let kept = keyed.iter().find(|(key, _)| key == LOADED_KEY);
+    let loaded = kept.and_then(|(_, value)| Some(u64::from_be_bytes(value.as_slice().try_into().ok()?)));
+    let last = store.snapshot().last_change(schema);
+    feed::Feed::new(
+        limits.clone(),
+        feed::Position(last),
+        feed::Position(loaded.unwrap_or_default()),
+    )
 }
 
 fn subschema_key(schema: &Schema) -> NormalizedDn {

@@ -4,7 +4,7 @@ use super::committer::{Author, Context, Effects, check, no_such_object, parsed_d
 use super::modify::{add_naming_value, remove_naming_value};
 use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
 use crate::schema::NormalizedDn;
-use crate::store::{Change, Record, Snapshot, record};
+use crate::store::{Change, Operational, Record, Snapshot, record};
 
 /// A ModifyDN as asked.
 pub(super) struct Rename {
@@ -44,7 +44,7 @@ pub(super) fn effects(
         entry_uuid: Some(before.entry_uuid),
         ..Effects::default()
     };
-    below(context, snapshot, &moved, &mut effects)?;
+    below(context, snapshot, author, &moved, &mut effects)?;
     if moved.to != *key {
         effects.changes.push(Change::Delete { key: key.clone() });
     }
@@ -110,7 +110,13 @@ fn renamed(context: &Context, entry: &mut Entry, dn: &Dn, asked: &Rename) -> Res
 }
 
 /// The entries below: same attributes, new names.
-fn below(context: &Context, snapshot: &Snapshot, moved: &Move<'_>, effects: &mut Effects) -> Result<(), Outcome> {
+fn below(
+    context: &Context,
+    snapshot: &Snapshot,
+    author: &Author<'_>,
+    moved: &Move<'_>,
+    effects: &mut Effects,
+) -> Result<(), Outcome> {
     let limit = context.limits.rename_entries;
     let keys = snapshot.subtree(moved.from, limit.saturating_add(1));
     if keys.len() > limit {
@@ -137,7 +143,13 @@ fn below(context: &Context, snapshot: &Snapshot, moved: &Move<'_>, effects: &mut
         if to != *key {
             effects.changes.push(Change::Delete { key: key.clone() });
         }
-        let record = record::encode(&entry, &record.operational(), &context.schema);
+        // Who asks for what is newer must find it under its new name; who changed it, and when, stays.
+        let operational = Operational {
+            changed: author.changed,
+            sequence: author.sequence.0,
+            ..record.operational()
+        };
+        let record = record::encode(&entry, &operational, &context.schema);
         effects.changes.push(Change::Put { key: to, record });
     }
     Ok(())

@@ -5,14 +5,15 @@ mod base;
 mod limits;
 
 use self::area::Area;
-use self::limits::{Limits, Page, deadline, size_limit};
+pub(super) use self::limits::Limits;
+use self::limits::{Page, deadline, size_limit};
 use super::computed::{Computation, Wanted};
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
 use super::referral::{Continuation, Continuations};
 use super::sort::{SortRequest, Sorting, Taken};
 use super::trail::{AuditPool, begin_audit};
-use super::{Directory, Session, clock};
+use super::{Directory, Session};
 use crate::access::{ComputedAttribute, ReleasedEntry, Selection, View, release};
 use crate::audit::AuditRecord;
 use crate::model::{DerefAliases, Filter, Outcome, ResultCode, SearchScope};
@@ -167,7 +168,7 @@ impl Directory {
         self.directory_search(session, base, request, started)
     }
 
-    fn subschema_key(&self) -> NormalizedDn {
+    pub(super) fn subschema_key(&self) -> NormalizedDn {
         self.subschema_key.clone()
     }
 
@@ -313,6 +314,17 @@ impl Directory {
             without: view.excluded.clone(),
             candidate_limit: view.quotas.candidates,
         };
+        self.open_planned(session, snapshot, query)
+    }
+
+    /// A cursor, unless it would have to scan and the account may not.
+    pub(super) fn open_planned(
+        &self,
+        session: &Session,
+        snapshot: Arc<Snapshot>,
+        query: Query,
+    ) -> Result<Cursor, Outcome> {
+        let view = &session.view;
         let cursor = Cursor::open(snapshot, self.schema.clone(), query);
         if !view.quotas.may_scan && cursor.plan().is_scan() {
             let message = "no index serves the filter, and the account's release profile does not allow a scan";
@@ -426,7 +438,7 @@ impl Search {
                 Advance::Entry(_) if self.limits.page_full(self.given) => {
                     return self.done(Outcome::success(), false);
                 }
-                Advance::Entry(_) if !self.counts_today() => {
+                Advance::Entry(_) if !self.limits.counts_today(&self.directory, &self.view) => {
                     let message = "the account's entries of today are used up; it may search again tomorrow (UTC)";
                     return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
                 }
@@ -450,13 +462,6 @@ impl Search {
             Continuation::Paused => SearchStep::More,
             Continuation::End => self.done(Outcome::success(), true),
         }
-    }
-
-    /// Counts one entry for the account's daily quota; false where none is left.
-    fn counts_today(&self) -> bool {
-        let quota = self.view.quotas.daily_entries;
-        let counted = self.limits.counted.as_ref();
-        counted.is_none_or(|account| self.directory.daily.take(account, quota, clock::seconds()))
     }
 
     /// The next matching entry. The cursor runs a few entries ahead, so that the misses of their records overlap.
@@ -519,6 +524,14 @@ impl Search {
             snapshot,
         };
         computation.compute(self.wanted, at, &self.tail_members, &mut self.computed);
+        if let Some(id) = self.wanted.context_csn
+            && directory.is_suffix(&snapshot.key(at))
+        {
+            self.computed.push(ComputedAttribute {
+                id,
+                values: vec![directory.context_csn().into_bytes()],
+            });
+        }
         let record = snapshot.record(at);
         let Some(entry) = release(record, &self.view, &self.selection, &self.computed, &directory.schema) else {
             return true;

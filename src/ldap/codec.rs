@@ -141,6 +141,7 @@ pub mod tag {
     pub const SEARCH_RESULT_ENTRY: u8 = 0x64;
     pub const SEARCH_RESULT_DONE: u8 = 0x65;
     pub const SEARCH_RESULT_REFERENCE: u8 = 0x73;
+    pub const INTERMEDIATE_RESPONSE: u8 = 0x79;
     pub const MODIFY_REQUEST: u8 = 0x66;
     pub const MODIFY_RESPONSE: u8 = 0x67;
     pub const ADD_REQUEST: u8 = 0x68;

@@ -154,6 +154,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             self.conversation.begin_turn();
             let intake = self.take_messages();
             self.conversation.run();
+            self.conversation.run_syncs();
             self.end_if_done();
             if self.closing.is_some() {
                 break;
@@ -240,6 +241,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                 self.closing = Some(Ending::Closed);
             }
         } else if let Some(since) = self.stopping_since {
+            self.conversation.end_syncs();
             let over = since.elapsed() >= self.conversation.limits().shutdown_grace;
             if over || self.conversation.outstanding() == 0 {
                 self.conversation
@@ -371,7 +373,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                 (since + limits.write_stall, Exchanged::Lost)
             } else if let Some(since) = self.stopping_since {
                 (since + limits.shutdown_grace, Exchanged::Progress)
-            } else if self.conversation.outstanding() > 0 {
+            } else if self.conversation.outstanding() > 0 || self.conversation.is_following() {
                 return Poll::Pending;
             } else {
                 (self.last_request + self.idle_limit(), Exchanged::Idle)

@@ -8,6 +8,7 @@ use super::encode::{self, Extra};
 use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
 use super::session::{Admission, SessionState, Transport};
+use super::sync::RunningSync;
 use crate::directory::{Directory, ProtocolFacts, Search, Session, SortFault, UpdateDone};
 use crate::metrics::{self, Metrics};
 use crate::model::{Outcome, ResultCode, SharedSource};
@@ -34,6 +35,7 @@ pub struct Conversation {
     pub(super) state: SessionState,
     pub(super) output: Vec<u8>,
     pub(super) searches: Vec<RunningSearch>,
+    pub(super) syncs: Vec<RunningSync>,
     pending: Vec<Pending>,
     binding: bool,
     /// What is left of this turn's work.
@@ -95,6 +97,7 @@ impl Conversation {
             state: SessionState::new(transport),
             output: Vec::new(),
             searches: Vec::new(),
+            syncs: Vec::new(),
             pending: Vec::new(),
             binding: false,
             turn: 0,
@@ -131,9 +134,10 @@ impl Conversation {
         self.output.len() >= self.limits().output_octets
     }
 
-    /// Operations under way.
+    /// Operations under way; what waits for changes is none.
     pub fn outstanding(&self) -> usize {
-        self.searches.len() + self.pending.len()
+        let syncs = self.syncs.iter().filter(|running| !running.is_waiting()).count();
+        self.searches.len() + self.pending.len() + syncs
     }
 
     pub fn has_pending(&self) -> bool {
@@ -200,7 +204,11 @@ impl Conversation {
             );
         }
         match (request.operation, session) {
-            (Operation::Bind(bind), _) => self.bind(id, &bind),
+            (Operation::Bind(bind), _) => {
+                // RFC 4511 section 4.2.1: what is outstanding is abandoned.
+                self.abandon_searches();
+                self.bind(id, &bind);
+            }
             (Operation::Extended(extended), session) => return self.extended(id, &extended, session.as_deref()),
             (Operation::Search(search), session) => {
                 self.search(id, &search, &request.controls, session.as_deref());
@@ -288,7 +296,7 @@ impl Conversation {
 
     /// Answers every operation that came to its end, in the order they were asked. Says whether any did.
     pub fn poll_pending(&mut self, context: &mut Context<'_>) -> bool {
-        let mut progress = false;
+        let mut progress = self.poll_syncs(context);
         let mut at = 0;
         while let Some(pending) = self.pending.get_mut(at) {
             match pending.future.as_mut().poll(context) {

@@ -26,6 +26,8 @@ pub struct Extra<'a> {
     pub page: Option<(&'a [u8], u32)>,
     /// How a sort went, and by which attribute it could not be done.
     pub sort: Option<(ResultCode, Option<&'a str>)>,
+    /// Cookie of a content synchronisation that is over, and whether what is gone was said.
+    pub synced: Option<(&'a str, bool)>,
     /// The entry before an update.
     pub pre_read: Option<&'a ReleasedCopy>,
     /// The entry after it.
@@ -110,6 +112,24 @@ pub fn entry_with(out: &mut Vec<u8>, id: MessageId, dn: &[u8], attributes: impl 
     place.header(ber::OCTET_STRING, dn.len());
     place.copy(dn);
     place.header(ber::SEQUENCE, list);
+}
+
+/// The same with controls; `controls` appends the contents of the message's controls. For answers of which there are not many.
+pub fn entry_with_controls(
+    out: &mut Vec<u8>,
+    id: MessageId,
+    dn: &str,
+    controls: impl FnOnce(&mut Vec<u8>),
+    attributes: impl FnOnce(&mut Vec<u8>),
+) {
+    ber::put_nested(out, ber::SEQUENCE, |out| {
+        ber::put_integer(out, ber::INTEGER, id.0);
+        ber::put_nested(out, tag::SEARCH_RESULT_ENTRY, |out| {
+            ber::put_octets(out, ber::OCTET_STRING, dn.as_bytes());
+            ber::put_nested(out, ber::SEQUENCE, attributes);
+        });
+        ber::put_nested(out, super::frame::CONTROLS, controls);
+    });
 }
 
 /// Headers written into room that was left for them.

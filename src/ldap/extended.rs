@@ -123,6 +123,10 @@ impl Conversation {
             let canceled = Outcome::new(ResultCode::Canceled, "");
             self.answer(cancelled, tag::SEARCH_RESULT_DONE, &canceled, Extra::default());
             Outcome::success()
+        } else if self.drop_sync(cancelled) {
+            let canceled = Outcome::new(ResultCode::Canceled, "");
+            self.answer(cancelled, tag::SEARCH_RESULT_DONE, &canceled, Extra::default());
+            Outcome::success()
         } else if self.is_pending(cancelled) {
             Outcome::new(ResultCode::TooLate, "the change is under way")
         } else if cancelled == id {

@@ -26,6 +26,7 @@ pub mod search;
 pub mod session;
 #[cfg(test)]
 mod specimen;
+pub mod sync;
 pub mod update;
 
 pub use connection::serve;

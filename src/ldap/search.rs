@@ -26,7 +26,7 @@ impl Conversation {
     ) {
         let page = controls.page;
         let limit = self.outstanding_limit();
-        if self.searches.len() >= limit {
+        if self.searches.len() + self.syncs.len() >= limit {
             let message = format!("expected at most {limit} searches at once on one connection");
             return self.search_refused(id, &Outcome::new(ResultCode::Busy, message), page.is_some());
         }
@@ -53,6 +53,9 @@ impl Conversation {
             aliases: operation.aliases,
             subentries: controls.subentries,
         };
+        if let Some(asked) = controls.sync {
+            return self.sync(id, request, asked, session);
+        }
         let sort = match (&controls.sort, session) {
             (None, _) => Sort::NotAsked,
             (Some(keys), Some(session)) => match self.directory.sort_fault(session, keys) {
@@ -148,7 +151,8 @@ impl Conversation {
 
     /// Whether a search could run now.
     pub fn has_work(&self) -> bool {
-        !self.searches.is_empty() && !self.is_output_full()
+        let syncs = self.syncs.iter().any(|running| !running.is_waiting());
+        (!self.searches.is_empty() || syncs) && !self.is_output_full()
     }
 
     /// Runs a search for what is left of the work; answers and says `true` where it ended.
@@ -191,11 +195,10 @@ impl Conversation {
 
     /// Abandon (RFC 4511 section 4.11): stops a search at once; a change under way goes on; nothing is answered.
     pub(super) fn abandon(&mut self, abandoned: i64) {
-        if let Some(search) = u32::try_from(abandoned)
-            .ok()
-            .and_then(|id| self.take_search(MessageId(id)))
-        {
-            drop(search);
+        let Ok(id) = u32::try_from(abandoned) else { return };
+        match self.take_search(MessageId(id)) {
+            Some(search) => drop(search),
+            None => _ = self.drop_sync(MessageId(id)),
         }
     }
 
@@ -212,6 +215,10 @@ impl Conversation {
         for running in self.searches.drain(..) {
             metrics.searches_running.decrement();
             drop(running.search);
+        }
+        for running in self.syncs.drain(..) {
+            metrics.searches_running.decrement();
+            drop(running);
         }
     }
 }

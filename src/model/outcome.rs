@@ -49,6 +49,8 @@ pub enum ResultCode {
     TooLate = 120,
     CannotCancel = 121,
     AssertionFailed = 122,
+    /// RFC 4533 section 2.6.
+    SyncRefreshRequired = 4096,
 }
 
 /// The scope of a search, and of a release profile's bases.

@@ -8,6 +8,7 @@
 
 pub mod compile;
 pub mod computed;
+mod content;
 pub mod cursor;
 pub mod evaluate;
 pub mod membership;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use compile::{child_or_named, class_predicate, compile, compile_in, visible};
 pub use computed::Subordinates;
+pub use content::Content;
 pub use cursor::Cursor;
 pub use evaluate::{Candidate, Evaluator, evaluate};
 pub use membership::{Groups, TailMembers, TooManyNames};

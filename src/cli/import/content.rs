@@ -4,7 +4,7 @@ use super::operational::LeftOut;
 use super::prepare::{Context, Origin, Prepared, Preparer, Secrets, Taken, hash_of};
 use super::{Arguments, Source, Summary, progress};
 use crate::account::{AccountOptions, Accounts};
-use crate::directory::{Directory, is_account_key};
+use crate::directory::{Directory, LOADED_KEY, is_account_key, load_time};
 use crate::model::ldif::{Chunk, LdifFault};
 use crate::schema::NormalizedDn;
 use crate::store::segment::{BulkFault, BulkLoad, PreparedEntry};
@@ -276,8 +276,12 @@ impl Loading<'_> {
         now: u64,
         skip_bad: bool,
     ) -> anyhow::Result<Summary> {
-        let keyed = self.keyed_writes(existing, now);
+        let mut keyed = self.keyed_writes(existing, now);
         let accounts = keyed.len();
+        keyed.push(KeyedWrite {
+            key: LOADED_KEY.to_vec(),
+            value: Some(load_time()),
+        });
         let bar = progress(Some(self.origins.len() as u64), "writing");
         let mut show = |written: u64, all: u64| {
             bar.set_length(all);

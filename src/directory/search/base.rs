@@ -10,7 +10,7 @@ use crate::store::{Location, Snapshot};
 
 impl Directory {
     /// The key of a base object.
-    pub(super) fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
+    pub(in crate::directory) fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
         let invalid = |fault: String| Outcome::new(ResultCode::InvalidDnSyntax, fault);
         let dn = Dn::parse(base).map_err(|fault| invalid(fault.to_string()))?;
         self.schema
@@ -19,7 +19,7 @@ impl Directory {
     }
 
     /// The base object must exist and be visible, or be above everything the view allows. Where it is; the root is nowhere.
-    pub(super) fn check_base(
+    pub(in crate::directory) fn check_base(
         &self,
         snapshot: &Snapshot,
         view: &View,
@@ -39,7 +39,7 @@ impl Directory {
     }
 
     /// An assertion is never True of the root, which is no entry, nor of a base that only lies above what the view allows.
-    pub(super) fn check_assertion(
+    pub(in crate::directory) fn check_assertion(
         &self,
         snapshot: &Snapshot,
         view: &View,

@@ -1,11 +1,12 @@
 //! How much one search may give, and for how long.
 
-use crate::access::Quotas;
+use super::super::{Directory, Session, clock};
+use crate::access::{Quotas, View};
 use crate::schema::NormalizedDn;
 use crate::store::Location;
 use std::time::{Duration, Instant};
 
-pub(super) struct Limits {
+pub(in crate::directory) struct Limits {
     pub deadline: Option<Instant>,
     /// Entries before `sizeLimitExceeded`, those of earlier pages included; 0 means none.
     pub size: u32,
@@ -14,7 +15,7 @@ pub(super) struct Limits {
     pub counted: Option<NormalizedDn>,
 }
 
-pub(super) struct Page {
+pub(in crate::directory) struct Page {
     pub size: u32,
     /// Entries of earlier pages.
     pub given_before: u32,
@@ -42,7 +43,25 @@ pub(super) fn deadline(started: Instant, asked: u32, allowed: u32) -> Option<Ins
 }
 
 impl Limits {
-    pub(super) fn size_reached(&self, given: u32) -> bool {
+    /// Of a content synchronisation.
+    pub(in crate::directory) fn of_sync(session: &Session, size: u32, seconds: u32, started: Instant) -> Limits {
+        let quotas = &session.view.quotas;
+        Limits {
+            deadline: deadline(started, seconds, quotas.time_limit_seconds),
+            size: size_limit(size, quotas, false),
+            page: None,
+            counted: (quotas.daily_entries != 0).then(|| session.identity.account.facts.key.clone()),
+        }
+    }
+
+    /// Counts one entry for the account's daily quota; false where none is left.
+    pub(in crate::directory) fn counts_today(&self, directory: &Directory, view: &View) -> bool {
+        let quota = view.quotas.daily_entries;
+        let counted = self.counted.as_ref();
+        counted.is_none_or(|account| directory.daily.take(account, quota, clock::seconds()))
+    }
+
+    pub(in crate::directory) fn size_reached(&self, given: u32) -> bool {
         let before = self.page.as_ref().map_or(0, |page| page.given_before);
         self.size != 0 && before.saturating_add(given) >= self.size
     }

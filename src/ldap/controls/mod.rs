@@ -11,7 +11,8 @@ use super::ber::{self, Reader};
 use super::codec::{Change, DecodeError, Operation, text};
 use super::encode::Extra;
 use super::limits::WireLimits;
-use crate::directory::{PageRequest, SortKey};
+use super::sync;
+use crate::directory::{PageRequest, SortKey, SyncRequest};
 use crate::model::{Filter, Outcome, ResultCode};
 
 /// Simple paged results (RFC 2696).
@@ -31,6 +32,8 @@ pub const SORT_RESULT: &str = "1.2.840.113556.1.4.474";
 pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
 /// Subentries (RFC 3672 section 3).
 pub const SUBENTRIES: &str = "1.3.6.1.4.1.4203.1.10.1";
+/// Content synchronisation (RFC 4533).
+pub const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// Permissive modify, as Active Directory has it.
 pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
@@ -45,6 +48,7 @@ pub const SUPPORTED: &[&str] = &[
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
     SUBENTRIES,
+    SYNC_REQUEST,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -63,7 +67,7 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS | SORT | SUBENTRIES => on::SEARCH,
+        PAGED_RESULTS | SORT | SUBENTRIES | SYNC_REQUEST => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -99,6 +103,7 @@ pub struct Controls<'a> {
     pub subentries: Option<bool>,
     pub sort: Option<Vec<SortKey<'a>>>,
     pub sort_is_critical: bool,
+    pub sync: Option<SyncRequest<'a>>,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -168,6 +173,7 @@ impl<'a> Controls<'a> {
                 self.manage_dsa_it = true;
             }
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
+            Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
@@ -224,12 +230,17 @@ fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError
 
 /// Appends the response controls that an answer carries, if any: a message's controls element, tag included.
 pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
-    if extra.page.is_none() && extra.sort.is_none() && extra.pre_read.is_none() && extra.post_read.is_none() {
+    let unsynced = extra.synced.is_none();
+    if unsynced && extra.page.is_none() && extra.sort.is_none() && extra.pre_read.is_none() && extra.post_read.is_none()
+    {
         return;
     }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
         if let Some(page) = extra.page {
             results::put_page(out, page);
+        }
+        if let Some((cookie, deletes)) = extra.synced {
+            sync::put_done(out, cookie, deletes);
         }
         if let Some(sort) = extra.sort {
             results::put_sort_result(out, sort);
@@ -242,7 +253,7 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
     });
 }
 
-fn put_control(out: &mut Vec<u8>, oid: &str, value: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn put_control(out: &mut Vec<u8>, oid: &str, value: impl FnOnce(&mut Vec<u8>)) {
     ber::put_nested(out, ber::SEQUENCE, |out| {
         ber::put_octets(out, ber::OCTET_STRING, oid.as_bytes());
         ber::put_nested(out, ber::OCTET_STRING, value);

@@ -93,6 +93,13 @@ impl<'a> Record<'a> {
         self.bytes
     }
 
+    /// The record with attribute type numbers of the schema itself; `None` where it is damaged.
+    pub fn identity_octets(&self) -> Option<Vec<u8>> {
+        let mut octets = Vec::with_capacity(self.bytes.len());
+        self.renumber(&mut octets, |id| id.0).ok()?;
+        Some(octets)
+    }
+
     /// Appends the record to `out` with each type number replaced by what `number` gives for its attribute type. A damaged
     /// record, or one whose type the table does not know, is an error and leaves `out` in any state.
     pub(super) fn renumber(

@@ -1,0 +1,357 @@
+//! What changed lately, entry by entry as it was before and after: for those who follow the directory's changes.
+//!
+//! Invariants: nothing is kept until somebody has asked to follow; what is kept is bounded by number and octets for all
+//! followers together, and a follower that falls behind it is told so; an update is here only when it is durable and published.
+
+use super::{SyncLimits, clock};
+use crate::schema::{AttributeId, NormalizedDn};
+use crate::store::{Change, Record, Snapshot, Store};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// A point in the order of updates: the time of the last one, in microseconds since 1970, as entryCSN has it. No two updates have
+/// the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(super) struct Position(pub u64);
+
+/// An entry as it was or is: its key, and its record with this schema's type numbers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Image {
+    pub key: NormalizedDn,
+    pub octets: Arc<[u8]>,
+}
+
+/// What one update did to one entry. Never two `None`.
+#[derive(Debug)]
+pub(super) struct EntryChange {
+    pub before: Option<Image>,
+    pub after: Option<Image>,
+}
+
+/// One update: more than one change where a subtree was renamed.
+#[derive(Debug)]
+pub(super) struct LoggedUpdate {
+    pub position: Position,
+    pub changes: Vec<EntryChange>,
+}
+
+/// What comes behind a position.
+pub(super) enum Next {
+    Update(Arc<LoggedUpdate>),
+    Nothing,
+    /// It is no longer kept.
+    Lost,
+}
+
+pub(super) struct Feed {
+    limits: SyncLimits,
+    /// Set under the writer's lock.
+    active: AtomicBool,
+    log: Mutex<Log>,
+    moved: watch::Sender<Position>,
+    followers: AtomicUsize,
+    /// The last bulk load: what was there before has nothing to do with what is there now.
+    pub loaded: Position,
+}
+
+struct Log {
+    /// Updates behind this are all here.
+    base: Position,
+    position: Position,
+    updates: VecDeque<Arc<LoggedUpdate>>,
+    changes: usize,
+    octets: usize,
+}
+
+/// A place among those who follow; given back when dropped.
+pub(super) struct Follower {
+    feed: Arc<Feed>,
+}
+
+impl Feed {
+    /// `last` is the greatest position of any entry.
+    pub(super) fn new(limits: SyncLimits, last: Position, loaded: Position) -> Feed {
+        // Deletions leave no time behind: what happened before now is not told from what did not.
+        let position = last.max(loaded).max(Position(clock::microseconds()));
+        Feed {
+            limits,
+            active: AtomicBool::new(false),
+            log: Mutex::new(Log {
+                base: position,
+                position,
+                updates: VecDeque::new(),
+                changes: 0,
+                octets: 0,
+            }),
+            moved: watch::Sender::new(position),
+            followers: AtomicUsize::new(0),
+            loaded,
+        }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether updates are to be noted. Asked by the writer, under its lock.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// The last published update.
+    pub(super) fn position(&self) -> Position {
+        self.log().position
+    }
+
+    /// Takes a place among the followers; `None` where all are taken. From the first on, updates are kept.
+    pub(super) fn follow(self: &Arc<Self>, store: &Store) -> Option<Follower> {
+        let taken = self.followers.fetch_add(1, Ordering::AcqRel);
+        let follower = Follower { feed: self.clone() };
+        if taken >= self.limits.consumers {
+            return None;
+        }
+        if !self.is_active() {
+            // While nobody writes, so that no update is half noted.
+            let _writer = store.begin();
+            self.active.store(true, Ordering::Release);
+        }
+        Some(follower)
+    }
+
+    /// Takes in a durable group. `noted` is empty where the feed was not active.
+    pub(super) fn publish(&self, noted: Vec<LoggedUpdate>, position: Position) {
+        let mut log = self.log();
+        log.position = position;
+        for update in noted {
+            log.changes += update.changes.len();
+            log.octets += update.octets();
+            log.updates.push_back(Arc::new(update));
+        }
+        log.trim(&self.limits);
+        if log.updates.is_empty() {
+            log.base = position;
+        }
+        drop(log);
+        self.moved.send_replace(position);
+    }
+
+    /// Wakes with every published group.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Position> {
+        self.moved.subscribe()
+    }
+
+    pub(super) fn next(&self, after: Position) -> Next {
+        let log = self.log();
+        if after < log.base {
+            return Next::Lost;
+        }
+        let at = log.updates.partition_point(|update| update.position <= after);
+        match log.updates.get(at) {
+            Some(update) => Next::Update(update.clone()),
+            None => Next::Nothing,
+        }
+    }
+
+    /// Whether everything behind a position is kept.
+    pub(super) fn reaches(&self, after: Position) -> bool {
+        after >= self.log().base
+    }
+}
+
+impl Log {
+    fn trim(&mut self, limits: &SyncLimits) {
+        while self.changes > limits.log_changes || self.octets > limits.log_octets {
+            let Some(oldest) = self.updates.pop_front() else { return };
+            self.changes -= oldest.changes.len();
+            self.octets -= oldest.octets();
+            self.base = oldest.position;
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.feed.followers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl LoggedUpdate {
+    /// What `changes` will do to the entries of `snapshot`, which shows none of them yet.
+    pub(super) fn note(snapshot: &Snapshot, changes: &[Change], position: Position, types: &[AttributeId]) -> Self {
+        let mut noted: Vec<EntryChange> = Vec::with_capacity(changes.len());
+        let mut places: HashMap<[u8; 16], usize> = HashMap::new();
+        for change in changes {
+            let (key, record) = match change {
+                Change::Put { key, record } => (key, Some(record)),
+                Change::Delete { key } => (key, None),
+            };
+            let before = Image::of(snapshot, key);
+            let after = record.map(|record| Image {
+                key: key.clone(),
+                octets: record.as_slice().into(),
+            });
+            let Some(known) = after.as_ref().or(before.as_ref()) else {
+                continue;
+            };
+            let entry_uuid = known.record(types).operational().entry_uuid;
+            let place = *places.entry(entry_uuid).or_insert(noted.len());
+            match noted.get_mut(place) {
+                Some(same) => {
+                    same.before = same.before.take().or(before);
+                    same.after = same.after.take().or(after);
+                }
+                None => noted.push(EntryChange { before, after }),
+            }
+        }
+        // What is gone first, children before parents; then what is there, parents before children.
+        noted.sort_by(|one, other| match (&one.after, &other.after) {
+            (Some(one), Some(other)) => one.key.cmp(&other.key),
+            (None, None) => other.before.cmp(&one.before),
+            (one, other) => one.is_some().cmp(&other.is_some()),
+        });
+        LoggedUpdate {
+            position,
+            changes: noted,
+        }
+    }
+
+    fn octets(&self) -> usize {
+        let images = self.changes.iter().flat_map(|change| [&change.before, &change.after]);
+        let octets = images.flatten().map(|image| image.octets.len() + image.key.0.len());
+        octets.sum::<usize>() + self.changes.len() * size_of::<EntryChange>()
+    }
+}
+
+/// What the writer notes of the group it is at work on.
+pub(super) struct Noting {
+    feed: Arc<Feed>,
+    active: Cell<bool>,
+    updates: RefCell<Vec<LoggedUpdate>>,
+    position: Cell<Option<Position>>,
+}
+
+impl Noting {
+    pub(super) fn new(feed: Arc<Feed>) -> Noting {
+        Noting {
+            feed,
+            active: Cell::new(false),
+            updates: RefCell::default(),
+            position: Cell::new(None),
+        }
+    }
+
+    /// A group begins; the writer's lock is held.
+    pub(super) fn begin(&self) {
+        self.active.set(self.feed.is_active());
+        self.position.set(None);
+    }
+
+    /// An update that is about to be applied.
+    pub(super) fn note(&self, snapshot: &Snapshot, changes: &[Change], position: Position, types: &[AttributeId]) {
+        if changes.is_empty() {
+            return;
+        }
+        self.position.set(Some(position));
+        if self.active.get() {
+            let update = LoggedUpdate::note(snapshot, changes, position, types);
+            self.updates.borrow_mut().push(update);
+        }
+    }
+
+    /// The group is durable and published, or it is not.
+    pub(super) fn end(&self, durable: bool) {
+        let updates = self.updates.take();
+        if let Some(position) = self.position.take().filter(|_| durable) {
+            self.feed.publish(updates, position);
+        }
+    }
+}
+
+impl Image {
+    /// The entry with this key, if it is there and sound.
+    fn of(snapshot: &Snapshot, key: &NormalizedDn) -> Option<Image> {
+        let octets = snapshot.record(snapshot.find(key)?).identity_octets()?;
+        Some(Image {
+            key: key.clone(),
+            octets: octets.into(),
+        })
+    }
+
+    pub(super) fn record<'a>(&'a self, types: &'a [AttributeId]) -> Record<'a> {
+        Record::new(&self.octets, types)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(position: u64, octets: usize) -> LoggedUpdate {
+        let image = Image {
+            key: NormalizedDn(b"cn=a\0".to_vec()),
+            octets: vec![0; octets].into(),
+        };
+        LoggedUpdate {
+            position: Position(position),
+            changes: vec![EntryChange {
+                before: None,
+                after: Some(image),
+            }],
+        }
+    }
+
+    fn feed(log_changes: usize, log_octets: usize) -> Feed {
+        let limits = SyncLimits {
+            consumers: 1,
+            log_changes,
+            log_octets,
+        };
+        let far = Position(clock::microseconds() + 1_000_000_000);
+        Feed::new(limits, far, Position(0))
+    }
+
+    /// What follows each position, seen by a follower that began there.
+    fn after(feed: &Feed, position: u64) -> Option<u64> {
+        match feed.next(Position(position)) {
+            Next::Update(update) => Some(update.position.0),
+            Next::Nothing => None,
+            Next::Lost => Some(0),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_comes_in_order_and_what_is_not_is_said() {
+        let feed = feed(3, 1 << 20);
+        let start = feed.position().0;
+        for at in 1..=3 {
+            feed.publish(vec![update(start + at, 10)], Position(start + at));
+        }
+        assert_eq!(
+            [0, 1, 2, 3].map(|at| after(&feed, start + at)),
+            [Some(start + 1), Some(start + 2), Some(start + 3), None]
+        );
+        feed.publish(vec![update(start + 4, 10)], Position(start + 4));
+        assert_eq!(after(&feed, start), Some(0), "the first update is gone");
+        assert_eq!(after(&feed, start + 1), Some(start + 2));
+        assert!(!feed.reaches(Position(start)) && feed.reaches(Position(start + 1)));
+    }
+
+    #[test]
+    fn an_update_larger_than_the_limit_is_not_kept() {
+        let feed = feed(100, 1000);
+        let start = feed.position().0;
+        feed.publish(
+            vec![update(start + 1, 10), update(start + 2, 5000)],
+            Position(start + 2),
+        );
+        assert_eq!(after(&feed, start), Some(0));
+        assert_eq!(after(&feed, start + 1), Some(0));
+        assert_eq!(after(&feed, start + 2), None);
+        // What was not noted is behind nobody.
+        feed.publish(Vec::new(), Position(start + 3));
+        assert_eq!(after(&feed, start + 2), Some(0));
+    }
+}

@@ -1,0 +1,342 @@
+//! Content synchronisation (RFC 4533) as its messages have it. `tests/interop/syncrepl.py` has slapd as the consumer.
+
+use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found};
+use ldap3::controls::{
+    Control, EntryState, RawControl, RefreshMode, SyncDone, SyncInfo, SyncRequest, SyncState, parse_syncinfo,
+};
+use ldap3::{Ldap, LdapResult, Mod, Scope, SearchEntry, SearchStream};
+use std::collections::HashSet;
+
+const DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
+const STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
+const PERSON: &str = "(objectClass=inetOrgPerson)";
+
+/// What came of a poll: `+dn` for an entry, `-dn` for one that is gone, `=n` for n unchanged.
+struct Poll {
+    lines: Vec<String>,
+    result: LdapResult,
+    cookie: Vec<u8>,
+    deletes: bool,
+}
+
+type Stream = SearchStream<'static, &'static str, Vec<&'static str>>;
+
+fn asked(mode: RefreshMode, cookie: Option<&[u8]>, reload_hint: bool) -> RawControl {
+    SyncRequest {
+        mode,
+        cookie: cookie.map(<[u8]>::to_vec),
+        reload_hint,
+    }
+    .into()
+}
+
+fn control<'c>(controls: &'c [Control], oid: &str) -> Option<&'c RawControl> {
+    controls.iter().map(|control| &control.1).find(|raw| raw.ctype == oid)
+}
+
+async fn begin(ldap: &mut Ldap, control: RawControl, filter: &'static str) -> Stream {
+    ldap.with_controls(control)
+        .streaming_search(BASE, Scope::Subtree, filter, vec!["cn", "mail"])
+        .await
+        .unwrap()
+}
+
+/// The next message; `None` at the end.
+async fn next(stream: &mut Stream) -> Option<String> {
+    let entry = stream.next().await.unwrap()?;
+    if entry.is_intermediate() {
+        let name = |cookie: Option<Vec<u8>>| {
+            if cookie.is_some() {
+                "with cookie"
+            } else {
+                "without cookie"
+            }
+        };
+        return Some(match parse_syncinfo(entry) {
+            SyncInfo::NewCookie(_) => "cookie".to_owned(),
+            SyncInfo::RefreshDelete { cookie, refresh_done } => format!("deleted {refresh_done} {}", name(cookie)),
+            SyncInfo::RefreshPresent { cookie, refresh_done } => format!("present {refresh_done} {}", name(cookie)),
+            SyncInfo::SyncIdSet {
+                refresh_deletes,
+                sync_uuids,
+                ..
+            } => format!("={} {refresh_deletes}", sync_uuids.len()),
+        });
+    }
+    let state: SyncState = control(&entry.1, STATE).expect("a sync state control").parse();
+    assert_eq!(state.entry_uuid.len(), 16);
+    let sign = match state.state {
+        EntryState::Present => '=',
+        EntryState::Add => '+',
+        EntryState::Modify => '~',
+        EntryState::Delete => '-',
+    };
+    let entry = SearchEntry::construct(entry);
+    assert_eq!(entry.attrs.is_empty(), sign == '-', "{entry:?}");
+    Some(format!("{sign}{}", entry.dn))
+}
+
+async fn poll(ldap: &mut Ldap, cookie: Option<&[u8]>, reload_hint: bool) -> Poll {
+    let mut stream = begin(ldap, asked(RefreshMode::RefreshOnly, cookie, reload_hint), PERSON).await;
+    let mut lines = Vec::new();
+    while let Some(line) = next(&mut stream).await {
+        lines.push(line);
+    }
+    lines.sort();
+    let result = stream.finish().await;
+    let done: Option<SyncDone> = control(&result.ctrls, DONE).map(RawControl::parse);
+    let (cookie, deletes) = done.map_or((Vec::new(), false), |done| {
+        (done.cookie.unwrap_or_default(), done.refresh_deletes)
+    });
+    Poll {
+        lines,
+        result,
+        cookie,
+        deletes,
+    }
+}
+
+async fn describe(ldap: &mut Ldap, dn: &str, text: &str) {
+    let changes = vec![Mod::Replace("description", HashSet::from([text]))];
+    ldap.modify(dn, changes).await.unwrap().success().unwrap();
+}
+
+/// A server and a connection of an account that may synchronise, and one that writes.
+async fn both(server: &Server) -> (Ldap, Ldap) {
+    let secret = server.place.succeed(
+        &[
+            "account",
+            "create",
+            "copy",
+            "--role",
+            "reader",
+            "--profile",
+            "full",
+            "--json",
+        ],
+        "",
+    );
+    let secret: serde_json::Value = serde_json::from_str(&secret).unwrap();
+    let mut copy = server.connect().await;
+    copy.simple_bind("copy", secret["secret"].as_str().unwrap())
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    (copy, server.bound("writer").await)
+}
+
+#[tokio::test]
+async fn a_poll_gives_all_and_then_what_changed() {
+    let server = Place::filled().serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let first = poll(&mut copy, None, false).await;
+    assert_eq!((first.result.rc, first.deletes), (0, false));
+    assert_eq!(first.lines, [ANN, ZOE, BOB].map(|dn| format!("+{dn}")));
+    let cookie = String::from_utf8(first.cookie.clone()).unwrap();
+    assert!(
+        cookie.starts_with("rid=000,csn=2") && cookie.ends_with("Z#000000#000#000000"),
+        "{cookie}"
+    );
+    let nothing = poll(&mut copy, Some(&first.cookie), false).await;
+    assert_eq!((nothing.lines.len(), nothing.deletes), (0, true));
+
+    describe(&mut feed, ANN, "changed").await;
+    feed.delete(BOB).await.unwrap().success().unwrap();
+    feed.modifydn(ZOE, "uid=2", true, None)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let second = poll(&mut copy, Some(&first.cookie), false).await;
+    assert_eq!((second.result.rc, second.deletes), (0, true));
+    assert_eq!(
+        second.lines,
+        [
+            format!("+{ANN}"),
+            "+uid=2,ou=People,o=nhs".to_owned(),
+            format!("-{BOB}")
+        ]
+    );
+
+    // A restart forgets who is gone: what is not named as unchanged is.
+    let (place, _) = server.stop();
+    let server = place.serve();
+    let mut feed = server.connect().await;
+    let secret = server.place.account("feed2", "writer");
+    feed.simple_bind("feed2", &secret).await.unwrap().success().unwrap();
+    describe(&mut feed, ANN, "again").await;
+    let third = poll(&mut feed, Some(&second.cookie), false).await;
+    assert_eq!((third.result.rc, third.deletes), (0, false));
+    assert_eq!(third.lines, [format!("+{ANN}"), "=1 false".to_owned()]);
+}
+
+#[tokio::test]
+async fn a_cookie_of_no_use_is_said_or_passed_over() {
+    let server = Place::filled().serve();
+    let (mut copy, _) = both(&server).await;
+    let future = b"rid=001,csn=29990101000000.000000Z#000000#000#000000";
+    let past = b"rid=001,csn=20000101000000.000000Z#000000#000#000000";
+    for cookie in [
+        &future[..],
+        past,
+        b"nonsense",
+        b"rid=001,csn=x",
+        b"\xff\xfe",
+        b"csn=20000101000000.000000Z#000000#001#000000",
+    ] {
+        let refused = poll(&mut copy, Some(cookie), false).await;
+        assert_eq!(refused.result.rc, 4096, "{}", cookie.escape_ascii());
+        assert!(refused.lines.is_empty());
+        let anew = poll(&mut copy, Some(cookie), true).await;
+        assert_eq!((anew.result.rc, anew.lines.len(), anew.deletes), (0, 3, false));
+    }
+    // A consumer that has nothing yet says only who it is, and is answered as that.
+    let begun = poll(&mut copy, Some(b"rid=017,sid=002"), false).await;
+    assert_eq!(begun.lines.len(), 3);
+    assert!(begun.cookie.starts_with(b"rid=017,csn="));
+}
+
+#[tokio::test]
+async fn changes_follow_a_refresh_in_order() {
+    let server = Place::filled().serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let mut stream = begin(
+        &mut copy.clone(),
+        asked(RefreshMode::RefreshAndPersist, None, false),
+        "(&(objectClass=inetOrgPerson)(!(description=out)))",
+    )
+    .await;
+    for _ in 0..3 {
+        assert!(next(&mut stream).await.unwrap().starts_with('+'));
+    }
+    assert_eq!(next(&mut stream).await.unwrap(), "present true with cookie");
+    describe(&mut feed, ANN, "in").await;
+    assert_eq!(next(&mut stream).await.unwrap(), format!("~{ANN}"));
+    describe(&mut feed, ANN, "out").await;
+    assert_eq!(next(&mut stream).await.unwrap(), format!("-{ANN}"));
+    describe(&mut feed, ANN, "still gone").await;
+    assert_eq!(next(&mut stream).await.unwrap(), format!("+{ANN}"));
+    // Who leaves the directory is gone for those who may not see it, and is not heard of again.
+    let hide = |value: &'static str| {
+        vec![
+            Mod::Replace("nhsdirExDirectory", HashSet::from([value])),
+            Mod::Add("objectClass", HashSet::from(["nhsdirPrivacy"])),
+        ]
+    };
+    match feed.modify(BOB, hide("TRUE")).await.unwrap().success() {
+        Ok(_) => {}
+        Err(error) => panic!("{error}"),
+    }
+    assert_eq!(next(&mut stream).await.unwrap(), format!("-{BOB}"));
+    describe(&mut feed, BOB, "unheard").await;
+    feed.delete(BOB).await.unwrap().success().unwrap();
+    feed.modifydn("ou=People,o=nhs", "ou=Folk", true, None)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let mut moved = vec![next(&mut stream).await.unwrap(), next(&mut stream).await.unwrap()];
+    moved.sort();
+    assert_eq!(
+        moved,
+        ["~uid=000000000001,ou=Folk,o=nhs", "~uid=000000000002,ou=Folk,o=nhs"]
+    );
+
+    // The connection is of use meanwhile, and afterwards.
+    assert_eq!(
+        found(&mut copy, BASE, Scope::Base, "(objectClass=*)", &["contextCSN"])
+            .await
+            .len(),
+        1
+    );
+    let id = stream.ldap_handle().last_id();
+    copy.abandon(id).await.unwrap();
+    describe(&mut feed, "uid=000000000001,ou=Folk,o=nhs", "after").await;
+    assert_eq!(
+        found(&mut copy, BASE, Scope::Base, "(objectClass=*)", &["1.1"])
+            .await
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_stop_of_the_server_and_a_change_of_the_account_end_it() {
+    let server = Place::filled().serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let mut stream = begin(
+        &mut copy,
+        asked(RefreshMode::RefreshAndPersist, None, false),
+        "(uid=000000000001)",
+    )
+    .await;
+    next(&mut stream).await.unwrap();
+    next(&mut stream).await.unwrap();
+    server.place.succeed(&["account", "disable", "copy"], "");
+    describe(&mut feed, ANN, "unheard").await;
+    assert_eq!(next(&mut stream).await, None);
+    assert_eq!(stream.finish().await.rc, 50);
+
+    let mut stream = begin(
+        &mut feed,
+        asked(RefreshMode::RefreshAndPersist, None, false),
+        "(uid=000000000001)",
+    )
+    .await;
+    next(&mut stream).await.unwrap();
+    next(&mut stream).await.unwrap();
+    let started = std::time::Instant::now();
+    let (_, status) = server.stop();
+    assert_eq!(status, Some(0));
+    assert!(
+        started.elapsed().as_secs() < 4,
+        "who waits for changes holds no stop back"
+    );
+    assert_eq!(next(&mut stream).await, None);
+    assert_eq!(stream.finish().await.rc, 52);
+}
+
+#[tokio::test]
+async fn not_everybody_may_synchronise() {
+    let server = Place::filled().serve();
+    let mut reader = server.bound("reader").await;
+    assert_eq!(poll(&mut reader, None, false).await.result.rc, 50);
+    let mut nobody = server.connect().await;
+    let refused = poll(&mut nobody, None, false).await;
+    assert_ne!(refused.result.rc, 0);
+    assert!(refused.lines.is_empty());
+}
+
+/// A client that does not keep up with what is kept for it is told, and one that comes back with its cookie goes on.
+#[tokio::test]
+async fn a_full_log_ends_in_a_refresh() {
+    let place = Place::filled();
+    let config = place.data().join("nhsdir.toml");
+    let text = std::fs::read_to_string(&config).unwrap() + "[limits]\nsync_log_changes = 2\nsync_consumers = 1\n";
+    std::fs::write(&config, text).unwrap();
+    let server = place.serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let first = poll(&mut copy, None, false).await;
+    for number in 0..3 {
+        describe(&mut feed, ANN, &number.to_string()).await;
+    }
+    feed.delete(BOB).await.unwrap().success().unwrap();
+    let second = poll(&mut copy, Some(&first.cookie), false).await;
+    assert_eq!(
+        (second.lines, second.deletes),
+        (vec![format!("+{ANN}"), "=1 false".to_owned()], false)
+    );
+    let mut stream = begin(
+        &mut copy,
+        asked(RefreshMode::RefreshAndPersist, Some(&second.cookie), false),
+        PERSON,
+    )
+    .await;
+    assert_eq!(next(&mut stream).await.unwrap(), "deleted true with cookie");
+    assert_eq!(
+        poll(&mut feed, None, false).await.result.rc,
+        51,
+        "one follows, and one may"
+    );
+}
