@@ -5,7 +5,7 @@
 
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
-use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule, SyncLimits};
+use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule, SortLimits, SyncLimits};
 use crate::ldap::WireLimits;
 use crate::model::LdapUrl;
 use crate::net::ListenOptions;
@@ -97,6 +97,9 @@ pub struct LimitSettings {
     pub sync_consumers: usize,
     pub sync_log_changes: usize,
     pub sync_log_bytes: usize,
+    pub sorted_entries: usize,
+    pub sorted_bytes: usize,
+    pub kept_list_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -352,6 +355,9 @@ impl Default for LimitSettings {
             sync_consumers: directory.sync.consumers,
             sync_log_changes: directory.sync.log_changes,
             sync_log_bytes: directory.sync.log_octets,
+            sorted_entries: directory.sort.sorted_entries,
+            sorted_bytes: directory.sort.sorted_bytes,
+            kept_list_bytes: directory.sort.kept_list_bytes,
         }
     }
 }
@@ -366,6 +372,11 @@ impl LimitSettings {
                 consumers: self.sync_consumers,
                 log_changes: self.sync_log_changes,
                 log_octets: self.sync_log_bytes,
+            },
+            sort: SortLimits {
+                sorted_entries: self.sorted_entries,
+                sorted_bytes: self.sorted_bytes,
+                kept_list_bytes: self.kept_list_bytes,
             },
             ..DirectoryLimits::default()
         }

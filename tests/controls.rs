@@ -12,6 +12,7 @@ mod oid {
     pub const POST_READ: &str = "1.3.6.1.1.13.2";
     pub const SORT: &str = "1.2.840.113556.1.4.473";
     pub const SORT_RESULT: &str = "1.2.840.113556.1.4.474";
+    pub const VIRTUAL_LIST_VIEW: &str = "2.16.840.1.113730.3.4.9";
     pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
     pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
     pub const ALL: &[&str] = &[
@@ -20,6 +21,7 @@ mod oid {
         PRE_READ,
         POST_READ,
         SORT,
+        VIRTUAL_LIST_VIEW,
         DONT_USE_COPY,
         PERMISSIVE_MODIFY,
     ];

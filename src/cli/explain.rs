@@ -116,6 +116,7 @@ pub fn explain(
         manage_dsa_it: false,
         aliases: DerefAliases::Never,
         subentries: None,
+        virtual_list: None,
     };
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());

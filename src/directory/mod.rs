@@ -20,6 +20,7 @@ mod feed;
 mod following;
 mod general;
 mod kinds;
+mod lists;
 mod modify;
 mod page;
 mod protocol;
@@ -51,6 +52,7 @@ pub use compare::Guard;
 pub use computed::LOCKED_FOR_EVER;
 pub use conditions::{UpdateDone, UpdateRequest};
 pub use general::{GeneralOptions, GeneralRule};
+pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{Search, SearchDone, SearchRequest, SearchStep};
@@ -93,6 +95,7 @@ pub struct DirectoryLimits {
     pub rename_entries: usize,
     /// Seconds between writes of account bookkeeping (last used, failures).
     pub bookkeeping_seconds: u64,
+    pub sort: SortLimits,
     pub sync: SyncLimits,
 }
 
@@ -125,6 +128,28 @@ impl Default for DirectoryLimits {
             rename_entries: 10_000,
             bookkeeping_seconds: 5,
             sync: SyncLimits::default(),
+            sort: SortLimits::default(),
+        }
+    }
+}
+
+/// Limits of sorted searches and virtual list views.
+#[derive(Clone, Copy, Debug)]
+pub struct SortLimits {
+    /// Entries that one search may put in order by comparing them.
+    pub sorted_entries: usize,
+    /// Octets of their sort keys.
+    pub sorted_bytes: usize,
+    /// Octets of all lists kept for virtual list views; eight for each entry of a list.
+    pub kept_list_bytes: usize,
+}
+
+impl Default for SortLimits {
+    fn default() -> Self {
+        Self {
+            sorted_entries: 100_000,
+            sorted_bytes: 64 << 20,
+            kept_list_bytes: 128 << 20,
         }
     }
 }
@@ -167,6 +192,8 @@ pub struct Directory {
     feed: Arc<feed::Feed>,
     cookies: page::CookieSeal,
     daily: daily::DailyCounts,
+    lists: lists::KeptLists,
+    sort_limits: SortLimits,
     /// What the root DSE and the subschema are released through.
     protocol_view: Arc<View>,
     subschema_key: NormalizedDn,
@@ -270,6 +297,7 @@ impl Directory {
         let audit = open_audit(&options.data, options.audit.clone())?;
         let kinds = Arc::new(kinds::Kinds::new(&schema));
         let feed = Arc::new(open_feed(&store, &schema, &keyed, &options.limits.sync));
+        let sort_limits = options.limits.sort;
         let committer = committer::Committer::start(committer::Context {
             store: store.clone(),
             feed: feed.clone(),
@@ -291,6 +319,8 @@ impl Directory {
             committer,
             cookies: page::CookieSeal::new(),
             daily: daily::DailyCounts::default(),
+            lists: lists::KeptLists::default(),
+            sort_limits,
             protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
             general,

@@ -8,10 +8,11 @@ use self::area::Area;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, size_limit};
 use super::computed::{Computation, Wanted};
+use super::lists::{VirtualListRequest, VirtualListResult};
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
 use super::referral::{Continuation, Continuations};
-use super::sort::{SortRequest, Sorting, Taken};
+use super::sort::{SortRequest, Sorting};
 use super::trail::{AuditPool, begin_audit};
 use super::{Directory, Session};
 use crate::access::{ComputedAttribute, ReleasedEntry, Selection, View, release};
@@ -53,6 +54,7 @@ pub struct SearchRequest<'a> {
     pub subentries: Option<bool>,
     /// ManageDsaIT (RFC 3296): referral objects are entries like others.
     pub manage_dsa_it: bool,
+    pub virtual_list: Option<VirtualListRequest<'a>>,
 }
 
 /// A running search. Dropped before its end it was abandoned, and the audit says so.
@@ -67,10 +69,12 @@ pub struct Search {
     computed: Vec<ComputedAttribute>,
     tail_members: TailMembers,
     limits: Limits,
-    sorting: Option<Sorting>,
+    pub(super) sorting: Option<Sorting>,
+    /// A virtual list view was asked for.
+    pub(super) is_list_view: bool,
     /// Entries found and not yet given.
     ahead: VecDeque<Location>,
-    given: u32,
+    pub(super) given: u32,
     audit: Option<AuditRecord>,
     started: Instant,
     /// It has run before: time has passed since it began.
@@ -101,6 +105,10 @@ pub struct SearchDone {
     pub outcome: Outcome,
     /// There when the request had a page: the cookie (empty at the end) and an estimate of all entries (0 when unknown).
     pub page: Option<(Vec<u8>, u32)>,
+    /// There when a virtual list view was asked for.
+    pub virtual_list: Option<VirtualListResult>,
+    /// The entries came unsorted, because there were too many to sort.
+    pub unsorted: bool,
     /// Candidates examined in all.
     pub candidates: u64,
 }
@@ -208,6 +216,7 @@ impl Directory {
                 }),
             },
             sorting: None,
+            is_list_view: request.virtual_list.is_some(),
             ahead: VecDeque::new(),
             given: 0,
             audit: None,
@@ -230,6 +239,10 @@ impl Directory {
         self.check_assertion(&snapshot, &session.view, &base, base_at, request.assertion)?;
         let quotas = &session.view.quotas;
         let (page, resume) = match request.page {
+            Some(_) if request.virtual_list.is_some() => {
+                let message = "a virtual list view and paged results do not go together";
+                return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+            }
             Some(asked) => self.resume(session, &base, &request, asked)?,
             None => (None, None),
         };
@@ -244,7 +257,10 @@ impl Directory {
             page,
             counted,
         };
-        let (sorting, resume) = self.sorting(session, request.sort, limits.left(0), resume)?;
+        let (mut sorting, resume) = self.sorting(session, request.sort, limits.left(0), resume)?;
+        if let Some(asked) = request.virtual_list {
+            self.view_list(session, asked, &base, &request, sorting.as_mut())?;
+        }
         let area = self.area(&snapshot, &session.view, (base, base_at), &request, held)?;
         let goes_on = held.referrals && !request.manage_dsa_it && request.subentries != Some(true) && !ended;
         let continuations = goes_on.then(|| self.continuations(session, &snapshot, &area, request.scope).into());
@@ -269,6 +285,7 @@ impl Directory {
             tail_members: TailMembers::default(),
             limits,
             sorting,
+            is_list_view: request.virtual_list.is_some(),
             ahead: VecDeque::new(),
             given: 0,
             audit: None,
@@ -380,11 +397,18 @@ impl Directory {
 
 /// What a cookie is bound to: the account and the search.
 fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>) -> Vec<u8> {
+    let account = &session.identity.account.facts.key.0;
     let mut question = Vec::with_capacity(256);
-    for part in [&session.identity.account.facts.key.0, &base.0] {
-        question.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        question.extend_from_slice(part);
-    }
+    question.extend_from_slice(&account.len().to_be_bytes());
+    question.extend_from_slice(account);
+    append_search(&mut question, base, request);
+    question
+}
+
+/// What is searched for, and in which order.
+pub(super) fn append_search(question: &mut Vec<u8>, base: &NormalizedDn, request: &SearchRequest<'_>) {
+    question.extend_from_slice(&base.0.len().to_be_bytes());
+    question.extend_from_slice(&base.0);
     question.push(request.scope as u8);
     question.push(request.aliases as u8);
     question.push(request.subentries.map_or(2, u8::from));
@@ -393,7 +417,6 @@ fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>)
     for key in request.sort.iter().flat_map(|sort| sort.keys) {
         write!(question, "\0{key:?}").expect("writing to memory succeeds");
     }
-    question
 }
 
 impl Search {
@@ -490,22 +513,12 @@ impl Search {
         self.ahead.pop_front().map_or(Advance::End, Advance::Entry)
     }
 
-    /// The next entry by sort key, once all are gathered.
+    /// The next entry by sort key.
     fn next_sorted(&mut self, work: &mut Work) -> Advance {
-        let (Entries::Directory { cursor, snapshot }, Some(sorting)) = (&mut self.entries, &mut self.sorting) else {
+        let (Entries::Directory { cursor, .. }, Some(sorting)) = (&mut self.entries, &mut self.sorting) else {
             return Advance::End;
         };
-        while !sorting.is_ready() {
-            match cursor.advance(work) {
-                Advance::Entry(at) => match sorting.take(snapshot, at, &self.directory.schema, &self.view) {
-                    Taken::Kept => {}
-                    Taken::Limit => return Advance::CandidateLimit,
-                },
-                Advance::End => sorting.finish(),
-                other => return other,
-            }
-        }
-        sorting.next().map_or(Advance::End, Advance::Entry)
+        sorting.next(cursor, &self.directory, work)
     }
 
     /// Releases and emits one entry; false where `emit` wants a pause.
@@ -550,14 +563,18 @@ impl Search {
     }
 
     /// `complete` is false where a page ended before the search did.
-    fn done(&mut self, outcome: Outcome, complete: bool) -> SearchStep {
+    fn done(&mut self, mut outcome: Outcome, complete: bool) -> SearchStep {
         let page = self.limits.page.take().map(|page| (self.cookie(&page, complete), 0));
+        let virtual_list = self.virtual_list_result(&mut outcome);
+        let unsorted = self.sorting.as_ref().is_some_and(Sorting::is_over);
         self.finish_audit(&outcome);
         let candidates = self.candidates();
         self.entries = Entries::None;
         SearchStep::Done(SearchDone {
             outcome,
             page,
+            virtual_list,
+            unsorted,
             candidates,
         })
     }

@@ -1,16 +1,19 @@
-//! Server-side sorting (RFC 2891): the least entries of a search by its sort keys, gathered before the first is given.
+//! Server-side sorting (RFC 2891) and virtual list views: what a client asks, and how a search then gives its entries.
 //!
 //! Invariants: a sort looks only at values that the view may search and read, so an order tells nothing that a search could
-//! not; entries with equal keys come by name; where a page or a size limit bounds what is given, no more than that is kept.
+//! not; entries with equal keys come by name. Where many entries match and few are wanted, the values of the first key are
+//! walked in order; otherwise the entries are gathered first. A sort that is not critical and has too much to gather gives what
+//! it has as it came.
 
+use super::lists::VirtualList;
 use super::{Directory, Session};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
+use crate::query::sorted::{Gathering, Key, SortKeys, Taken, Walk, WalkStep};
+use crate::query::{Advance, Cursor, Work};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
-use crate::store::record::derived_values;
-use crate::store::{Location, Record, Snapshot};
-use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 /// One key of a sort as asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,67 +39,48 @@ pub struct SortFault {
     pub attribute: String,
 }
 
-/// Entries kept for one sort.
-const SORTED_ENTRIES_LIMIT: usize = 100_000;
-/// Octets of sort keys kept for one sort.
-const SORTED_OCTETS_LIMIT: usize = 64 << 20;
-
-/// A sort key that can be used.
-struct Key {
-    types: Vec<AttributeId>,
-    rule: MatchingRule,
-    reverse: bool,
-}
-
-/// An entry and the octets it is sorted by, which end with its name: no two are equal.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Sorted {
-    octets: Vec<u8>,
-    at: At,
-}
-
-/// A location is not ordered; it need not be, because octets differ.
-#[derive(PartialEq, Eq)]
-struct At(Location);
-
-impl PartialOrd for At {
-    fn partial_cmp(&self, other: &At) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for At {
-    fn cmp(&self, _: &At) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
-}
-
 /// A sort under way.
 pub(super) struct Sorting {
-    keys: Vec<Key>,
+    pub(super) keys: SortKeys,
+    way: Way,
+    critical: bool,
     /// Octets that were given last on the page before.
     after: Option<Vec<u8>>,
     /// More entries than these cannot be given.
     wanted: usize,
-    kept: BinaryHeap<Sorted>,
-    kept_octets: usize,
-    normalized: Vec<u8>,
-    /// Once everything is gathered: what is to be given, the next one last.
-    ready: Option<Vec<Sorted>>,
+    limits: (usize, usize),
     /// The octets of the entry that came last, and of the one that was given last.
     current: Vec<u8>,
     last: Option<Vec<u8>>,
+    /// There was too much to put in order.
+    over: bool,
 }
 
-/// The keys that a view may sort by.
-fn resolve(keys: &[SortKey<'_>], schema: &Schema, view: &View) -> Result<Vec<Key>, SortFault> {
-    keys.iter().map(|key| resolve_key(key, schema, view)).collect()
+/// How entries are put in order.
+enum Way {
+    /// Not chosen yet.
+    Open,
+    Gather(Gathering),
+    /// Everything was gathered.
+    Give(Gathering),
+    Walk(Box<Walk>),
+    View(Box<VirtualList>),
+    /// What was gathered, then what else is found, as it comes.
+    Unsorted(Gathering),
 }
 
 impl Directory {
     /// Why the session may not sort by these keys.
     pub fn sort_fault(&self, session: &Session, keys: &[SortKey<'_>]) -> Option<SortFault> {
         resolve(keys, &self.schema, &session.view).err()
+    }
+
+    pub(super) fn sort_keys(&self, session: &Session, keys: &[SortKey<'_>]) -> Result<SortKeys, SortFault> {
+        Ok(SortKeys {
+            keys: resolve(keys, &self.schema, &session.view)?,
+            schema: Arc::clone(&self.schema),
+            view: Arc::clone(&session.view),
+        })
     }
 
     /// A sorted search resumes after the sort key of the entry before, not after its name. One that cannot be sorted goes on
@@ -112,8 +96,21 @@ impl Directory {
             return Ok((None, resume));
         };
         let after = resume.as_ref().map(|resume| resume.0.clone());
-        match Sorting::new(asked.keys, &self.schema, &session.view, wanted, after) {
-            Ok(sorting) => Ok((Some(sorting), None)),
+        match self.sort_keys(session, asked.keys) {
+            Ok(keys) => {
+                let sorting = Sorting {
+                    keys,
+                    way: Way::Open,
+                    critical: asked.critical,
+                    after,
+                    wanted: (wanted as usize).saturating_add(1),
+                    limits: (self.sort_limits.sorted_entries, self.sort_limits.sorted_bytes),
+                    current: Vec::new(),
+                    last: None,
+                    over: false,
+                };
+                Ok((Some(sorting), None))
+            }
             Err(_) if !asked.critical => Ok((None, resume)),
             Err(fault) => Err(Outcome::new(
                 ResultCode::UnavailableCriticalExtension,
@@ -121,6 +118,11 @@ impl Directory {
             )),
         }
     }
+}
+
+/// The keys that a view may sort by.
+fn resolve(keys: &[SortKey<'_>], schema: &Schema, view: &View) -> Result<Vec<Key>, SortFault> {
+    keys.iter().map(|key| resolve_key(key, schema, view)).collect()
 }
 
 fn resolve_key(key: &SortKey<'_>, schema: &Schema, view: &View) -> Result<Key, SortFault> {
@@ -165,69 +167,109 @@ fn has_order(equality: MatchingRule) -> bool {
     equality.is_text() || equality == MatchingRule::TelephoneNumber
 }
 
-/// What became of an entry to sort.
-pub(super) enum Taken {
-    Kept,
-    /// There are too many.
-    Limit,
-}
-
 impl Sorting {
-    /// `wanted` entries at most are given, one more tells that there are more; `after` is where the page before ended.
-    pub(super) fn new(
-        keys: &[SortKey<'_>],
-        schema: &Schema,
-        view: &View,
-        wanted: u32,
-        after: Option<Vec<u8>>,
-    ) -> Result<Sorting, SortFault> {
-        Ok(Sorting {
-            keys: resolve(keys, schema, view)?,
-            after,
-            wanted: (wanted as usize).saturating_add(1),
-            kept: BinaryHeap::new(),
-            kept_octets: 0,
-            normalized: Vec::new(),
-            ready: None,
-            current: Vec::new(),
-            last: None,
-        })
+    /// The list that the search is a view of.
+    pub(super) fn view(&mut self, list: VirtualList) {
+        self.way = Way::View(Box::new(list));
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready.is_some()
-    }
-
-    /// Takes one matching entry.
-    pub(super) fn take(&mut self, snapshot: &Snapshot, at: Location, schema: &Schema, view: &View) -> Taken {
-        let octets = self.octets(snapshot.record(at), &snapshot.key(at), schema, view);
-        if self.after.as_ref().is_some_and(|after| octets <= *after) {
-            return Taken::Kept;
+    pub(super) fn virtual_list(&self) -> Option<&VirtualList> {
+        match &self.way {
+            Way::View(list) => Some(list),
+            _ => None,
         }
-        self.kept_octets += octets.len();
-        self.kept.push(Sorted { octets, at: At(at) });
-        if self.kept.len() > self.wanted
-            && let Some(greatest) = self.kept.pop()
-        {
-            self.kept_octets -= greatest.octets.len();
-        }
-        if self.kept.len() > SORTED_ENTRIES_LIMIT || self.kept_octets > SORTED_OCTETS_LIMIT {
-            return Taken::Limit;
-        }
-        Taken::Kept
     }
 
-    /// Everything was taken.
-    pub(super) fn finish(&mut self) {
-        let mut ready = std::mem::take(&mut self.kept).into_sorted_vec();
-        ready.reverse();
-        self.ready = Some(ready);
+    /// Whether the entries come in no order after all, because there were too many.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
-    pub(super) fn next(&mut self) -> Option<Location> {
-        let next = self.ready.as_mut()?.pop()?;
-        self.current = next.octets;
-        Some(next.at.0)
+    /// The next entry in order.
+    pub(super) fn next(&mut self, cursor: &mut Cursor, directory: &Directory, work: &mut Work) -> Advance {
+        loop {
+            match &mut self.way {
+                Way::Open => self.way = self.choose(cursor),
+                Way::Gather(gathering) => match cursor.advance(work) {
+                    Advance::Entry(at) => {
+                        let octets = self.keys.octets(cursor.snapshot(), at);
+                        if gathering.take(octets, at) == Taken::Limit {
+                            if let Some(end) = self.overflow() {
+                                return end;
+                            }
+                        }
+                    }
+                    Advance::End => {
+                        gathering.finish();
+                        let gathering = std::mem::replace(gathering, Gathering::new(None, 1, (0, 0)));
+                        self.way = Way::Give(gathering);
+                    }
+                    other => return other,
+                },
+                Way::Give(gathering) => {
+                    return match gathering.next() {
+                        Some(next) => {
+                            self.current = next.octets;
+                            Advance::Entry(next.at)
+                        }
+                        None => Advance::End,
+                    };
+                }
+                Way::Walk(walk) => match walk.advance(&self.keys, cursor, work) {
+                    WalkStep::Entry(next) => {
+                        self.current = next.octets;
+                        return Advance::Entry(next.at);
+                    }
+                    WalkStep::Paused => return Advance::Paused,
+                    WalkStep::End => return Advance::End,
+                    WalkStep::CandidateLimit => return Advance::CandidateLimit,
+                    WalkStep::Limit => {
+                        self.over = true;
+                        return Advance::CandidateLimit;
+                    }
+                },
+                Way::View(list) => return list.next(&self.keys, cursor, directory, work),
+                Way::Unsorted(gathering) => {
+                    return match gathering.any() {
+                        Some(at) => Advance::Entry(at),
+                        None => cursor.advance(work),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Gathering looks at every candidate; a walk at as many as it takes to find those that are wanted.
+    fn choose(&mut self, cursor: &Cursor) -> Way {
+        let snapshot = cursor.snapshot();
+        let matching = cursor.plan().estimate();
+        let wanted = matching.min(self.wanted as u64).max(1);
+        let pays = matching > WALKED_FROM && matching.saturating_mul(matching) >= wanted.saturating_mul(snapshot.len());
+        let too_many = matching > self.limits.0 as u64;
+        let after = self.after.take();
+        if (pays || too_many) && self.keys.is_walkable(snapshot) {
+            return Way::Walk(Box::new(Walk::new(
+                &self.keys,
+                snapshot,
+                after,
+                self.wanted,
+                self.limits,
+            )));
+        }
+        Way::Gather(Gathering::new(after, self.wanted, self.limits))
+    }
+
+    /// There is too much to gather: a search that need not be sorted goes on with what it has.
+    fn overflow(&mut self) -> Option<Advance> {
+        self.over = true;
+        let way = std::mem::replace(&mut self.way, Way::Open);
+        match way {
+            Way::Gather(gathering) if !self.critical => {
+                self.way = Way::Unsorted(gathering);
+                None
+            }
+            _ => Some(Advance::CandidateLimit),
+        }
     }
 
     /// The entry that came last was given.
@@ -239,54 +281,7 @@ impl Sorting {
     pub(super) fn last(&self) -> Option<&[u8]> {
         self.last.as_deref()
     }
-
-    /// The octets an entry is sorted by: for each key a mark and the value, all of it inverted where the order is reversed.
-    /// No value is greater than all values (RFC 2891 section 2.2).
-    fn octets(&mut self, record: Record<'_>, name: &NormalizedDn, schema: &Schema, view: &View) -> Vec<u8> {
-        let mut octets = Vec::with_capacity(64 + name.0.len());
-        for key in &self.keys {
-            let from = octets.len();
-            match least(key, record, schema, view, &mut self.normalized) {
-                Some(value) => {
-                    octets.push(1);
-                    for octet in value {
-                        octets.push(octet);
-                        // So that the end of a value comes before all that could follow.
-                        if octet == 0 {
-                            octets.push(0xff);
-                        }
-                    }
-                    octets.extend_from_slice(&[0, 0]);
-                }
-                None => octets.push(2),
-            }
-            if key.reverse {
-                octets.iter_mut().skip(from).for_each(|octet| *octet = !*octet);
-            }
-        }
-        octets.extend_from_slice(&name.0);
-        octets
-    }
 }
 
-/// The least value of a key's types that the view may see.
-fn least(key: &Key, record: Record<'_>, schema: &Schema, view: &View, normalized: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let mut least: Option<Vec<u8>> = None;
-    let mut take = |value: &[u8]| {
-        normalized.clear();
-        let prepared = key.rule.normalize(schema, value, normalized).is_ok();
-        if prepared && least.as_ref().is_none_or(|least| *normalized < *least) {
-            least = Some(normalized.clone());
-        }
-    };
-    for id in key
-        .types
-        .iter()
-        .filter(|id| !view.hides_attribute(record, **id, schema))
-    {
-        let stored = record.attributes().filter(|attribute| attribute.id == *id);
-        stored.for_each(|attribute| attribute.values().for_each(&mut take));
-        derived_values(record, schema, *id, &mut take);
-    }
-    least
-}
+/// Up to so many candidates are gathered whatever is wanted.
+const WALKED_FROM: u64 = 1_000;

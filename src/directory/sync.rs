@@ -623,6 +623,7 @@ impl Trail {
             page: None,
             assertion: None,
             sort: None,
+            virtual_list: None,
             aliases: DerefAliases::Never,
             subentries: None,
             manage_dsa_it: true,

@@ -8,6 +8,7 @@ use super::codec::tag;
 use super::controls::put_responses;
 use super::frame::MessageId;
 use crate::access::{ReleasedCopy, ReleasedEntry};
+use crate::directory::VirtualListResult;
 use crate::model::{Outcome, ResultCode};
 
 /// The object identifier of the notice of disconnection (RFC 4511 section 4.4.1).
@@ -28,6 +29,8 @@ pub struct Extra<'a> {
     pub sort: Option<(ResultCode, Option<&'a str>)>,
     /// Cookie of a content synchronisation that is over, and whether what is gone was said.
     pub synced: Option<(&'a str, bool)>,
+    /// Of a virtual list view.
+    pub virtual_list: Option<VirtualListResult>,
     /// The entry before an update.
     pub pre_read: Option<&'a ReleasedCopy>,
     /// The entry after it.

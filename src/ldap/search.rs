@@ -7,7 +7,7 @@ use super::encode::{self, Extra};
 use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
-use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest};
+use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest, VirtualListResult};
 use crate::metrics::Metrics;
 use crate::model::{Outcome, ResultCode};
 use crate::query::Work;
@@ -52,6 +52,7 @@ impl Conversation {
             manage_dsa_it: controls.manage_dsa_it,
             aliases: operation.aliases,
             subentries: controls.subentries,
+            virtual_list: controls.virtual_list,
         };
         if let Some(asked) = controls.sync {
             return self.sync(id, request, asked, session);
@@ -90,11 +91,32 @@ impl Conversation {
                         (Sort::Refused(_), ResultCode::UnavailableCriticalExtension) => sort.result(&outcome),
                         _ => None,
                     },
+                    virtual_list: self.virtual_list_fault(controls, session, &outcome),
                     ..Extra::default()
                 };
                 self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
             }
         }
+    }
+
+    /// What a virtual list view that could not begin says of itself.
+    fn virtual_list_fault(
+        &self,
+        controls: &Controls<'_>,
+        session: Option<&Session>,
+        outcome: &Outcome,
+    ) -> Option<VirtualListResult> {
+        let asked = controls.virtual_list.as_ref()?;
+        let code = match session {
+            Some(session) if outcome.code == ResultCode::VirtualListViewError => {
+                let fault = self
+                    .directory
+                    .virtual_list_fault(session, asked, controls.sort.as_deref());
+                fault.unwrap_or(ResultCode::Other)
+            }
+            _ => return None,
+        };
+        Some(VirtualListResult::failed(code))
     }
 
     /// A search that never ran. Clients that page need the response control all the same.
@@ -178,18 +200,20 @@ impl Conversation {
         };
         self.work = work.left;
         self.metrics().entries_sent.add(sent);
-        let SearchStep::Done(SearchDone { outcome, page, .. }) = step else {
+        let SearchStep::Done(done) = step else {
             return false;
         };
+        let SearchDone { outcome, page, .. } = &done;
         let extra = Extra {
-            page: match &page {
+            page: match page {
                 Some((cookie, estimate)) => Some((cookie.as_slice(), *estimate)),
                 None => running.paged.then_some((&[], 0)),
             },
-            sort: running.sort.result(&outcome),
+            sort: running.sort.result_of(&done),
+            virtual_list: done.virtual_list,
             ..Extra::default()
         };
-        self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
+        self.answer(id, tag::SEARCH_RESULT_DONE, outcome, extra);
         true
     }
 
@@ -224,6 +248,14 @@ impl Conversation {
 }
 
 impl Sort {
+    /// The sort result of a search that ran.
+    fn result_of(&self, done: &SearchDone) -> Option<(ResultCode, Option<&str>)> {
+        match self {
+            Sort::Asked if done.unsorted => Some((ResultCode::AdminLimitExceeded, None)),
+            _ => self.result(&done.outcome),
+        }
+    }
+
     /// The sort result (RFC 2891 section 1.2) of a search that ended so.
     fn result(&self, outcome: &Outcome) -> Option<(ResultCode, Option<&str>)> {
         match self {

@@ -36,6 +36,9 @@ pub enum ResultCode {
     Unavailable = 52,
     UnwillingToPerform = 53,
     LoopDetect = 54,
+    /// Of a virtual list view alone, as is the next.
+    SortControlMissing = 60,
+    OffsetRangeError = 61,
     NamingViolation = 64,
     ObjectClassViolation = 65,
     NotAllowedOnNonLeaf = 66,
@@ -43,6 +46,7 @@ pub enum ResultCode {
     EntryAlreadyExists = 68,
     ObjectClassModsProhibited = 69,
     AffectsMultipleDsas = 71,
+    VirtualListViewError = 76,
     Other = 80,
     Canceled = 118,
     NoSuchOperation = 119,

@@ -60,6 +60,15 @@ enum Found {
     End,
 }
 
+/// What [`Cursor::examine`] came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Examined {
+    Yes,
+    No,
+    /// The candidate limit was reached.
+    Limit,
+}
+
 /// Looks at candidates and counts them.
 struct Examiner {
     schema: Arc<Schema>,
@@ -127,6 +136,49 @@ impl Cursor {
         };
         self.limited = advance == Advance::CandidateLimit;
         advance
+    }
+
+    /// Whether an entry that was found in another way is one of this search's; counts it as a candidate.
+    pub(super) fn examine(&mut self, at: Location) -> Examined {
+        let (snapshot, examiner) = (&self.snapshot, &mut self.examiner);
+        let (record, depth) = match at {
+            Location::Layer { layer, id } => {
+                let Some(layer) = snapshot.layers.get(layer as usize) else {
+                    return Examined::No;
+                };
+                if layer.hidden.contains(id) {
+                    return Examined::No;
+                }
+                layer.segment.names().value(Ordinal(id.0), &mut examiner.key);
+                (layer.segment.record(id), layer.segment.depth(id))
+            }
+            Location::Tail { index } => {
+                let Some(entry) = snapshot.tail.get(index as usize) else {
+                    return Examined::No;
+                };
+                examiner.key.clear();
+                examiner.key.extend_from_slice(&entry.key.0);
+                (Record::new(&entry.record, &snapshot.tail_types), entry.depth)
+            }
+        };
+        if !examiner.scope.covers(&examiner.key, depth) {
+            return Examined::No;
+        }
+        if !examiner.count() {
+            return Examined::Limit;
+        }
+        let Examiner {
+            evaluator, schema, key, ..
+        } = examiner;
+        match evaluator.truth(&self.plan.wanted, Candidate { record, key }, schema) {
+            Truth::True => Examined::Yes,
+            Truth::False | Truth::Undefined => Examined::No,
+        }
+    }
+
+    /// The least id in scope in a layer from `at_least` on.
+    pub(super) fn next_in_scope(&self, layer: usize, at_least: u32) -> Option<u32> {
+        self.plan.layers.get(layer)?.ids.next(at_least)
     }
 
     /// Candidates examined so far: visible entries in scope that were probed or evaluated, or given as they are.

@@ -15,6 +15,7 @@ pub mod membership;
 pub mod plan;
 pub mod predicate;
 mod scope;
+pub mod sorted;
 mod stream;
 #[cfg(test)]
 mod tests;

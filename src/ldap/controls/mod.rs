@@ -12,7 +12,7 @@ use super::codec::{Change, DecodeError, Operation, text};
 use super::encode::Extra;
 use super::limits::WireLimits;
 use super::sync;
-use crate::directory::{PageRequest, SortKey, SyncRequest};
+use crate::directory::{PageRequest, SortKey, SyncRequest, VirtualListRequest};
 use crate::model::{Filter, Outcome, ResultCode};
 
 /// Simple paged results (RFC 2696).
@@ -28,6 +28,9 @@ pub const POST_READ: &str = "1.3.6.1.1.13.2";
 /// Server-side sorting (RFC 2891): the request, and the answer to it.
 pub const SORT: &str = "1.2.840.113556.1.4.473";
 pub const SORT_RESULT: &str = "1.2.840.113556.1.4.474";
+/// Virtual list view (draft-ietf-ldapext-ldapv3-vlv-09): the request, and the answer to it.
+pub const VIRTUAL_LIST_VIEW: &str = "2.16.840.1.113730.3.4.9";
+pub const VIRTUAL_LIST_VIEW_RESULT: &str = "2.16.840.1.113730.3.4.10";
 /// Don't use copy (RFC 6171). There are no copies, so it changes nothing.
 pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
 /// Subentries (RFC 3672 section 3).
@@ -45,6 +48,7 @@ pub const SUPPORTED: &[&str] = &[
     PRE_READ,
     POST_READ,
     SORT,
+    VIRTUAL_LIST_VIEW,
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
     SUBENTRIES,
@@ -67,7 +71,7 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS | SORT | SUBENTRIES | SYNC_REQUEST => on::SEARCH,
+        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -104,6 +108,7 @@ pub struct Controls<'a> {
     pub sort: Option<Vec<SortKey<'a>>>,
     pub sort_is_critical: bool,
     pub sync: Option<SyncRequest<'a>>,
+    pub virtual_list: Option<VirtualListRequest<'a>>,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -174,6 +179,7 @@ impl<'a> Controls<'a> {
             }
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
+            Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
@@ -230,9 +236,8 @@ fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError
 
 /// Appends the response controls that an answer carries, if any: a message's controls element, tag included.
 pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
-    let unsynced = extra.synced.is_none();
-    if unsynced && extra.page.is_none() && extra.sort.is_none() && extra.pre_read.is_none() && extra.post_read.is_none()
-    {
+    let of_search = extra.page.is_some() || extra.sort.is_some() || extra.virtual_list.is_some();
+    if !of_search && extra.synced.is_none() && extra.pre_read.is_none() && extra.post_read.is_none() {
         return;
     }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
@@ -244,6 +249,9 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
         }
         if let Some(sort) = extra.sort {
             results::put_sort_result(out, sort);
+        }
+        if let Some(list) = extra.virtual_list {
+            results::put_virtual_list(out, list);
         }
         for (oid, entry) in [(PRE_READ, extra.pre_read), (POST_READ, extra.post_read)] {
             if let Some(entry) = entry {

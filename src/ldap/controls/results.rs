@@ -1,9 +1,10 @@
-//! Controls on the results of a search: simple paged results (RFC 2696) and server-side sorting (RFC 2891).
+//! Controls on the results of a search: simple paged results (RFC 2696), server-side sorting (RFC 2891), virtual list views
+//! (draft-ietf-ldapext-ldapv3-vlv-09).
 
 use super::super::ber::{self, Reader};
 use super::super::codec::{DecodeError, count, text};
-use super::{PAGED_RESULTS, SORT_RESULT, nothing_behind, put_control};
-use crate::directory::{PageRequest, SortKey};
+use super::{PAGED_RESULTS, SORT_RESULT, VIRTUAL_LIST_VIEW_RESULT, nothing_behind, put_control};
+use crate::directory::{ListTarget, PageRequest, SortKey, VirtualListRequest, VirtualListResult};
 use crate::model::ResultCode;
 
 /// Keys of one sort.
@@ -74,6 +75,47 @@ pub(super) fn put_sort_result(out: &mut Vec<u8>, (code, attribute): (ResultCode,
             if let Some(attribute) = attribute {
                 ber::put_octets(out, 0x80, attribute.as_bytes());
             }
+        });
+    });
+}
+
+/// A VirtualListViewRequest (section 6.1).
+pub(super) fn virtual_list(value: Option<&[u8]>) -> Result<VirtualListRequest<'_>, DecodeError> {
+    const FIELD: &str = "virtual list view";
+    let value = value.ok_or_else(|| DecodeError::field(FIELD, "a window", "no value"))?;
+    let mut value = Reader::new(value);
+    let mut list = value.enter(ber::SEQUENCE)?;
+    nothing_behind(FIELD, value)?;
+    let before = count("before count", list.integer(ber::INTEGER)?)?;
+    let after = count("after count", list.integer(ber::INTEGER)?)?;
+    let target = if let Some(contents) = list.optional(0xa0)? {
+        let mut offset = Reader::new(contents);
+        let target = ListTarget::Offset {
+            offset: count("offset", offset.integer(ber::INTEGER)?)?,
+            content_count: count("content count", offset.integer(ber::INTEGER)?)?,
+        };
+        offset.finish()?;
+        target
+    } else {
+        ListTarget::Value(list.expect(0x81)?)
+    };
+    let context = list.optional(ber::OCTET_STRING)?;
+    list.finish()?;
+    Ok(VirtualListRequest {
+        before,
+        after,
+        target,
+        context,
+    })
+}
+
+/// A VirtualListViewResponse (section 6.2).
+pub(super) fn put_virtual_list(out: &mut Vec<u8>, result: VirtualListResult) {
+    put_control(out, VIRTUAL_LIST_VIEW_RESULT, |out| {
+        ber::put_nested(out, ber::SEQUENCE, |out| {
+            ber::put_integer(out, ber::INTEGER, result.position.min(0x7fff_ffff));
+            ber::put_integer(out, ber::INTEGER, result.content_count.min(0x7fff_ffff));
+            ber::put_integer(out, ber::ENUMERATED, result.code as u32);
         });
     });
 }

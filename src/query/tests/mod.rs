@@ -5,3 +5,4 @@ mod meaning;
 mod names;
 mod plans;
 mod property;
+mod sorted;

@@ -89,7 +89,7 @@ enum Kind {
     Flag,
 }
 
-fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
+pub(super) fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
     &from[rng.below(from.len())]
 }
 
@@ -201,7 +201,7 @@ fn random_dn(rng: &mut Rng) -> String {
 }
 
 /// Some layers that hide parts of each other, with deletions, and a tail.
-fn random_snapshot(rng: &mut Rng) -> Arc<Snapshot> {
+pub(super) fn random_snapshot(rng: &mut Rng) -> Arc<Snapshot> {
     let mut base = Changes::new();
     for dn in ["o=nhs", "ou=People,o=nhs", "ou=Orgs,o=nhs", "ou=Applications,o=nhs"] {
         let (key, record) = record(rng, dn);
@@ -227,7 +227,7 @@ fn random_snapshot(rng: &mut Rng) -> Arc<Snapshot> {
     snapshot(&layers, &tail)
 }
 
-fn random_view(rng: &mut Rng) -> View {
+pub(super) fn random_view(rng: &mut Rng) -> View {
     let mut view = full_view();
     let schema = schema();
     let find = |name: &str| schema.find_attribute(name).expect("defined");
@@ -330,7 +330,7 @@ fn random_substrings(rng: &mut Rng, attribute: Cow<'static, str>, kind: Kind) ->
     }
 }
 
-fn random_filter(rng: &mut Rng, depth: usize) -> Filter<'static> {
+pub(super) fn random_filter(rng: &mut Rng, depth: usize) -> Filter<'static> {
     if depth == 0 || rng.below(3) == 0 {
         return random_item(rng);
     }
@@ -345,7 +345,7 @@ fn random_filter(rng: &mut Rng, depth: usize) -> Filter<'static> {
     }
 }
 
-fn random_query(rng: &mut Rng, predicate: Predicate, view: &View) -> Query {
+pub(super) fn random_query(rng: &mut Rng, predicate: Predicate, view: &View) -> Query {
     let base = match rng.below(16) {
         0 => "ou=nowhere,o=nhs",
         1 => "uid=7,ou=People,o=nhs",

@@ -1,0 +1,302 @@
+//! Virtual list views (draft-ietf-ldapext-ldapv3-vlv-09): a window into the sorted list of all that a search finds.
+//!
+//! Invariants: content count and positions come from the list of what the view shows, so what it hides counts nowhere; a list is
+//! made once for a snapshot, a search and a view, and kept for the next window; what is kept has a limit in octets.
+
+use super::search::append_search;
+use super::sort::{SortKey, Sorting};
+use super::{Directory, Search, SearchRequest, Session};
+use crate::access::View;
+use crate::model::{Outcome, ResultCode};
+use crate::query::sorted::{ListBuilder, Listing, SortKeys, SortedList};
+use crate::query::{Advance, Cursor, Work};
+use crate::schema::NormalizedDn;
+use crate::store::Snapshot;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// A window as asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VirtualListRequest<'a> {
+    pub before: u32,
+    pub after: u32,
+    pub target: ListTarget<'a>,
+    /// This server gives none, so one that is not empty is not valid.
+    pub context: Option<&'a [u8]>,
+}
+
+/// The entry that a window is around.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListTarget<'a> {
+    /// Its position, where the client takes the list for so long; 0 where it does not know.
+    Offset { offset: u32, content_count: u32 },
+    /// The first entry whose first sort key is not less than this.
+    Value(&'a [u8]),
+}
+
+/// What a window came to, for the response control.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VirtualListResult {
+    pub position: u32,
+    pub content_count: u32,
+    pub code: ResultCode,
+}
+
+impl Directory {
+    /// Why a search cannot be answered as a virtual list view: a result code of section 6.2.
+    pub fn virtual_list_fault(
+        &self,
+        session: &Session,
+        asked: &VirtualListRequest<'_>,
+        sort: Option<&[SortKey<'_>]>,
+    ) -> Option<ResultCode> {
+        let Some(keys) = sort else {
+            return Some(ResultCode::SortControlMissing);
+        };
+        let keys = match self.sort_keys(session, keys) {
+            Ok(keys) => keys,
+            Err(fault) if fault.code == ResultCode::InsufficientAccessRights => return Some(fault.code),
+            Err(_) => return Some(ResultCode::InappropriateMatching),
+        };
+        if asked.context.is_some_and(|context| !context.is_empty()) {
+            return Some(ResultCode::ProtocolError);
+        }
+        match asked.target {
+            ListTarget::Value(value) if keys.first_octets(value).is_none() => Some(ResultCode::InappropriateMatching),
+            _ => None,
+        }
+    }
+
+    /// Makes a sorted search a view of its list.
+    pub(super) fn view_list(
+        &self,
+        session: &Session,
+        asked: VirtualListRequest<'_>,
+        base: &NormalizedDn,
+        request: &SearchRequest<'_>,
+        sorting: Option<&mut Sorting>,
+    ) -> Result<(), Outcome> {
+        let fault = self.virtual_list_fault(session, &asked, request.sort.map(|sort| sort.keys));
+        let (None, Some(sorting)) = (fault, sorting) else {
+            let message = "the search cannot be answered as a virtual list view";
+            return Err(Outcome::new(ResultCode::VirtualListViewError, message));
+        };
+        let mut key = ListKey::new();
+        append_search(&mut key, base, request);
+        if let Some(list) = VirtualList::new(asked, key, &sorting.keys) {
+            sorting.view(list);
+        }
+        Ok(())
+    }
+}
+
+impl Search {
+    /// What the response control says; a search that failed as a view says so in its outcome.
+    pub(super) fn virtual_list_result(&self, outcome: &mut Outcome) -> Option<VirtualListResult> {
+        if !self.is_list_view {
+            return None;
+        }
+        let Some(list) = self.sorting.as_ref().and_then(Sorting::virtual_list) else {
+            // The root DSE or the subschema subentry.
+            return Some(VirtualListResult {
+                position: self.given,
+                content_count: self.given,
+                code: ResultCode::Success,
+            });
+        };
+        let mut result = list.result;
+        if result.code == ResultCode::OperationsError && outcome.code != ResultCode::Success {
+            result.code = outcome.code;
+        } else if result.code != ResultCode::Success {
+            *outcome = Outcome::new(ResultCode::VirtualListViewError, "");
+        }
+        Some(result)
+    }
+}
+
+/// What a list belongs to beside its snapshot and its view: base, scope, filter and sort keys.
+pub(super) type ListKey = Vec<u8>;
+
+/// A view of a list under way.
+pub(super) struct VirtualList {
+    key: ListKey,
+    before: u32,
+    after: u32,
+    target: Target,
+    builder: Option<ListBuilder>,
+    list: Option<Arc<SortedList>>,
+    /// Entries still to be given.
+    left: Range<usize>,
+    result: VirtualListResult,
+}
+
+enum Target {
+    Offset { offset: u32, content_count: u32 },
+    Octets(Vec<u8>),
+}
+
+impl VirtualList {
+    /// `None` where the value is none of the sort key's rule.
+    pub(super) fn new(asked: VirtualListRequest<'_>, key: ListKey, keys: &SortKeys) -> Option<VirtualList> {
+        let target = match asked.target {
+            ListTarget::Offset { offset, content_count } => Target::Offset { offset, content_count },
+            ListTarget::Value(value) => Target::Octets(keys.first_octets(value)?),
+        };
+        Some(VirtualList {
+            key,
+            before: asked.before,
+            after: asked.after,
+            target,
+            builder: None,
+            list: None,
+            left: 0..0,
+            result: VirtualListResult::failed(ResultCode::OperationsError),
+        })
+    }
+
+    /// The next entry of the window; at its beginning the list is found or made.
+    pub(super) fn next(
+        &mut self,
+        keys: &SortKeys,
+        cursor: &mut Cursor,
+        directory: &Directory,
+        work: &mut Work,
+    ) -> Advance {
+        if self.list.is_none() {
+            let snapshot = Arc::clone(cursor.snapshot());
+            let list = match directory.lists.find(&self.key, &snapshot, &keys.view) {
+                Some(list) if self.builder.is_none() => list,
+                _ => {
+                    let limits = &directory.sort_limits;
+                    let builder = self.builder.get_or_insert_with(|| {
+                        let together = (limits.sorted_entries, limits.sorted_bytes);
+                        ListBuilder::new(keys, &snapshot, limits.kept_list_bytes, together)
+                    });
+                    match builder.step(keys, cursor, work) {
+                        Listing::Paused => return Advance::Paused,
+                        Listing::Limit => {
+                            self.result = VirtualListResult::failed(ResultCode::AdminLimitExceeded);
+                            return Advance::CandidateLimit;
+                        }
+                        Listing::Done(list) => {
+                            let list = Arc::new(list);
+                            directory
+                                .lists
+                                .keep(&self.key, &snapshot, &keys.view, &list, limits.kept_list_bytes);
+                            list
+                        }
+                    }
+                }
+            };
+            self.place(&list, keys, &snapshot);
+            self.list = Some(list);
+        }
+        match (self.left.next(), &self.list) {
+            (Some(at), Some(list)) => list.get(at).map_or(Advance::End, Advance::Entry),
+            _ => Advance::End,
+        }
+    }
+
+    /// Finds target and window.
+    fn place(&mut self, list: &SortedList, keys: &SortKeys, snapshot: &Snapshot) {
+        let count = list.len();
+        let position = match &self.target {
+            Target::Octets(octets) => Some(list.position(keys, snapshot, octets) + 1),
+            Target::Offset { offset, content_count } => offset_in(count as u64, *offset, *content_count),
+        };
+        let in_answer = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        self.result = VirtualListResult {
+            position: in_answer(position.unwrap_or(0)),
+            content_count: in_answer(count),
+            code: match position {
+                Some(_) => ResultCode::Success,
+                None => ResultCode::OffsetRangeError,
+            },
+        };
+        let Some(position) = position.filter(|_| count > 0) else {
+            return;
+        };
+        let start = position.saturating_sub(1).saturating_sub(self.before as usize);
+        self.left = start..position.saturating_add(self.after as usize).min(count);
+    }
+}
+
+/// The position that a client means which takes the list of `count` entries for one of `content_count` (section 5); `None`
+/// where there is no such position.
+fn offset_in(count: u64, offset: u32, content_count: u32) -> Option<usize> {
+    let (offset, assumed) = (u64::from(offset), u64::from(content_count));
+    let position = match (offset, assumed) {
+        (0, _) => return None,
+        _ if offset == assumed => count,
+        _ if count == 0 => 0,
+        (1, _) => 1,
+        (_, 0) => Some(offset).filter(|offset| *offset <= count)?,
+        _ if offset > assumed => return None,
+        // Rounded to the nearest; products of 32-bit numbers fit.
+        _ => ((count * offset + assumed / 2) / assumed).max(1),
+    };
+    usize::try_from(position).ok()
+}
+
+impl VirtualListResult {
+    pub fn failed(code: ResultCode) -> VirtualListResult {
+        VirtualListResult {
+            position: 0,
+            content_count: 0,
+            code,
+        }
+    }
+}
+
+/// Lists that were made, the one used last at the end.
+#[derive(Default)]
+pub(super) struct KeptLists {
+    kept: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    key: ListKey,
+    /// Does not keep the snapshot: a list of one that nobody reads is of no more use.
+    snapshot: Weak<Snapshot>,
+    view: Arc<View>,
+    list: Arc<SortedList>,
+}
+
+impl KeptLists {
+    fn find(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Option<Arc<SortedList>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |kept: &Kept| {
+            std::ptr::eq(kept.snapshot.as_ptr(), Arc::as_ptr(snapshot))
+                && Arc::ptr_eq(&kept.view, view)
+                && kept.key == *key
+        };
+        let at = kept.iter().position(same)?;
+        let found = kept.remove(at);
+        let list = Arc::clone(&found.list);
+        kept.push(found);
+        Some(list)
+    }
+
+    fn keep(
+        &self,
+        key: &ListKey,
+        snapshot: &Arc<Snapshot>,
+        view: &Arc<View>,
+        list: &Arc<SortedList>,
+        octets_limit: usize,
+    ) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| kept.snapshot.strong_count() > 0);
+        kept.push(Kept {
+            key: key.clone(),
+            snapshot: Arc::downgrade(snapshot),
+            view: Arc::clone(view),
+            list: Arc::clone(list),
+        });
+        let octets = |kept: &Kept| kept.list.octets() + kept.key.len();
+        let mut all: usize = kept.iter().map(octets).sum();
+        while all > octets_limit && !kept.is_empty() {
+            all -= octets(&kept.remove(0));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The least entries of many, by their sort octets.
+
+use crate::store::Location;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// Keeps the least entries of what it is given, then gives them in order. Neither step takes long at once: the order is made
+/// as entries are asked for.
+pub struct Gathering {
+    /// Entries with octets up to these were given before.
+    after: Option<Vec<u8>>,
+    /// More than so many are not wanted.
+    wanted: usize,
+    entries_limit: usize,
+    octets_limit: usize,
+    kept: BinaryHeap<Sorted>,
+    kept_octets: usize,
+    ready: BinaryHeap<Reverse<Sorted>>,
+    /// Some entry was left out because there are more than are wanted.
+    cut: bool,
+}
+
+/// An entry and the octets it is sorted by.
+pub struct Sorted {
+    pub octets: Vec<u8>,
+    pub at: Location,
+}
+
+impl PartialEq for Sorted {
+    fn eq(&self, other: &Sorted) -> bool {
+        self.octets == other.octets
+    }
+}
+
+impl Eq for Sorted {}
+
+impl PartialOrd for Sorted {
+    fn partial_cmp(&self, other: &Sorted) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Sorted {
+    fn cmp(&self, other: &Sorted) -> Ordering {
+        self.octets.cmp(&other.octets)
+    }
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    Kept,
+    /// It was given before.
+    Before,
+    /// It comes after all that are wanted.
+    Beyond,
+    /// There are too many; all are kept.
+    Limit,
+}
+
+impl Gathering {
+    pub fn new(after: Option<Vec<u8>>, wanted: usize, (entries_limit, octets_limit): (usize, usize)) -> Gathering {
+        Gathering {
+            after,
+            wanted: wanted.max(1),
+            entries_limit,
+            octets_limit,
+            kept: BinaryHeap::new(),
+            kept_octets: 0,
+            ready: BinaryHeap::new(),
+            cut: false,
+        }
+    }
+
+    pub fn take(&mut self, octets: Vec<u8>, at: Location) -> Taken {
+        if self.after.as_ref().is_some_and(|after| octets <= *after) {
+            return Taken::Before;
+        }
+        if self.kept.len() >= self.wanted {
+            self.cut = true;
+            match self.kept.peek_mut() {
+                Some(mut greatest) if octets < greatest.octets => {
+                    self.kept_octets = self.kept_octets - greatest.octets.len() + octets.len();
+                    *greatest = Sorted { octets, at };
+                }
+                _ => return Taken::Beyond,
+            }
+        } else {
+            self.kept_octets += octets.len();
+            self.kept.push(Sorted { octets, at });
+        }
+        match self.kept.len() > self.entries_limit || self.kept_octets > self.octets_limit {
+            true => Taken::Limit,
+            false => Taken::Kept,
+        }
+    }
+
+    /// Everything was taken.
+    pub fn finish(&mut self) {
+        let kept = std::mem::take(&mut self.kept).into_vec();
+        self.ready = kept.into_iter().map(Reverse).collect::<Vec<_>>().into();
+    }
+
+    /// Whether entries were left out.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    pub fn next(&mut self) -> Option<Sorted> {
+        self.ready.pop().map(|Reverse(next)| next)
+    }
+
+    /// An entry taken and not given, in no order.
+    pub fn any(&mut self) -> Option<Location> {
+        self.kept.pop().map(|kept| kept.at)
+    }
+}

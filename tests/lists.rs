@@ -1,0 +1,160 @@
+//! Virtual list views over real sockets, with controls made by hand.
+
+use crate::server::{ANN, BASE, Place, ZOE};
+use ldap3::controls::{Control, RawControl};
+use ldap3::{Ldap, Mod, Scope};
+use std::collections::HashSet;
+
+const SORT: &str = "1.2.840.113556.1.4.473";
+const LIST: &str = "2.16.840.1.113730.3.4.9";
+const LIST_RESULT: &str = "2.16.840.1.113730.3.4.10";
+const VIRTUAL_LIST_VIEW_ERROR: u32 = 76;
+const SORT_CONTROL_MISSING: u64 = 60;
+const OFFSET_RANGE_ERROR: u64 = 61;
+
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+}
+
+fn integer(value: u32) -> Vec<u8> {
+    let octets = u64::from(value).to_be_bytes();
+    let from = octets.iter().position(|octet| *octet != 0).unwrap_or(7);
+    let from = if octets[from] > 0x7f { from - 1 } else { from };
+    element(2, &octets[from..])
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Offset(u32, u32),
+    Value(&'static str),
+}
+
+fn by_surname(reverse: bool) -> RawControl {
+    let mut key = element(4, b"sn");
+    if reverse {
+        key.extend(element(0x81, &[0xff]));
+    }
+    RawControl {
+        ctype: SORT.to_owned(),
+        crit: true,
+        val: Some(element(0x30, &element(0x30, &key))),
+    }
+}
+
+fn window(before: u32, after: u32, target: Target, context: Option<&[u8]>) -> RawControl {
+    let mut value = [integer(before), integer(after)].concat();
+    value.extend(match target {
+        Target::Offset(offset, count) => element(0xa0, &[integer(offset), integer(count)].concat()),
+        Target::Value(value) => element(0x81, value.as_bytes()),
+    });
+    value.extend(context.iter().flat_map(|context| element(4, context)));
+    RawControl {
+        ctype: LIST.to_owned(),
+        crit: true,
+        val: Some(element(0x30, &value)),
+    }
+}
+
+/// The last digits of uids, the result code, and position, content count and code of the response control.
+type Window = (String, u32, Option<(u64, u64, u64)>);
+
+async fn view(ldap: &mut Ldap, controls: Vec<RawControl>) -> Window {
+    let search = ldap.with_controls(controls);
+    let answer = search
+        .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+        .await
+        .unwrap();
+    let entries = answer.0.into_iter().map(ldap3::SearchEntry::construct);
+    let order = entries
+        .map(|entry| entry.attrs["uid"][0].chars().last().unwrap())
+        .collect();
+    let mut controls = answer.1.ctrls.iter();
+    let told = controls.find(|Control(_, raw)| raw.ctype == LIST_RESULT);
+    let told = told.map(|Control(_, raw)| {
+        let (mut numbers, mut value) = (Vec::new(), &raw.val.as_ref().unwrap()[2..]);
+        while let [_, len, rest @ ..] = value {
+            let (octets, next) = rest.split_at(usize::from(*len));
+            numbers.push(octets.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)));
+            value = next;
+        }
+        (numbers[0], numbers[1], numbers[2])
+    });
+    (order, answer.1.rc, told)
+}
+
+const MOST: u32 = 0x7fff_ffff;
+
+#[tokio::test]
+async fn a_window_is_around_its_target_by_offset_and_by_value() {
+    let server = Place::filled().serve();
+    let mut ldap = server.bound("reader").await;
+    // By surname: Jones (3), O'Neill-Smith (1), Smith (2).
+    for (reverse, before, after, target, order, position) in [
+        (false, 0, 1, Target::Offset(1, 0), "31", 1),
+        (false, 0, 0, Target::Offset(2, 0), "1", 2),
+        (false, 1, 1, Target::Offset(2, 3), "312", 2),
+        (false, 0, 0, Target::Offset(7, 7), "2", 3),
+        (false, 0, 0, Target::Offset(1, 1), "2", 3),
+        (false, 0, 0, Target::Offset(50, 75), "1", 2),
+        (false, 0, 9, Target::Offset(1, MOST), "312", 1),
+        (false, MOST, MOST, Target::Offset(MOST, MOST), "312", 3),
+        (false, 0, 0, Target::Offset(MOST - 1, MOST), "2", 3),
+        (false, 0, 0, Target::Value("o"), "1", 2),
+        (false, 1, 0, Target::Value("  SMITH "), "12", 3),
+        (false, 0, 5, Target::Value(""), "312", 1),
+        (false, 2, 5, Target::Value("zz"), "12", 4),
+        (true, 0, 5, Target::Value("p"), "13", 2),
+        (true, 0, 0, Target::Offset(1, 0), "2", 1),
+    ] {
+        let asked = vec![by_surname(reverse), window(before, after, target, None)];
+        let found = view(&mut ldap, asked).await;
+        let expected = (order.to_owned(), 0, Some((position, 3, 0)));
+        assert_eq!(found, expected, "{before} {after} {target:?} reverse {reverse}");
+    }
+    for target in [
+        Target::Offset(0, 0),
+        Target::Offset(4, 0),
+        Target::Offset(4, 3),
+        Target::Offset(MOST, 0),
+    ] {
+        let (order, code, told) = view(&mut ldap, vec![by_surname(false), window(0, 0, target, None)]).await;
+        assert_eq!((order.as_str(), code), ("", VIRTUAL_LIST_VIEW_ERROR), "{target:?}");
+        assert_eq!(told.unwrap().2, OFFSET_RANGE_ERROR, "{target:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_be_given_says_why() {
+    let server = Place::filled().serve();
+    let mut ldap = server.bound("reader").await;
+    let whole = || window(0, 9, Target::Offset(1, 0), None);
+    let failed = |code| (String::new(), VIRTUAL_LIST_VIEW_ERROR, Some((0, 0, code)));
+    assert_eq!(view(&mut ldap, vec![whole()]).await, failed(SORT_CONTROL_MISSING));
+    let unknown = window(0, 9, Target::Offset(1, 0), Some(b"forged"));
+    assert_eq!(view(&mut ldap, vec![by_surname(false), unknown]).await, failed(2));
+    let page = ldap3::controls::PagedResults {
+        size: 2,
+        cookie: Vec::new(),
+    };
+    let (order, code, _) = view(&mut ldap, vec![by_surname(false), whole(), page.into()]).await;
+    assert_eq!((order.as_str(), code), ("", 53));
+}
+
+#[tokio::test]
+async fn counts_and_positions_follow_changes_and_tell_nothing_that_is_hidden() {
+    let server = Place::filled().serve();
+    let (mut writer, mut reader) = (server.bound("writer").await, server.bound("reader").await);
+    let whole = || vec![by_surname(false), window(0, 9, Target::Value("s"), None)];
+    for _ in 0..2 {
+        assert_eq!(view(&mut reader, whole()).await, ("2".to_owned(), 0, Some((3, 3, 0))));
+    }
+    let hide = vec![
+        Mod::Add("objectClass", HashSet::from(["extensibleObject"])),
+        Mod::Add("nhsdirExDirectory", HashSet::from(["TRUE"])),
+    ];
+    writer.modify(ANN, hide).await.unwrap().success().unwrap();
+    assert_eq!(view(&mut reader, whole()).await, ("2".to_owned(), 0, Some((2, 2, 0))));
+    assert_eq!(view(&mut writer, whole()).await, ("2".to_owned(), 0, Some((3, 3, 0))));
+    writer.delete(ZOE).await.unwrap().success().unwrap();
+    assert_eq!(view(&mut reader, whole()).await, (String::new(), 0, Some((2, 1, 0))));
+}
