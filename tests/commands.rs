@@ -590,3 +590,45 @@ fn an_export_is_the_same_with_and_without_a_server() {
     let line = server.place.refuse(2, &["export", "--base", "ou=Nowhere,o=nhs"]);
     assert!(line.contains("ou=Nowhere,o=nhs is not in the directory"), "{line}");
 }
+
+/// Both forms of OpenLDAP's schema files are read, and what is wrong with one is said by line.
+#[test]
+fn schema_files_are_checked_before_a_server_believes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let directives = file(
+        "local.schema",
+        "# ours\nobjectidentifier Local 1.3.6.1.4.1.32473\nattributetype ( Local:1 NAME 'localColour'\n  EQUALITY caseIgnoreMatch\n\
+         \tSYNTAX 1.3.6.1.4.1.1466.115.121.1.15{64} )\nobjectclass ( Local:2 NAME 'localThing' SUP top AUXILIARY MAY localColour )\n",
+    );
+    let ldif = file(
+        "more.ldif",
+        "dn: cn=more,cn=schema,cn=config\nobjectClass: olcSchemaConfig\ncn: more\nolcAttributeTypes: {0}( 1.3.6.1.4.1.32473.3 NAME 'localShape'\n  SUP name )\n\
+         olcObjectClasses: {0}( 1.3.6.1.4.1.32473.4 NAME 'localForm' SUP top AUXILIARY MAY ( localShape $ localColour ) )\n",
+    );
+    let check = |files: &[&std::path::Path]| nhsdir().args(["schema", "check"]).args(files).output().unwrap();
+    let sound = check(&[&directives, &ldif]);
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stdout));
+    assert!(text(&sound.stdout).starts_with("sound: "));
+    let alone = check(&[&ldif]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert_eq!(
+        text(&alone.stdout),
+        format!("{}:6: attribute type localColour is not defined\n", ldif.display())
+    );
+    assert_eq!(check(&[&folder.path().join("none")]).status.code(), Some(2));
+
+    let show = |name: &str| nhsdir().args(["schema", "show", name]).output().unwrap();
+    let shown = text(&show("SN").stdout);
+    assert!(
+        shown.starts_with("attributeTypes: ( 2.5.4.4 NAME ( 'sn' 'surname' )"),
+        "{shown}"
+    );
+    assert_eq!(shown.lines().count(), 1);
+    assert_eq!(text(&show("2.5.6.6").stdout).lines().count(), 1);
+    assert_eq!(show("localColour").status.code(), Some(1));
+}

@@ -27,6 +27,7 @@ mod export;
 pub mod generate;
 mod import;
 mod init;
+mod schema;
 mod serve;
 mod setting;
 mod status;
@@ -68,6 +69,8 @@ enum Command {
     Import(import::Arguments),
     /// Send LDIF changes to a running server
     Apply(apply::Arguments),
+    /// Check schema files, or print the schema
+    Schema(schema::Arguments),
     /// Write the directory as LDIF
     Export(export::Arguments),
 }
@@ -109,6 +112,7 @@ impl Command {
             Command::Generate(arguments) => generate::run(arguments),
             Command::Import(arguments) => import::run(arguments),
             Command::Apply(arguments) => apply::run(arguments),
+            Command::Schema(arguments) => schema::run(arguments),
             Command::Export(arguments) => export::run(arguments),
         }
     }
