@@ -5,7 +5,9 @@
 
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
-use crate::directory::{DirectoryLimits, GeneralOptions, GeneralRule, SortLimits, SyncLimits};
+use crate::directory::{
+    DirectoryLimits, GeneralOptions, GeneralRule, IntegrityOptions, SortLimits, SyncLimits, UniqueOptions,
+};
 use crate::ldap::WireLimits;
 use crate::model::LdapUrl;
 use crate::net::ListenOptions;
@@ -31,6 +33,7 @@ pub struct Config {
     pub schema: SchemaSettings,
     pub policy: PolicySettings,
     pub general: GeneralSettings,
+    pub integrity: IntegritySettings,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +150,24 @@ pub struct SchemaSettings {
 pub struct PolicySettings {
     /// Release profiles that add to or replace the built-in ones. Empty means none.
     pub file: String,
+}
+
+/// What holds between entries; see [`IntegrityOptions`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IntegritySettings {
+    pub references: Vec<String>,
+    pub placeholder: String,
+    pub referring_entries: usize,
+    pub unique: Vec<UniqueSettings>,
+}
+
+/// See [`UniqueOptions`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UniqueSettings {
+    pub attribute: String,
+    pub base: String,
 }
 
 /// A general directory, where one is wanted; see [`GeneralOptions`].
@@ -266,6 +287,7 @@ impl Config {
             ("accounts.pool_queue", self.accounts.pool_queue, 1),
             ("general.secret_characters", self.general.secret_characters, 1),
             ("general.secrets", self.general.secrets, 1),
+            ("integrity.referring_entries", self.integrity.referring_entries, 1),
             ("audit.queue_bytes", self.audit.queue_bytes, 65_536),
             ("audit.file_bytes", self.audit.file_bytes as usize, 65_536),
             ("store.cache_bytes", self.store.cache_bytes as usize, 1 << 20),
@@ -438,6 +460,34 @@ impl AccountSettings {
             lenient: self.lenient.clone(),
             lenient_keys: Vec::new(),
             secret_rules: self.secret_rules,
+        }
+    }
+}
+
+impl Default for IntegritySettings {
+    fn default() -> Self {
+        let options = IntegrityOptions::default();
+        Self {
+            references: options.references,
+            placeholder: options.placeholder.unwrap_or_default(),
+            referring_entries: options.referring_entries,
+            unique: Vec::new(),
+        }
+    }
+}
+
+impl IntegritySettings {
+    pub fn options(&self) -> IntegrityOptions {
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let unique = |rule: &UniqueSettings| UniqueOptions {
+            attribute: rule.attribute.clone(),
+            base: given(&rule.base),
+        };
+        IntegrityOptions {
+            references: self.references.clone(),
+            placeholder: given(&self.placeholder),
+            referring_entries: self.referring_entries,
+            unique: self.unique.iter().map(unique).collect(),
         }
     }
 }

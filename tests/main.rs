@@ -10,6 +10,7 @@ mod controls;
 mod durability;
 mod general;
 mod information_model;
+mod integrity;
 mod lists;
 mod rights;
 mod server;

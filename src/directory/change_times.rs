@@ -14,6 +14,11 @@ impl ChangeTimes {
         ChangeTimes { last: Cell::new(last) }
     }
 
+    /// The time of the last change.
+    pub(super) fn last(&self) -> u64 {
+        self.last.get()
+    }
+
     /// The time of the next change. Both in microseconds since 1970.
     pub(super) fn next(&self, now: u64) -> u64 {
         let next = now.max(self.last.get().saturating_add(1));

@@ -8,16 +8,18 @@ use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::feed::{Feed, Noting, Position};
 use super::following::{self, Planned};
 use super::general::General;
+use super::integrity::{Gone, Integrity};
 use super::kinds::Kinds;
 use super::referral::{Knowledge, refer_update};
 use super::secret::SecretPlan;
-use super::update::{Update, violation};
+use super::update::Update;
+use super::wellformed::{check, first};
 use super::{DirectoryLimits, clock, modify, rename};
 use crate::access::{Selection, View};
 use crate::account::{Accounts, PreparedSecret, SecretStep};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
-use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub(super) struct Context {
     pub suffixes: Vec<NormalizedDn>,
     pub limits: DirectoryLimits,
     pub general: Arc<General>,
+    pub integrity: Integrity,
     pub kinds: Arc<Kinds>,
 }
 
@@ -377,12 +380,11 @@ impl Writer {
     ) -> Result<Effects, Outcome> {
         let permissive = request.permissive;
         let planned = following::plan(&self.context, &key, secret, permissive)?;
-        let changed = self.times.next(clock::microseconds());
-        let author = Author {
-            actor,
-            now: changed / 1_000_000,
-            changed,
-            sequence: SequenceNumber(snapshot.sequence.0 + 1),
+        let author = self.author(snapshot, actor);
+        let (deletes, renames) = match &request.update {
+            Update::Delete { .. } => (true, false),
+            Update::ModifyDn { .. } => (false, true),
+            Update::Add(_) | Update::Modify { .. } => (false, false),
         };
         let mut effects = match request.update {
             Update::Add(entry) => self.add(snapshot, &author, &key, entry, &planned)?,
@@ -402,11 +404,55 @@ impl Writer {
                 rename::effects(&self.context, snapshot, &author, &key, asked)?
             }
         };
+        let integrity = &self.context.integrity;
+        integrity.check_unique(snapshot, &self.context.schema, &effects)?;
+        let referring = match deletes || renames {
+            true => self.referring(snapshot, actor, &key, renames, &mut effects)?,
+            false => Vec::new(),
+        };
+        // From here on nothing is refused: what follows changes accounts at once.
         let writes = planned.put(&self.context, &key, None, author.now, connection);
         effects.keyed.extend(writes);
         following::follow(&self.context, &self.types, &key, &mut effects);
-        effects.changed = author.changed;
+        // Entries that refer were changed after it.
+        effects.changed = self.times.last();
+        // Those of the entry itself stay last.
+        effects.changes.splice(0..0, referring);
         Ok(effects)
+    }
+
+    fn author<'a>(&self, snapshot: &Snapshot, actor: &'a str) -> Author<'a> {
+        let changed = self.times.next(clock::microseconds());
+        Author {
+            actor,
+            now: changed / 1_000_000,
+            changed,
+            sequence: SequenceNumber(snapshot.sequence.0 + 1),
+        }
+    }
+
+    /// What a delete or a rename does to the entries that refer to the entry. Accounts are left as they are.
+    fn referring(
+        &self,
+        snapshot: &Snapshot,
+        actor: &str,
+        key: &NormalizedDn,
+        renames: bool,
+        effects: &mut Effects,
+    ) -> Result<Vec<Change>, Outcome> {
+        let to = match effects.changes.last() {
+            Some(Change::Put { key: to, .. }) if renames && to == key => return Ok(Vec::new()),
+            Some(Change::Put { key: to, record }) if renames => {
+                Some((to.clone(), parsed_dn(Record::new(record, &self.types))?))
+            }
+            _ => None,
+        };
+        let next = || self.author(snapshot, actor);
+        let is_account = |key: &NormalizedDn| is_account_key(key, &self.context.suffixes);
+        let gone = Gone { from: key, to };
+        self.context
+            .integrity
+            .follow(snapshot, &self.context.schema, &gone, effects, next, is_account)
     }
 
     fn add(
@@ -577,33 +623,6 @@ impl Held {
             Held::Secret(reply, _) => drop(reply.send(read_only())),
             Held::Bookkeeping(reply) => drop(reply.send(())),
         }
-    }
-}
-
-/// Checks a whole entry. The secret of an application account is kept apart from its entry, so a class that requires
-/// `userPassword` is content without.
-pub(super) fn check(schema: &Schema, entry: &Entry, naming: ResultCode) -> Result<(), Outcome> {
-    let kept_apart = |fault: &SchemaViolation| matches!(fault, SchemaViolation::MissingAttribute { attribute, .. } if attribute == "userPassword");
-    let faults = schema.check_entry(entry).err().unwrap_or_default();
-    first(&faults, naming, |fault| !kept_apart(fault))
-}
-
-/// The fault to answer: what is said of the name comes before what the classes of the entry say.
-fn first(
-    faults: &[SchemaViolation],
-    naming: ResultCode,
-    counts: impl Fn(&SchemaViolation) -> bool,
-) -> Result<(), Outcome> {
-    let of_classes = |fault: &SchemaViolation| {
-        matches!(
-            fault,
-            SchemaViolation::MissingAttribute { .. } | SchemaViolation::AttributeNotAllowed { .. }
-        )
-    };
-    let counting = faults.iter().filter(|fault| counts(fault));
-    match counting.min_by_key(|fault| of_classes(fault)) {
-        Some(fault) => Err(violation(fault, naming)),
-        None => Ok(()),
     }
 }
 

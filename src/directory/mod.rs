@@ -19,6 +19,7 @@ mod daily;
 mod feed;
 mod following;
 mod general;
+mod integrity;
 mod kinds;
 mod lists;
 mod modify;
@@ -52,6 +53,7 @@ pub use compare::Guard;
 pub use computed::LOCKED_FOR_EVER;
 pub use conditions::{UpdateDone, UpdateRequest};
 pub use general::{GeneralOptions, GeneralRule};
+pub use integrity::{IntegrityOptions, UniqueOptions};
 pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
@@ -80,6 +82,7 @@ pub struct DirectoryOptions {
     pub audit: AuditOptions,
     pub limits: DirectoryLimits,
     pub general: GeneralOptions,
+    pub integrity: IntegrityOptions,
     /// URLs of servers that know of names in none of the naming contexts.
     pub referrals: Vec<String>,
 }
@@ -170,6 +173,8 @@ pub enum DirectoryError {
     Suffix { suffix: String, reason: String },
     #[error("{key}: {reason}")]
     General { key: String, reason: String },
+    #[error("{key}: {reason}")]
+    Integrity { key: String, reason: String },
     #[error("the secret state of an account cannot be read: {reason}; restore the latest backup")]
     AccountState { reason: String },
 }
@@ -306,6 +311,7 @@ impl Directory {
             suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
             limits: options.limits,
             general: general.clone(),
+            integrity: integrity::Integrity::new(&options.integrity, &schema)?,
             kinds: kinds.clone(),
         });
         Ok(Arc::new(Directory {

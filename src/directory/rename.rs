@@ -1,7 +1,8 @@
 //! ModifyDN (RFC 4511 section 4.9): a new RDN, a new superior, and everything below moves along.
 
-use super::committer::{Author, Context, Effects, check, no_such_object, parsed_dn};
+use super::committer::{Author, Context, Effects, no_such_object, parsed_dn};
 use super::modify::{add_naming_value, remove_naming_value};
+use super::wellformed::check;
 use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, Operational, Record, Snapshot, record};

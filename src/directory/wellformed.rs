@@ -3,9 +3,9 @@
 
 use super::Directory;
 use super::modify::{add_naming_value, check_settable, defined};
-use super::update::{ModificationKind, Update};
+use super::update::{ModificationKind, Update, violation};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, Rdn, ResultCode, Value};
-use crate::schema::{AttributeId, NormalizedDn, Schema, Syntax};
+use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation, Syntax};
 
 impl Directory {
     /// Whether the server holds what the update is about: no secret, as the root DSE names the naming contexts.
@@ -195,4 +195,31 @@ fn check_new_rdn(schema: &Schema, rdn: &Rdn) -> Result<(), Outcome> {
         return Err(Outcome::new(ResultCode::NamingViolation, message));
     }
     Ok(())
+}
+
+/// Checks a whole entry. The secret of an application account is kept apart from its entry, so a class that requires
+/// `userPassword` is content without.
+pub(super) fn check(schema: &Schema, entry: &Entry, naming: ResultCode) -> Result<(), Outcome> {
+    let kept_apart = |fault: &SchemaViolation| matches!(fault, SchemaViolation::MissingAttribute { attribute, .. } if attribute == "userPassword");
+    let faults = schema.check_entry(entry).err().unwrap_or_default();
+    first(&faults, naming, |fault| !kept_apart(fault))
+}
+
+/// The fault to answer: what is said of the name comes before what the classes of the entry say.
+pub(super) fn first(
+    faults: &[SchemaViolation],
+    naming: ResultCode,
+    counts: impl Fn(&SchemaViolation) -> bool,
+) -> Result<(), Outcome> {
+    let of_classes = |fault: &SchemaViolation| {
+        matches!(
+            fault,
+            SchemaViolation::MissingAttribute { .. } | SchemaViolation::AttributeNotAllowed { .. }
+        )
+    };
+    let counting = faults.iter().filter(|fault| counts(fault));
+    match counting.min_by_key(|fault| of_classes(fault)) {
+        Some(fault) => Err(violation(fault, naming)),
+        None => Ok(()),
+    }
 }

@@ -164,6 +164,11 @@ impl Syntax {
         self.facts().shape == Shape::Description
     }
 
+    /// Whether values are names, alone or with an optional identifier.
+    pub fn holds_names(self) -> bool {
+        matches!(self.facts().shape, Shape::Name | Shape::NameAndUid)
+    }
+
     /// Whether RFC 4522 wants values sent under the `;binary` option.
     pub fn wants_binary_option(self) -> bool {
         self.facts().shape == Shape::Ber

@@ -12,6 +12,7 @@ mod cell;
 mod compaction;
 #[cfg(test)]
 mod faulty;
+mod holders;
 mod journal;
 mod kv;
 mod manifest;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+pub use holders::Held;
 pub use record::{Operational, Record, RecordAttribute};
 pub use segment::{AttributeIndex, Segment};
 pub use snapshot::{Layer, Location, Snapshot};

@@ -31,7 +31,9 @@ fn person(rng: &mut Rng, number: usize) -> Entry {
     let forename = ["Anna", "Ben", "Chloë", "Dev"][rng.below(4)];
     let surname = ["Smith", "Smythe", "O'Neill", "Ng", "Featherstonehaugh"][rng.below(5)];
     let common = format!("{forename} {surname}");
-    let mail = format!("{forename}.{surname}{number}@nhs.net").to_lowercase();
+    let mail = format!("{forename}.{surname}{number}@nhs.net")
+        .to_lowercase()
+        .replace('ë', "e");
     let mut person = entry(
         &format!("uid={number:06},ou=People,o=nhs"),
         &[
