@@ -77,6 +77,8 @@ pub struct View {
     pub bases: Arc<[NormalizedDn]>,
     /// Subtrees inside `bases` that it may not see (`ou=Applications` for readers).
     pub excluded: Arc<[NormalizedDn]>,
+    /// Subtrees of the accounts it may act as (RFC 4370).
+    pub may_proxy: Vec<NormalizedDn>,
     pub hiding: Hiding,
     pub quotas: Quotas,
 }

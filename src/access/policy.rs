@@ -62,6 +62,7 @@ struct Profile {
     like: Option<Spot>,
     bases: Option<Vec<Spot>>,
     excluded: Option<Vec<Spot>>,
+    may_proxy: Option<Vec<Spot>>,
     searchable: Option<Vec<Spot>>,
     released: Option<Vec<Spot>>,
     hide_entries: Option<Vec<Spot>>,
@@ -171,6 +172,7 @@ impl Profile {
         for (mine, its) in [
             (&mut self.bases, &model.bases),
             (&mut self.excluded, &model.excluded),
+            (&mut self.may_proxy, &model.may_proxy),
             (&mut self.searchable, &model.searchable),
             (&mut self.released, &model.released),
             (&mut self.hide_entries, &model.hide_entries),
@@ -305,6 +307,7 @@ impl<'t> Reader<'t> {
                 "like" => profile.like = self.string(value, name),
                 "bases" => profile.bases = self.strings(value, name),
                 "excluded" => profile.excluded = self.strings(value, name),
+                "may_proxy" => profile.may_proxy = self.strings(value, name),
                 "searchable" => profile.searchable = self.strings(value, name),
                 "released" => profile.released = self.strings(value, name),
                 "hide_entries" => profile.hide_entries = self.strings(value, name),
@@ -331,7 +334,7 @@ impl<'t> Reader<'t> {
                 None => _ = self.wrong_kind::<()>(value, name, "true or false"),
             }
         } else {
-            let known = "like, bases, excluded, searchable, released, hide_entries, hide_attributes, size_limit, \
+            let known = "like, bases, excluded, may_proxy, searchable, released, hide_entries, hide_attributes, size_limit, \
                          page_size, paged_total, time_limit_seconds, candidates, daily_entries, followed_names, may_scan, may_page, \
                          may_write, may_set_secrets, may_sync";
             self.fault(at, format!("expected one of the keys {known}; found {name:?}"));
@@ -401,6 +404,7 @@ impl Compiler<'_> {
             releasable: self.attribute_set(&spots(&profile.released)),
             bases: self.subtrees(&spots(&profile.bases)).into(),
             excluded: self.subtrees(&spots(&profile.excluded)).into(),
+            may_proxy: self.subtrees(&spots(&profile.may_proxy)),
             hiding: Hiding::default(),
             quotas: profile.quotas(),
         };

@@ -164,6 +164,12 @@ impl Accounts {
         index.by_key.get(key).cloned()
     }
 
+    /// Whether an account's state lets somebody act as it: it is there as it was found, not disabled, expired or locked.
+    pub fn may_act(&self, account: &Account, now: u64) -> bool {
+        let refused = account.facts.disabled || account.is_expired(now) || account.ledger.is_locked(now);
+        !refused && !account.revoked.load(Ordering::Acquire)
+    }
+
     /// Simple bind by DN (already normalised, `key`), by account name or by mail-like name (`name`). Answers from memory where it
     /// can, else on the pool. `now` is seconds since 1970.
     ///

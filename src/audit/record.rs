@@ -59,6 +59,16 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// The same for what is done by proxied authorization: `by` is the account that is bound and acts as the other.
+    pub fn proxied(account: &str, by: &str, source: &Source) -> Actor {
+        let mut text = Actor::new(account, source).0.into_vec();
+        text.extend_from_slice(b",\"proxiedBy\":");
+        append_text(by.as_bytes(), &mut text);
+        Actor(text.into())
+    }
+}
+
 /// One record in the making. Reuse it: `begin` clears it and keeps its buffer.
 #[derive(Default)]
 pub struct AuditRecord {

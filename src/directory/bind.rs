@@ -1,7 +1,7 @@
 //! From a name and a secret, a certificate or a peer's credentials to a [`Session`].
 
 use super::{Directory, Session, clock};
-use crate::account::{Identity, Refusal, Role, Secret};
+use crate::account::{AccountFacts, Identity, Refusal, Role, Secret};
 use crate::audit::{Act, Actor, AuditRecord};
 use crate::model::{Address, Dn, Outcome, ResultCode, SharedSource, Source};
 use crate::schema::NormalizedDn;
@@ -172,7 +172,7 @@ impl Directory {
 
     fn session(&self, identity: Identity, source: &SharedSource) -> Result<Session, Refusal> {
         let facts = &identity.account.facts;
-        let profile = facts.profile.as_deref().unwrap_or_else(|| default_profile(facts.role));
+        let profile = self.profile_of(facts);
         match self.view(profile) {
             Some(view) => Ok(Session::new(identity, source.clone(), view)),
             None => {
@@ -189,6 +189,11 @@ impl Directory {
                 })
             }
         }
+    }
+
+    /// The name of an account's release profile.
+    pub(super) fn profile_of<'f>(&self, facts: &'f AccountFacts) -> &'f str {
+        facts.profile.as_deref().unwrap_or_else(|| default_profile(facts.role))
     }
 
     fn audit_bind(&self, account: &str, source: &Source, detail: &str, outcome: &Outcome, started: Instant) {

@@ -259,7 +259,7 @@ impl Directory {
     pub(super) fn is_guarded(&self, key: &NormalizedDn) -> bool {
         let gives = |profile: &str| {
             self.view(profile)
-                .is_none_or(|view| view.quotas.may_write || view.quotas.may_set_secrets)
+                .is_none_or(|view| view.quotas.may_write || view.quotas.may_set_secrets || !view.may_proxy.is_empty())
         };
         self.general.guards(key, gives)
     }

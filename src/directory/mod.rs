@@ -25,6 +25,7 @@ mod lists;
 mod modify;
 mod page;
 mod protocol;
+mod proxied;
 mod referral;
 mod rename;
 mod search;
@@ -230,6 +231,16 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session of an account that another one, which is bound, acts as.
+    fn proxied(identity: Identity, by: &Session, view: Arc<View>) -> Session {
+        let name = &identity.account.facts.name;
+        let actor = Actor::proxied(name, &by.identity.account.facts.name, &by.source);
+        Session {
+            actor,
+            ..Session::new(identity, by.source.clone(), view)
+        }
+    }
+
     pub fn new(identity: Identity, source: SharedSource, view: Arc<View>) -> Session {
         let actor = Actor::new(&identity.account.facts.name, &source);
         Session {

@@ -203,6 +203,13 @@ impl Conversation {
                 "the account this connection is bound to was changed: bind again",
             );
         }
+        let session = match self.acting(session, &request) {
+            Ok(session) => session,
+            Err(outcome) => {
+                self.refuse(id, request_tag(&request.operation), &outcome);
+                return Flow::Continue;
+            }
+        };
         match (request.operation, session) {
             (Operation::Bind(bind), _) => {
                 // RFC 4511 section 4.2.1: what is outstanding is abandoned.
@@ -224,6 +231,25 @@ impl Conversation {
             }
         }
         Flow::Continue
+    }
+
+    /// The session a request is done by: the bound one, or that of whom it acts as.
+    fn acting(
+        &self,
+        session: Option<Arc<Session>>,
+        request: &codec::Request<'_>,
+    ) -> Result<Option<Arc<Session>>, Outcome> {
+        match (request.controls.proxied, session) {
+            (None, session) => Ok(session),
+            (Some(authorization), Some(session)) => {
+                let acting = self.directory.act_as(&session, authorization)?;
+                Ok(Some(Arc::new(acting)))
+            }
+            (Some(_), None) => Err(Outcome::new(
+                ResultCode::AuthorizationDenied,
+                "expected a bind before acting as another",
+            )),
+        }
     }
 
     /// The session that goes on because it changed its own secret; else the one that no longer holds.

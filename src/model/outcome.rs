@@ -53,6 +53,7 @@ pub enum ResultCode {
     TooLate = 120,
     CannotCancel = 121,
     AssertionFailed = 122,
+    AuthorizationDenied = 123,
     /// RFC 4533 section 2.6.
     SyncRefreshRequired = 4096,
 }

@@ -40,6 +40,9 @@ pub const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// Permissive modify, as Active Directory has it.
 pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
+/// Proxied authorization (RFC 4370).
+pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
+
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
     PAGED_RESULTS,
@@ -53,6 +56,7 @@ pub const SUPPORTED: &[&str] = &[
     PERMISSIVE_MODIFY,
     SUBENTRIES,
     SYNC_REQUEST,
+    PROXIED_AUTHORIZATION,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -63,8 +67,9 @@ mod on {
     pub const DELETE: u8 = 8;
     pub const MODIFY: u8 = 16;
     pub const MODIFY_DN: u8 = 32;
-    /// Bind, extended operations and the rest.
+    /// Bind, unbind and abandon.
     pub const OTHER: u8 = 64;
+    pub const EXTENDED: u8 = 128;
     pub const UPDATES: u8 = ADD | DELETE | MODIFY | MODIFY_DN;
 }
 
@@ -77,6 +82,7 @@ fn operations(oid: &str) -> u8 {
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
         DONT_USE_COPY => on::SEARCH | on::COMPARE,
         PERMISSIVE_MODIFY => on::MODIFY,
+        PROXIED_AUTHORIZATION => on::SEARCH | on::COMPARE | on::UPDATES | on::EXTENDED,
         _ => u8::MAX,
     }
 }
@@ -89,7 +95,8 @@ fn operation_bit(operation: &Operation<'_>) -> u8 {
         Operation::Change(Change::Delete { .. }) => on::DELETE,
         Operation::Change(Change::Modify(_)) => on::MODIFY,
         Operation::Change(Change::ModifyDn(_)) => on::MODIFY_DN,
-        Operation::Bind(_) | Operation::Unbind | Operation::Abandon { .. } | Operation::Extended(_) => on::OTHER,
+        Operation::Extended(_) => on::EXTENDED,
+        Operation::Bind(_) | Operation::Unbind | Operation::Abandon { .. } => on::OTHER,
     }
 }
 
@@ -109,6 +116,8 @@ pub struct Controls<'a> {
     pub sort_is_critical: bool,
     pub sync: Option<SyncRequest<'a>>,
     pub virtual_list: Option<VirtualListRequest<'a>>,
+    /// The authorization identity to act as.
+    pub proxied: Option<&'a str>,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -177,6 +186,7 @@ impl<'a> Controls<'a> {
                 no_value("ManageDsaIT", value)?;
                 self.manage_dsa_it = true;
             }
+            Some(PROXIED_AUTHORIZATION) => self.proxied = Some(proxied(critical, value)?),
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),
@@ -201,6 +211,16 @@ impl<'a> Controls<'a> {
             format!("expected controls this server knows for the operation, found critical control {oid}"),
         ))
     }
+}
+
+/// The authorization identity of RFC 4370 section 3. Passed over it would be done by somebody else, so it must be critical.
+fn proxied(critical: bool, value: Option<&[u8]>) -> Result<&str, DecodeError> {
+    const NAME: &str = "proxied authorization";
+    if !critical {
+        return Err(DecodeError::field(NAME, "a critical control", "one that is not"));
+    }
+    let value = value.ok_or_else(|| DecodeError::field(NAME, "an authorization identity", "no value"))?;
+    text(NAME, value)
 }
 
 /// The visibility flag of RFC 3672 section 3.

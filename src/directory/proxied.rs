@@ -1,0 +1,69 @@
+//! Proxied authorization (RFC 4370): a session acts as another account for one request.
+//!
+//! Invariants: who may act as whom is in the release profile of the account that is bound, and by default nobody may; the
+//! account acted as is held to its own profile, quotas and state; a refusal says the same whatever the reason, so it tells
+//! nothing of which accounts there are.
+
+use super::{Directory, Session, clock};
+use crate::account::{Identity, Role};
+use crate::audit::{Act, AuditRecord};
+use crate::model::{Outcome, ResultCode};
+use std::time::Instant;
+
+impl Directory {
+    /// The session for one request of `session` as the account an authorization identity names. The empty one, which is
+    /// nobody, is refused as nobody is.
+    ///
+    /// # Errors
+    /// authorizationDenied.
+    pub fn act_as(&self, session: &Session, authorization: &str) -> Result<Session, Outcome> {
+        self.acting_as(session, authorization).ok_or_else(|| {
+            let outcome = Outcome::new(
+                ResultCode::AuthorizationDenied,
+                "the account may not act as this identity",
+            );
+            let started = Instant::now();
+            let mut record = AuditRecord::default();
+            record.begin(Act::Bind, &session.actor, clock::milliseconds());
+            record.fact("detail", b"proxied authorization refused");
+            record.fact("authorization", authorization.as_bytes());
+            record.finish(&outcome, started.elapsed());
+            self.audit.append(&record);
+            outcome
+        })
+    }
+
+    fn acting_as(&self, session: &Session, authorization: &str) -> Option<Session> {
+        let own = &session.identity.account.facts;
+        let account = match (authorization.strip_prefix("dn:"), authorization.strip_prefix("u:")) {
+            (Some(dn), _) => {
+                let key = self.bind_key(dn)?;
+                let permitted = key == own.key || session.view.may_proxy.iter().any(|base| key.is_within(base));
+                if !permitted {
+                    return None;
+                }
+                self.load_general(&key);
+                self.accounts.find(&key)?
+            }
+            (_, Some(name)) => self.accounts.find_by_name(name, None)?,
+            (None, None) => return None,
+        };
+        let facts = &account.facts;
+        if facts.key == own.key {
+            return Some(session.clone());
+        }
+        let permitted = session.view.may_proxy.iter().any(|base| facts.key.is_within(base))
+            && (facts.role != Role::Administrator || own.role == Role::Administrator)
+            && self.accounts.may_act(&account, clock::seconds());
+        if !permitted {
+            return None;
+        }
+        let profile = self.profile_of(facts);
+        let view = self.view(profile)?;
+        let identity = Identity {
+            bound_as: authorization.to_owned(),
+            account,
+        };
+        Some(Session::proxied(identity, session, view))
+    }
+}
