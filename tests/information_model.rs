@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 const REFERRAL: u32 = 10;
 const NO_SUCH_OBJECT: u32 = 32;
+const INVALID_SYNTAX: u32 = 21;
 const ALIAS_PROBLEM: u32 = 33;
 const OBJECT_CLASS_VIOLATION: u32 = 65;
 const AFFECTS_MULTIPLE_DSAS: u32 = 71;
@@ -357,4 +358,102 @@ async fn rfc_3672_subentries_are_found_where_they_are_asked_for() {
     let device = vec![("objectClass", set(&["device"])), ("cn", set(&["x"]))];
     let below = writer.add(&format!("cn=x,{subentry}"), device).await.unwrap();
     assert_eq!(below.rc, OBJECT_CLASS_VIOLATION);
+}
+
+#[tokio::test]
+async fn rfc_3671_a_subentry_gives_attributes_to_the_entries_of_a_subtree() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    let site = "cn=Site,ou=People,o=nhs";
+    let subentry = |specification| {
+        vec![
+            (
+                "objectClass",
+                set(&["subentry", "collectiveAttributeSubentry", "extensibleObject"]),
+            ),
+            ("cn", set(&["Site"])),
+            ("c-l", set(&["Leeds", "York"])),
+            ("subtreeSpecification", set(&[specification])),
+        ]
+    };
+    assert_eq!(
+        writer.add(site, subentry("{ minimum one }")).await.unwrap().rc,
+        INVALID_SYNTAX
+    );
+    let specification = "{ minimum 1, specificExclusions { chopBefore:\"uid=000000000002\" } }";
+    writer
+        .add(site, subentry(specification))
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let own = writer.modify(ANN, vec![Mod::Add("c-l", set(&["Hull"]))]).await.unwrap();
+    assert_eq!(own.rc, OBJECT_CLASS_VIOLATION);
+
+    let mut reader = server.bound("reader").await;
+    for asked in ["*", "l", "c-l"] {
+        let mut ann = found(&mut reader, ANN, Scope::Base, "(objectClass=*)", &[asked]).await;
+        let mut given = ann.remove(0).attrs.remove("c-l").unwrap_or_default();
+        given.sort();
+        assert_eq!(given, ["Leeds", "York"], "{asked}");
+    }
+    let people = found(&mut reader, "ou=People,o=nhs", Scope::Base, "(objectClass=*)", &["*"]).await;
+    assert!(!people[0].attrs.contains_key("c-l"), "it is nearer than the minimum");
+    let named = found(&mut writer, ANN, Scope::Base, "(objectClass=*)", &["+"]).await;
+    assert_eq!(named[0].attrs["collectiveAttributeSubentries"], [site]);
+    let both = ["000000000001", "000000000003"];
+    for (filter, expected) in [
+        ("(c-l=leeds)", &both[..]),
+        ("(l=LEEDS)", &both),
+        ("(&(uid=*)(c-l=*))", &both),
+        ("(&(uid=*)(!(l=Leeds)))", &["000000000002"]),
+        ("(c-l=L*)", &both),
+        ("(c-l=Hull)", &[]),
+        ("(&(uid=000000000001)(l~=york))", &["000000000001"]),
+    ] {
+        assert_eq!(uids(&mut reader, filter).await, expected, "{filter}");
+    }
+    assert!(reader.compare(ANN, "c-l", "york").await.unwrap().equal().unwrap());
+    let exclude = vec![Mod::Replace("collectiveExclusions", set(&["c-l"]))];
+    writer.modify(BOB, exclude).await.unwrap().success().unwrap();
+    assert_eq!(uids(&mut reader, "(l=Leeds)").await, ["000000000001"]);
+
+    // Who may not see the subentry has nothing of it.
+    let hide = vec![Mod::Replace("nhsdirExDirectory", set(&["TRUE"]))];
+    writer.modify(site, hide).await.unwrap().success().unwrap();
+    assert!(uids(&mut reader, "(l=Leeds)").await.is_empty());
+    let ann = found(&mut reader, ANN, Scope::Base, "(objectClass=*)", &["*"]).await;
+    assert!(!ann[0].attrs.contains_key("c-l"));
+    assert_eq!(uids(&mut writer, "(l=Leeds)").await, ["000000000001"]);
+}
+
+#[tokio::test]
+async fn an_export_has_every_kind_of_entry_as_it_is_stored() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    add_referral(&mut writer).await;
+    add_alias(&mut writer, "cn=To Ann,ou=Lists,o=nhs", ANN).await;
+    let site = vec![
+        ("objectClass", set(&["subentry", "collectiveAttributeSubentry"])),
+        ("cn", set(&["Site"])),
+        ("c-l", set(&["Leeds"])),
+        ("subtreeSpecification", set(&["{}"])),
+    ];
+    writer
+        .add("cn=Site,ou=People,o=nhs", site)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let running = server.place.succeed(&["export"], "");
+    for line in [
+        "\nref: ldap://there/",
+        "\nsubtreeSpecification: {}",
+        "\naliasedObjectName: ",
+    ] {
+        assert_eq!(running.matches(line).count(), 1, "{line}");
+    }
+    assert_eq!(running.matches("\nc-l: Leeds").count(), 1);
+    let (place, _) = server.stop();
+    assert_eq!(place.succeed(&["export"], ""), running);
 }

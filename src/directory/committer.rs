@@ -273,7 +273,13 @@ impl Writer {
             let snapshot = &Arc::new(snapshot.clone());
             let computation = Computation {
                 accounts,
-                groups: Groups { snapshot, schema, view },
+                // Gap: what an update reads has no collective attributes.
+                groups: Groups {
+                    snapshot,
+                    schema,
+                    view,
+                    collective: None,
+                },
                 snapshot,
             };
             conditions::read(&computation, key, selection)

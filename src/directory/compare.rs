@@ -71,10 +71,12 @@ impl Directory {
         };
         let record = snapshot.record(at);
         *uuid = Some(record.operational().entry_uuid);
+        let held = self.held(&snapshot);
         let groups = Groups {
             snapshot: &snapshot,
             schema: &self.schema,
             view: &session.view,
+            collective: held.collective.as_ref(),
         };
         if let Some(assertion) = guard.assertion {
             Target { groups, key: &key }.check(assertion, record)?;

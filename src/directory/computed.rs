@@ -2,7 +2,8 @@
 
 use crate::access::{ComputedAttribute, Selection, View};
 use crate::account::Accounts;
-use crate::query::{Groups, Subordinates, TailMembers};
+use crate::query::collective::is_excluded;
+use crate::query::{Candidate, Groups, Subordinates, TailMembers};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::record::time_text;
 use crate::store::{Location, Snapshot};
@@ -19,6 +20,8 @@ pub(super) struct Wanted {
     password: bool,
     /// Given by whoever knows it.
     pub(super) context_csn: Option<AttributeId>,
+    /// There are subentries that give attributes.
+    collective: bool,
 }
 
 /// What computed attributes are computed from.
@@ -37,7 +40,9 @@ impl Computation<'_> {
         if !wanted.any() {
             return;
         }
-        let Groups { snapshot, schema, view } = self.groups;
+        let Groups {
+            snapshot, schema, view, ..
+        } = self.groups;
         let known = schema.well_known();
         let key = snapshot.key(at);
         let subordinates = Subordinates {
@@ -59,6 +64,9 @@ impl Computation<'_> {
                     values: names.into_iter().map(|name| name.as_bytes().to_vec()).collect(),
                 });
             }
+        }
+        if wanted.collective {
+            self.collective(at, &key, out);
         }
         if let Some(id) = wanted.status {
             out.extend(self.account_status(&key).map(|text| one(id, text)));
@@ -89,6 +97,34 @@ impl Computation<'_> {
         }
     }
 
+    /// What subentries give to the entry, and which they are.
+    fn collective(&self, at: Location, key: &NormalizedDn, out: &mut Vec<ComputedAttribute>) {
+        let Groups {
+            snapshot,
+            schema,
+            view,
+            collective,
+        } = self.groups;
+        let candidate = Candidate {
+            record: snapshot.record(at),
+            key: &key.0,
+        };
+        let seen = collective.into_iter().flat_map(|all| all.seen(snapshot, schema, view));
+        let mut names = Vec::new();
+        for subentry in seen.filter(|subentry| subentry.covers(candidate, schema)) {
+            names.push(subentry.dn.as_bytes().to_vec());
+            for (id, _, values) in &subentry.attributes {
+                if !is_excluded(candidate.record, *id, schema) {
+                    add_values(out, *id, values);
+                }
+            }
+        }
+        let subentries = schema.find_attribute("collectiveAttributeSubentries");
+        if let Some(id) = subentries.filter(|_| !names.is_empty()) {
+            add_values(out, id, &names);
+        }
+    }
+
     /// What is known of an account's secrets and failures, as JSON; released to administrators by their profile.
     fn account_status(&self, key: &NormalizedDn) -> Option<String> {
         self.accounts
@@ -98,13 +134,14 @@ impl Computation<'_> {
 }
 
 impl Wanted {
-    pub(super) fn new(selection: &Selection, view: &View, schema: &Schema) -> Wanted {
+    pub(super) fn new(selection: &Selection, view: &View, schema: &Schema, collective: bool) -> Wanted {
         let known = schema.well_known();
         let wants = |id| view.releasable.contains(id) && selection.wants(id, schema);
         Wanted {
             has_subordinates: wants(known.has_subordinates),
             num_subordinates: wants(known.num_subordinates),
             member_of: wants(known.member_of),
+            collective,
             status: Some(known.account_status).filter(|id| wants(*id)),
             password: wants(known.password_changed)
                 || wants(known.password_locked)
@@ -115,7 +152,27 @@ impl Wanted {
     }
 
     fn any(self) -> bool {
-        self.has_subordinates || self.num_subordinates || self.member_of || self.status.is_some() || self.password
+        self.has_subordinates
+            || self.num_subordinates
+            || self.member_of
+            || self.collective
+            || self.status.is_some()
+            || self.password
+    }
+}
+
+/// Adds what is not there yet.
+fn add_values(out: &mut Vec<ComputedAttribute>, id: AttributeId, values: &[Vec<u8>]) {
+    if !out.iter().any(|computed| computed.id == id) {
+        out.push(ComputedAttribute { id, values: Vec::new() });
+    }
+    let Some(computed) = out.iter_mut().find(|computed| computed.id == id) else {
+        return;
+    };
+    for value in values {
+        if !computed.values.contains(value) {
+            computed.values.push(value.clone());
+        }
     }
 }
 

@@ -76,10 +76,12 @@ impl Target<'_> {
 
 /// An entry as the view may see it, computed attributes included; `None` where it may not.
 pub(super) fn read(computation: &Computation<'_>, key: &NormalizedDn, selection: &Selection) -> Option<ReleasedCopy> {
-    let Groups { snapshot, schema, view } = computation.groups;
+    let Groups {
+        snapshot, schema, view, ..
+    } = computation.groups;
     let at = snapshot.find(key).filter(|_| view.covers(key))?;
     let mut computed: Vec<ComputedAttribute> = Vec::new();
-    let wanted = Wanted::new(selection, view, schema);
+    let wanted = Wanted::new(selection, view, schema, computation.groups.collective.is_some());
     computation.compute(wanted, at, &TailMembers::default(), &mut computed);
     release(snapshot.record(at), view, selection, &computed, schema).map(|entry| entry.copy())
 }
@@ -95,7 +97,12 @@ pub(super) fn check_update(
     let Some(assertion) = &request.assertion else {
         return Ok(());
     };
-    let groups = Groups { snapshot, schema, view };
+    let groups = Groups {
+        snapshot,
+        schema,
+        view,
+        collective: None,
+    };
     let target = Target { groups, key };
     match (&request.update, snapshot.find(key)) {
         (Update::Add(entry), None) => {

@@ -4,8 +4,8 @@
 //! change.
 
 use super::Directory;
-use crate::model::{Outcome, ResultCode};
-use crate::query::{Predicate, class_predicate};
+use crate::model::{Outcome, ResultCode, SearchScope};
+use crate::query::{Advance, Collective, Cursor, Order, Predicate, Query, Work, class_predicate};
 use crate::schema::{ClassId, NormalizedDn, Schema};
 use crate::store::{Record, SequenceNumber, Snapshot};
 use arc_swap::ArcSwapOption;
@@ -24,16 +24,19 @@ pub(super) struct Kinds {
     pub referral: Kind,
     pub alias: Kind,
     pub subentry: Kind,
+    collective: Kind,
     held: ArcSwapOption<Held>,
 }
 
 /// Which kinds one state of the directory holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(super) struct Held {
     sequence: SequenceNumber,
     pub referrals: bool,
     pub aliases: bool,
     pub subentries: bool,
+    /// What subentries give to other entries (RFC 3671).
+    pub collective: Option<Collective>,
 }
 
 impl Held {
@@ -43,6 +46,7 @@ impl Held {
         referrals: true,
         aliases: true,
         subentries: true,
+        collective: None,
     };
 }
 
@@ -52,6 +56,7 @@ impl Kinds {
             referral: Kind::new(schema, "referral"),
             alias: Kind::new(schema, "alias"),
             subentry: Kind::new(schema, "subentry"),
+            collective: Kind::new(schema, "collectiveAttributeSubentry"),
             held: ArcSwapOption::empty(),
         }
     }
@@ -111,6 +116,30 @@ impl Kind {
         class_predicate(schema, &self.values)
     }
 
+    /// The keys of all there are, whoever may see them.
+    fn keys(&self, snapshot: &Arc<Snapshot>, schema: &Arc<Schema>) -> Vec<NormalizedDn> {
+        let query = Query {
+            base: NormalizedDn::default(),
+            base_at: None,
+            scope: SearchScope::WholeSubtree,
+            predicate: self.predicate(schema),
+            order: Order::Name,
+            after: None,
+            within: vec![NormalizedDn::default()].into(),
+            without: Vec::new().into(),
+            candidate_limit: 0,
+        };
+        let mut cursor = Cursor::open(snapshot.clone(), schema.clone(), query);
+        let mut keys = Vec::new();
+        loop {
+            match cursor.advance(&mut Work { left: u32::MAX }) {
+                Advance::Entry(at) => keys.push(snapshot.key(at)),
+                Advance::Paused => {}
+                Advance::End | Advance::CandidateLimit => return keys,
+            }
+        }
+    }
+
     /// Whether there is any, whoever may see it.
     fn is_held(&self, snapshot: &Snapshot, schema: &Schema) -> bool {
         let tail = snapshot.tail.iter();
@@ -126,19 +155,23 @@ impl Kind {
 
 impl Directory {
     /// Which kinds of entries a snapshot holds.
-    pub(super) fn held(&self, snapshot: &Snapshot) -> Held {
-        if let Some(held) = self.kinds.held.load().as_deref()
+    pub(super) fn held(&self, snapshot: &Arc<Snapshot>) -> Arc<Held> {
+        if let Some(held) = self.kinds.held.load_full()
             && held.sequence == snapshot.sequence
         {
-            return *held;
+            return held;
         }
-        let held = Held {
+        let held = Arc::new(Held {
             sequence: snapshot.sequence,
             referrals: self.kinds.referral.is_held(snapshot, &self.schema),
             aliases: self.kinds.alias.is_held(snapshot, &self.schema),
             subentries: self.kinds.subentry.is_held(snapshot, &self.schema),
-        };
-        self.kinds.held.store(Some(Arc::new(held)));
+            collective: self.kinds.collective.is_held(snapshot, &self.schema).then(|| {
+                let keys = self.kinds.collective.keys(snapshot, &self.schema);
+                Collective::new(snapshot, &self.schema, keys.into_iter())
+            }),
+        });
+        self.kinds.held.store(Some(Arc::clone(&held)));
         held
     }
 }

@@ -11,6 +11,7 @@ use crate::model::{Dn, LdapUrl, Outcome, ResultCode, SearchScope};
 use crate::query::{Advance, Cursor, Work};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Record, Snapshot};
+use std::sync::Arc;
 
 /// What an operation is about, as far as a referral needs it.
 #[derive(Clone, Copy)]
@@ -190,7 +191,7 @@ impl Directory {
     }
 
     /// The referral for a target of an operation: by a referral object at or above it, or because it lies in no naming context.
-    pub(super) fn referral(&self, snapshot: &Snapshot, view: &View, asked: &Asked<'_>) -> Result<(), Outcome> {
+    pub(super) fn referral(&self, snapshot: &Arc<Snapshot>, view: &View, asked: &Asked<'_>) -> Result<(), Outcome> {
         let knowledge = Knowledge {
             kind: &self.kinds.referral,
             snapshot,

@@ -8,6 +8,7 @@ use self::area::Area;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, size_limit};
 use super::computed::{Computation, Wanted};
+use super::kinds::Held;
 use super::lists::{VirtualListRequest, VirtualListResult};
 use super::page::{PageRequest, Resume};
 use super::protocol::ProtocolFacts;
@@ -66,6 +67,8 @@ pub struct Search {
     /// Referral objects in scope, where there are any.
     continuations: Option<Box<Continuations>>,
     wanted: Wanted,
+    /// What kinds of entries the snapshot holds; nothing where the search is no directory's.
+    held: Option<Arc<Held>>,
     computed: Vec<ComputedAttribute>,
     tail_members: TailMembers,
     limits: Limits,
@@ -202,6 +205,7 @@ impl Directory {
             entries: Entries::Protocol(here.then_some(record)),
             continuations: None,
             wanted: Wanted::default(),
+            held: None,
             computed: Vec::new(),
             tail_members: TailMembers::default(),
             limits: Limits {
@@ -234,7 +238,7 @@ impl Directory {
     ) -> Result<Search, Outcome> {
         let snapshot = self.store.snapshot();
         let held = self.held(&snapshot);
-        let base = self.resolve_base(&snapshot, &session.view, base, &request, held)?;
+        let base = self.resolve_base(&snapshot, &session.view, base, &request, &held)?;
         let base_at = self.check_base(&snapshot, &session.view, &base)?;
         self.check_assertion(&snapshot, &session.view, &base, base_at, request.assertion)?;
         let quotas = &session.view.quotas;
@@ -249,7 +253,12 @@ impl Directory {
         let deadline = deadline(started, request.time_limit_seconds, quotas.time_limit_seconds);
         let size = size_limit(request.size_limit, quotas, page.is_some());
         let counted = (quotas.daily_entries != 0).then(|| session.identity.account.facts.key.clone());
-        let wanted = Wanted::new(&request.selection, &session.view, &self.schema);
+        let wanted = Wanted::new(
+            &request.selection,
+            &session.view,
+            &self.schema,
+            held.collective.is_some(),
+        );
         let ended = request.page.is_some_and(|asked| asked.size == 0);
         let limits = Limits {
             deadline,
@@ -261,7 +270,7 @@ impl Directory {
         if let Some(asked) = request.virtual_list {
             self.view_list(session, asked, &base, &request, sorting.as_mut())?;
         }
-        let area = self.area(&snapshot, &session.view, (base, base_at), &request, held)?;
+        let area = self.area(&snapshot, &session.view, (base, base_at), &request, &held)?;
         let goes_on = held.referrals && !request.manage_dsa_it && request.subentries != Some(true) && !ended;
         let continuations = goes_on.then(|| self.continuations(session, &snapshot, &area, request.scope).into());
         let entries = match ended {
@@ -281,6 +290,7 @@ impl Directory {
             entries,
             continuations,
             wanted,
+            held: Some(held),
             computed: Vec::new(),
             tail_members: TailMembers::default(),
             limits,
@@ -304,10 +314,12 @@ impl Directory {
         sorted: bool,
     ) -> Result<Cursor, Outcome> {
         let view = &session.view;
+        let held = self.held(&snapshot);
         let groups = Groups {
             snapshot: &snapshot,
             schema: &self.schema,
             view,
+            collective: held.collective.as_ref(),
         };
         let predicate = compile_in(request.filter, groups)
             .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
@@ -533,6 +545,7 @@ impl Search {
                 snapshot,
                 schema: &directory.schema,
                 view: &self.view,
+                collective: self.held.as_ref().and_then(|held| held.collective.as_ref()),
             },
             snapshot,
         };

@@ -237,7 +237,7 @@ impl Directory {
         let base_at = self.check_base(&snapshot, view, &base)?;
         self.check_assertion(&snapshot, view, &base, base_at, request.assertion)?;
         // There may be such entries later. Gap: without ManageDsaIT, referral objects are left out, and no references are sent.
-        let given = self.given_kinds(request, Held::ANY);
+        let given = self.given_kinds(request, &Held::ANY);
         let query = Query {
             base,
             base_at,

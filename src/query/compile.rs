@@ -1,6 +1,7 @@
 //! A filter as received into a typed, normalised, three-valued predicate.
 
 use super::computed::{Surroundings, is_computed};
+use super::evaluate::passes;
 use super::membership::{Groups, TooManyNames};
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
@@ -417,7 +418,10 @@ impl<'a> Compiler<'a> {
         }
         // A subtype that may not be searched is as if it were not there.
         let subtypes = target.attribute.subtypes.iter().copied();
-        let types = subtypes.filter(|id| self.view.searchable.contains(*id));
+        let nobody_gives = self.groups.is_some_and(|groups| groups.collective.is_none());
+        let types = subtypes.filter(|id| {
+            self.view.searchable.contains(*id) && !(nobody_gives && self.schema.attribute(*id).collective)
+        });
         let asserted = Some(target.attribute.id);
         self.guarded(asserted, types.collect(), target.options.clone(), test, dn_attributes)
     }
@@ -434,6 +438,7 @@ impl<'a> Compiler<'a> {
         let mut terms = Vec::new();
         types.retain(|id| {
             let conditions = self.hiding(*id);
+            terms.extend(self.given(*id, &options, &test, &conditions));
             let origin = self.origin(*id);
             if conditions.is_empty() && origin == Origin::Stored {
                 return true;
@@ -463,6 +468,42 @@ impl<'a> Compiler<'a> {
             })));
         }
         Predicate::or(terms)
+    }
+
+    /// Entries to which a subentry gives a value of a collective type that passes the test.
+    fn given(&self, id: AttributeId, options: &[String], test: &Test, conditions: &[Arc<Item>]) -> Vec<Predicate> {
+        let collective = self.groups.filter(|_| self.schema.attribute(id).collective);
+        let Some((groups, collective)) = collective.and_then(|groups| Some((groups, groups.collective?))) else {
+            return Vec::new();
+        };
+        let passing = collective
+            .seen(groups.snapshot, self.schema, self.view)
+            .filter(|subentry| {
+                subentry.attributes.iter().any(|(given, carried, values)| {
+                    *given == id
+                        && options.iter().all(|option| carried.contains(option))
+                        && values.iter().any(|value| passes(test, value, self.schema))
+                })
+            });
+        let items = passing.map(|subentry| {
+            Arc::new(Item {
+                asserted: Some(id),
+                types: smallvec![id],
+                options: Vec::new(),
+                test: Test::Collective(Arc::clone(subentry)),
+                origin: Origin::Derived,
+                dn_attributes: false,
+            })
+        });
+        items
+            .map(|item| match conditions.is_empty() {
+                true => Predicate::Item(item),
+                false => Predicate::Guarded {
+                    item,
+                    conditions: conditions.to_vec(),
+                },
+            })
+            .collect()
     }
 
     fn hiding(&self, id: AttributeId) -> Vec<Arc<Item>> {

@@ -46,6 +46,7 @@ impl Surroundings {
                 snapshot: &self.snapshot,
                 schema: &self.schema,
                 view: &self.view,
+                collective: None,
             };
             let names = groups.of(candidate.record.dn(), &self.view.searchable, &self.tail);
             names.iter().for_each(|name| each(name.as_bytes()));

@@ -1,6 +1,7 @@
 //! A predicate on one entry: the meaning that every plan is held to.
 
 use super::Truth;
+use super::collective::is_excluded;
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::model::carries_options;
 use crate::schema::matching::integer_value;
@@ -83,6 +84,10 @@ impl Evaluator {
         if let Test::Name(key) = &item.test {
             return candidate.key == key.0;
         }
+        if let Test::Collective(subentry) = &item.test {
+            let excluded = |id: &AttributeId| is_excluded(candidate.record, *id, schema);
+            return subentry.covers(candidate, schema) && !item.types.iter().any(excluded);
+        }
         if let Test::Child(above) = &item.test {
             let below = candidate.key.strip_prefix(above.0.as_slice()).unwrap_or_default();
             return below.iter().filter(|octet| **octet == 0).count() == 1;
@@ -129,7 +134,7 @@ impl Evaluator {
     fn value(&mut self, test: &Test, value: &[u8], schema: &Schema) -> bool {
         let rule = match test {
             Test::Present => return true,
-            Test::Name(_) | Test::Child(_) | Test::Names(_) => return false,
+            Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_) => return false,
             Test::Bits { mask, all } => return has_bits(value, *mask, *all),
             Test::Class { class, .. } => return is_of_class(value, *class, schema),
             Test::Equality { rule, value: wanted } => {
@@ -188,6 +193,11 @@ impl Evaluator {
     }
 }
 
+/// Whether a value that is in no record passes a test.
+pub(super) fn passes(test: &Test, value: &[u8], schema: &Schema) -> bool {
+    Evaluator::default().value(test, value, schema)
+}
+
 impl From<bool> for Truth {
     fn from(holds: bool) -> Truth {
         if holds { Truth::True } else { Truth::False }
@@ -206,7 +216,12 @@ impl Test {
             | Test::Word { rule, .. }
             | Test::Approximate { rule, .. } => Some(*rule),
             Test::Class { .. } => Some(MatchingRule::ObjectIdentifier),
-            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Child(_) | Test::Names(_) => None,
+            Test::Present
+            | Test::Bits { .. }
+            | Test::Name(_)
+            | Test::Collective(_)
+            | Test::Child(_)
+            | Test::Names(_) => None,
         }
     }
 
@@ -225,7 +240,12 @@ impl Test {
                 let own = approximate::keys(normalized);
                 wanted.iter().all(|key| own.contains(key))
             }
-            Test::Present | Test::Bits { .. } | Test::Name(_) | Test::Child(_) | Test::Names(_) => false,
+            Test::Present
+            | Test::Bits { .. }
+            | Test::Name(_)
+            | Test::Collective(_)
+            | Test::Child(_)
+            | Test::Names(_) => false,
         }
     }
 }

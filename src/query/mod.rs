@@ -6,6 +6,7 @@
 //! Invariants: the meaning of a filter is to evaluate it on every entry in scope, three-valued; a plan may only be faster, never
 //! different (a property test holds it to that); compiling cannot fail; no function here waits or does I/O.
 
+pub mod collective;
 pub mod compile;
 pub mod computed;
 mod content;
@@ -25,6 +26,7 @@ use crate::schema::NormalizedDn;
 use crate::store::Location;
 use std::sync::Arc;
 
+pub use collective::Collective;
 pub use compile::{child_or_named, class_predicate, compile, compile_in, visible};
 pub use computed::Subordinates;
 pub use content::Content;

@@ -1,5 +1,6 @@
 //! What a filter becomes: typed, normalised, three-valued; and the two-valued form that plans work on.
 
+use super::collective::CollectiveSubentry;
 use super::computed::Surroundings;
 use crate::schema::{AttributeId, ClassId, MatchingRule, NormalizedDn, Schema};
 use smallvec::SmallVec;
@@ -104,6 +105,8 @@ pub enum Test {
     },
     /// entryDN (RFC 5020): the entry's own name.
     Name(NormalizedDn),
+    /// The entry is in the subtree of this subentry, which gives it a value that passes.
+    Collective(Arc<CollectiveSubentry>),
     /// The entry's own name lies directly below this one.
     Child(NormalizedDn),
     /// memberOf and chains: the entry's own name is one of these, which ascend.
@@ -270,7 +273,10 @@ fn settle_all(terms: Vec<Predicate>, wanted: bool, conjunction: bool) -> Predica
 impl Item {
     fn needs_key(&self) -> bool {
         self.dn_attributes
-            || matches!(self.test, Test::Name(_) | Test::Child(_) | Test::Names(_))
+            || matches!(
+                self.test,
+                Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_)
+            )
             || matches!(self.origin, Origin::Computed(_))
     }
 
@@ -335,6 +341,7 @@ impl fmt::Display for ItemText<'_> {
             Test::Approximate { keys, .. } => write!(f, "~={}", Octets(&keys.join(&b' '))),
             Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
             Test::Name(key) => write!(f, "={}", Octets(&key.0)),
+            Test::Collective(subentry) => write!(f, " by {}", subentry.dn),
             Test::Child(key) => write!(f, " lies directly below {}", Octets(&key.0)),
             Test::Names(names) => write!(f, " leads to {} names", names.len()),
         }

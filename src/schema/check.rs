@@ -263,6 +263,9 @@ impl Schema {
         violations: &mut Vec<SchemaViolation>,
     ) {
         let anything = classes.contains(&self.extensible_object);
+        let gives = self
+            .find_class("collectiveAttributeSubentry")
+            .is_some_and(|class| classes.contains(&class));
         for (id, attribute) in known {
             let by_class = || {
                 classes.iter().any(|class| {
@@ -270,10 +273,15 @@ impl Schema {
                     class.must.binary_search(id).is_ok() || class.may.binary_search(id).is_ok()
                 })
             };
-            let allowed = anything
-                || self.attribute(*id).is_operational()
-                || by_class()
-                || rule.is_some_and(|rule| rule.must.contains(id) || rule.may.contains(id));
+            // RFC 3671 section 2.1: collective attributes are those of such subentries, and of nothing else.
+            let allowed = if self.attribute(*id).collective {
+                gives
+            } else {
+                anything
+                    || self.attribute(*id).is_operational()
+                    || by_class()
+                    || rule.is_some_and(|rule| rule.must.contains(id) || rule.may.contains(id))
+            };
             if !allowed || rule.is_some_and(|rule| rule.not.contains(id)) {
                 violations.push(SchemaViolation::AttributeNotAllowed {
                     attribute: described(attribute).into_owned(),

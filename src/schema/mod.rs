@@ -23,6 +23,7 @@ mod print;
 mod resolve;
 mod source;
 mod subschema;
+pub mod subtree;
 pub mod syntax;
 #[cfg(test)]
 mod tests;

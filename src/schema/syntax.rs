@@ -2,6 +2,7 @@
 
 use super::canonical::{self, shown};
 use super::matching::{InvalidValue, split_uid};
+use super::subtree::SubtreeSpecification;
 use super::time;
 use crate::model::Dn;
 
@@ -27,6 +28,7 @@ const DELIVERY_METHODS: &[&str] = &[
 enum Shape {
     /// Non-empty UTF-8.
     Text,
+    Subtree,
     /// UTF-8, may be empty.
     Ia5,
     Printable,
@@ -110,7 +112,7 @@ syntaxes! {
     PostalAddress "Postal Address" "41" PostalAddress,
     PresentationAddress "Presentation Address" "43" Text,
     PrintableString "Printable String" "44" Printable,
-    SubtreeSpecification "Subtree Specification" "45" Text,
+    SubtreeSpecification "Subtree Specification" "45" Subtree,
     SupportedAlgorithm "Supported Algorithm" "49" Ber,
     TelephoneNumber "Telephone Number" "50" Printable,
     TeletexTerminalIdentifier "Teletex Terminal Identifier" "51" Text,
@@ -183,6 +185,11 @@ impl Syntax {
         match self.facts().shape {
             Shape::Octets => Ok(()),
             Shape::Text => text(value, self.facts().name),
+            Shape::Subtree => match std::str::from_utf8(value).map(SubtreeSpecification::parse) {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(fault)) => Err(self.invalid(fault)),
+                Err(fault) => Err(self.invalid(fault.to_string())),
+            },
             Shape::Ia5 if value.is_ascii() => Ok(()),
             Shape::Ia5 => Err(self.invalid("it has characters beyond ASCII")),
             Shape::Printable => self.printable(value),

@@ -115,6 +115,12 @@ async fn from_server(setting: &Setting, arguments: &Arguments, started: Instant)
     let asked = running::Asked {
         administrative: administrative.map(|attribute| attribute.name().to_owned()).collect(),
         operational: if arguments.operational { &OPERATIONAL } else { &[] },
+        collective: schema
+            .attributes()
+            .iter()
+            .filter(|attribute| attribute.collective)
+            .map(|attribute| attribute.name().to_owned())
+            .collect(),
     };
     let written = match &arguments.out {
         None => running::write(&mut client, arguments, &asked, io::stdout()).await,
@@ -193,9 +199,15 @@ impl<'a> Export<'a> {
         let mut evaluator = Evaluator::default();
         let mut entries = 0;
         for base in bases {
-            for key in snapshot.subtree(base, usize::MAX) {
-                let Some(at) = snapshot.find(&key) else { continue };
+            let keys = snapshot.subtree(base, usize::MAX);
+            // Subentries come last, as a search of their own gives them.
+            let passes = [false, true].into_iter();
+            for (subentries, key) in passes.flat_map(|pass| keys.iter().map(move |key| (pass, key))) {
+                let Some(at) = snapshot.find(key) else { continue };
                 let record = snapshot.record(at);
+                if self.is_subentry(record) != subentries {
+                    continue;
+                }
                 let candidate = Candidate { record, key: &key.0 };
                 let matches = |predicate| evaluator.truth(predicate, candidate, self.schema) == Truth::True;
                 if self.predicate.as_ref().is_none_or(matches) {
@@ -206,6 +218,15 @@ impl<'a> Export<'a> {
         }
         writer.flush()?;
         Ok(entries)
+    }
+
+    fn is_subentry(&self, record: Record<'_>) -> bool {
+        let object_class = self.schema.well_known().object_class;
+        let mut attributes = record.attributes().filter(|attribute| attribute.id == object_class);
+        attributes.any(|attribute| {
+            let mut values = attribute.values();
+            values.any(|value| value.eq_ignore_ascii_case(b"subentry") || value == b"2.5.17.0")
+        })
     }
 
     fn entry(&self, writer: &mut LdifWriter<impl Write>, key: &NormalizedDn, record: Record<'_>) -> io::Result<()> {

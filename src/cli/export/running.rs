@@ -6,7 +6,7 @@ use crate::model::ldif::LdifWriter;
 use anyhow::{Context, bail};
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::asn1::{PL, StructureTag};
-use ldap3::controls::ManageDsaIt;
+use ldap3::controls::{ManageDsaIt, RawControl};
 use ldap3::{ResultEntry, Scope};
 use std::io::{BufWriter, Write};
 
@@ -22,6 +22,17 @@ pub(super) struct Asked {
     pub administrative: Vec<String>,
     /// What follows the user attributes, in that order.
     pub operational: &'static [&'static str],
+    /// Attributes that entries have from subentries: only the subentries themselves are written with them.
+    pub collective: Vec<String>,
+}
+
+/// RFC 3672 section 3: subentries and nothing else.
+fn subentries_alone() -> RawControl {
+    RawControl {
+        ctype: "1.3.6.1.4.1.4203.1.10.1".to_owned(),
+        crit: true,
+        val: Some(vec![1, 1, 0xff]),
+    }
 }
 
 /// Writes every entry and gives their number.
@@ -38,7 +49,13 @@ pub(super) async fn write(
     let filter = arguments.filter.as_deref().unwrap_or("(objectClass=*)");
     let mut writer = LdifWriter::new(BufWriter::with_capacity(WRITE_BUFFER_BYTES, target));
     let mut entries = 0;
-    for base in &bases {
+    let passes = [false, true].into_iter();
+    for (base, subentries) in bases
+        .iter()
+        .flat_map(|base| passes.clone().map(move |pass| (base, pass)))
+    {
+        let mut controls: Vec<RawControl> = vec![ManageDsaIt.into()];
+        controls.extend(subentries.then(subentries_alone));
         let administrative = asked.administrative.iter().map(String::as_str);
         let operational = asked.operational.iter().copied();
         let attributes: Vec<&str> = std::iter::once("*").chain(administrative).chain(operational).collect();
@@ -46,11 +63,11 @@ pub(super) async fn write(
             vec![Box::new(EntriesOnly::new()), Box::new(PagedResults::new(PAGE_ENTRIES))];
         let mut found = client
             .ldap
-            .with_controls(ManageDsaIt)
+            .with_controls(controls)
             .streaming_search_with(adapters, base, Scope::Subtree, filter, attributes)
             .await?;
         while let Some(entry) = found.next().await? {
-            write_entry(&mut writer, entry, asked.operational).context("the LDIF could not be written")?;
+            write_entry(&mut writer, entry, asked, subentries).context("the LDIF could not be written")?;
             entries += 1;
         }
         let result = found.finish().await;
@@ -66,11 +83,20 @@ pub(super) async fn write(
     Ok(entries)
 }
 
-fn write_entry(writer: &mut LdifWriter<impl Write>, entry: ResultEntry, operational: &[&str]) -> anyhow::Result<()> {
+fn write_entry(
+    writer: &mut LdifWriter<impl Write>,
+    entry: ResultEntry,
+    asked: &Asked,
+    subentry: bool,
+) -> anyhow::Result<()> {
+    let operational = asked.operational;
     let (dn, attributes) = parts(entry.0).context("the server sent an entry that is none")?;
     writer.value("dn", &dn)?;
     let is_operational = |given: &Given| operational.iter().any(|name| name.as_bytes() == given.0);
-    let user = attributes.iter().filter(|given| !is_operational(given));
+    let is_collective = |given: &Given| !subentry && asked.collective.iter().any(|name| is_named(&given.0, name));
+    let user = attributes
+        .iter()
+        .filter(|given| !is_operational(given) && !is_collective(given));
     let kept = operational
         .iter()
         .flat_map(|name| attributes.iter().filter(|given| given.0 == name.as_bytes()));
@@ -81,6 +107,12 @@ fn write_entry(writer: &mut LdifWriter<impl Write>, entry: ResultEntry, operatio
         }
     }
     Ok(writer.end_record()?)
+}
+
+/// Whether a description is of a type, whatever its options.
+fn is_named(description: &[u8], name: &str) -> bool {
+    let of_type = description.split(|octet| *octet == b';').next().unwrap_or_default();
+    of_type.eq_ignore_ascii_case(name.as_bytes())
 }
 
 /// The name and the attributes of a SearchResultEntry (RFC 4511 section 4.5.2), in the order they came.

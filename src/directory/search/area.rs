@@ -33,7 +33,7 @@ impl Directory {
         view: &View,
         key: NormalizedDn,
         request: &SearchRequest<'_>,
-        held: Held,
+        held: &Held,
     ) -> Result<NormalizedDn, Outcome> {
         if !held.referrals && !held.aliases && self.referrals.is_empty() {
             return Ok(key);
@@ -82,7 +82,7 @@ impl Directory {
         view: &View,
         (base, base_at): (NormalizedDn, Option<Location>),
         request: &SearchRequest<'_>,
-        held: Held,
+        held: &Held,
     ) -> Result<Area, Outcome> {
         let mut area = Area {
             base,
@@ -117,7 +117,7 @@ impl Directory {
 
     /// Referral objects are given only where they are managed, subentries (RFC 3672 section 3) only where they are the base
     /// object or asked for, and then nothing else is.
-    pub(in crate::directory) fn given_kinds(&self, request: &SearchRequest<'_>, held: Held) -> Predicate {
+    pub(in crate::directory) fn given_kinds(&self, request: &SearchRequest<'_>, held: &Held) -> Predicate {
         let mut kinds = Vec::new();
         if held.referrals && !request.manage_dsa_it {
             kinds.push(self.kinds.referral.predicate(&self.schema).negate());

@@ -7,6 +7,7 @@ use crate::model::{Dn, Filter, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Snapshot};
+use std::sync::Arc;
 
 impl Directory {
     /// The key of a base object.
@@ -41,14 +42,20 @@ impl Directory {
     /// An assertion is never True of the root, which is no entry, nor of a base that only lies above what the view allows.
     pub(in crate::directory) fn check_assertion(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         view: &View,
         key: &NormalizedDn,
         at: Option<Location>,
         assertion: Option<&Filter<'_>>,
     ) -> Result<(), Outcome> {
         let schema = &self.schema;
-        let groups = Groups { snapshot, schema, view };
+        let held = assertion.map(|_| self.held(snapshot));
+        let groups = Groups {
+            snapshot,
+            schema,
+            view,
+            collective: held.as_ref().and_then(|held| held.collective.as_ref()),
+        };
         match (assertion, at) {
             (None, _) => Ok(()),
             (Some(assertion), Some(at)) => Target { groups, key }.check(assertion, snapshot.record(at)),

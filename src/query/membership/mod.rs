@@ -5,6 +5,7 @@
 
 mod chain;
 
+use super::collective::Collective;
 use crate::access::{AttributeSet, View};
 use crate::index::EntryId;
 use crate::index::postings::PostingCursor;
@@ -28,6 +29,8 @@ pub struct Groups<'a> {
     pub snapshot: &'a Snapshot,
     pub schema: &'a Arc<Schema>,
     pub view: &'a View,
+    /// What subentries give to other entries, where there are any that do.
+    pub collective: Option<&'a Collective>,
 }
 
 /// The names that a snapshot's tail holds, which has no index: gathered once for many entries.

@@ -177,7 +177,7 @@ impl<'a> Chooser<'a> {
                 None => Branch::nothing(),
             };
         }
-        if let Test::Child(_) = &item.test {
+        if let Test::Child(_) | Test::Collective(_) = &item.test {
             return self.unserved();
         }
         if let Test::Names(names) = &item.test {
@@ -443,7 +443,12 @@ fn dearness(predicate: &Predicate) -> u8 {
             Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 4,
             Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 3,
             Test::Substrings { .. } => 5,
-            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } | Test::Child(_) => 6,
+            Test::Present
+            | Test::Word { .. }
+            | Test::Approximate { .. }
+            | Test::Bits { .. }
+            | Test::Child(_)
+            | Test::Collective(_) => 6,
         },
         Predicate::Or(_) | Predicate::And(_) => 7,
         _ => 8,

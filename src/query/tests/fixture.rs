@@ -155,6 +155,7 @@ pub fn names_or_limit(snapshot: &Arc<Snapshot>, filter: &str, view: &View) -> Re
         snapshot,
         schema: &schema(),
         view,
+        collective: None,
     };
     let mut query = query("(|)", view);
     query.predicate = compile_in(&Filter::parse(filter).expect("a filter"), groups)?;

@@ -419,6 +419,7 @@ fn a_plan_finds_what_the_filter_means() {
             snapshot: &directory,
             schema: &schema(),
             view: &view,
+            collective: None,
         };
         // A chain that leads too far is no plan.
         let Ok(predicate) = compile_in(&filter, groups) else {
