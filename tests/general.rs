@@ -317,6 +317,18 @@ async fn only_rules_give_rights_and_only_administrators_change_what_they_name() 
         modify(&mut manager, ADMINS, vec![Mod::Add("member", set(&[ANN]))]).await,
         0
     );
+    // Who is a member is out of the feed's reach, by any name.
+    let mut feed = bound(&server, &feed_dn, "feed").await;
+    assert_eq!(change(&mut feed, Some(ANN), None, Some("x")).await.0, INSUFFICIENT);
+    assert_eq!(
+        modify(&mut feed, ANN, vec![Mod::Replace("userPassword", set(&["x"]))]).await,
+        INSUFFICIENT
+    );
+    assert_eq!(feed.delete(ANN).await.unwrap().rc, INSUFFICIENT);
+    for moved in [ANN.to_owned(), format!("ou=people,{BASE}")] {
+        let answer = feed.modifydn(&moved, "cn=x", true, None).await.unwrap();
+        assert_eq!(answer.rc, INSUFFICIENT, "{moved}");
+    }
     let mut ann = bound(&server, ANN, "ann-2").await;
     assert_eq!(modify(&mut ann, ANN, vec![Mod::Replace("sn", set(&["X"]))]).await, 0);
     assert_eq!(

@@ -149,6 +149,21 @@ impl General {
             })
     }
 
+    /// Whether some rule gives whoever has this name more than reading.
+    fn raises(
+        &self,
+        snapshot: &Snapshot,
+        schema: &Schema,
+        (key, dn): (&NormalizedDn, &str),
+        gives: impl Fn(&str) -> bool,
+    ) -> bool {
+        let mut rules = self.rules.iter().filter(|_| self.enabled);
+        rules.any(|rule| {
+            (rule.role != Role::Reader || rule.profile.as_deref().is_some_and(&gives))
+                && rule.fits(snapshot, schema, &self.whole, key, dn)
+        })
+    }
+
     /// Takes what has changed into the accounts that are loaded.
     pub(super) fn follow(&self, accounts: &Accounts, snapshot: &Snapshot, schema: &Schema, touched: &[NormalizedDn]) {
         let all = touched.iter().any(|key| self.decides(key));
@@ -255,12 +270,22 @@ impl Directory {
         }
     }
 
-    /// Whether a rule gives whoever it names more than reading by way of this entry.
-    pub(super) fn is_guarded(&self, key: &NormalizedDn) -> bool {
+    /// Whether members of a group that a rule names may lie below this entry: their names must not become free for others.
+    pub(super) fn may_move_members(&self, key: &NormalizedDn) -> bool {
+        let by_group = |rule: &Rule| matches!(rule.who, Who::Group(_));
+        self.general.enabled && self.general.rules.iter().any(by_group) && self.store.snapshot().children(key, 1) > 0
+    }
+
+    /// Whether a rule gives whoever it names more than reading by way of this entry, or the entry itself. `dn` is its name,
+    /// where it may not exist yet.
+    pub(super) fn is_guarded(&self, key: &NormalizedDn, dn: &str) -> bool {
         let gives = |profile: &str| {
             self.view(profile)
                 .is_none_or(|view| view.quotas.may_write || view.quotas.may_set_secrets || !view.may_proxy.is_empty())
         };
         self.general.guards(key, gives)
+            || self
+                .general
+                .raises(&self.store.snapshot(), &self.schema, (key, dn), gives)
     }
 }

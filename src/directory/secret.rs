@@ -63,7 +63,14 @@ impl Directory {
     pub(super) fn may_set_secret(&self, session: &Session, key: &NormalizedDn) -> bool {
         let quotas = &session.view.quotas;
         session.identity.account.facts.role == Role::Administrator
-            || (quotas.may_set_secrets && session.view.covers(key) && !self.is_guarded(key))
+            || (quotas.may_set_secrets && session.view.covers(key) && !self.is_guarded(key, &self.dn_of(key)))
+    }
+
+    /// The name of an entry that is there; what is not has no secret to set but by its own add, which is looked at by name.
+    fn dn_of(&self, key: &NormalizedDn) -> String {
+        let snapshot = self.store.snapshot();
+        let at = snapshot.find(key);
+        at.map(|at| snapshot.record(at).dn().to_owned()).unwrap_or_default()
     }
 
     /// Whether an update changes nothing but the session's own secret.

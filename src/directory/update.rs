@@ -183,19 +183,19 @@ impl Directory {
         if !session.view.covers(key) {
             return Err(insufficient("the account's release profile does not reach this entry"));
         }
-        self.check_guarded(session, key)?;
+        self.check_guarded(session, key, update.dn())?;
         match update {
             Update::Add(entry) => entry.dn.rdn().map_or(Ok(()), |rdn| self.check_naming(rdn)),
             Update::ModifyDn {
                 new_rdn, new_superior, ..
-            } => self.check_move(session, key, new_rdn, new_superior.as_ref()),
+            } => self.check_move(session, (key, update.dn()), new_rdn, new_superior.as_ref()),
             Update::Delete { .. } | Update::Modify { .. } => Ok(()),
         }
     }
 
     /// What a rule of the general directory gives more than reading by is for administrators to change.
-    fn check_guarded(&self, session: &Session, key: &NormalizedDn) -> Result<(), Outcome> {
-        if session.identity.account.facts.role == Role::Administrator || !self.is_guarded(key) {
+    fn check_guarded(&self, session: &Session, key: &NormalizedDn, dn: &Dn) -> Result<(), Outcome> {
+        if session.identity.account.facts.role == Role::Administrator || !self.is_guarded(key, &dn.to_string()) {
             return Ok(());
         }
         Err(insufficient(
@@ -207,7 +207,7 @@ impl Directory {
     fn check_move(
         &self,
         session: &Session,
-        key: &NormalizedDn,
+        (key, dn): (&NormalizedDn, &Dn),
         new_rdn: &Rdn,
         new_superior: Option<&Dn>,
     ) -> Result<(), Outcome> {
@@ -224,7 +224,13 @@ impl Directory {
                 "the account's release profile does not reach the new name",
             ));
         }
-        self.check_guarded(session, &to)?;
+        let superior = new_superior.cloned().or_else(|| dn.parent()).unwrap_or_default();
+        self.check_guarded(session, &to, &superior.child(new_rdn.clone()))?;
+        if session.identity.account.facts.role != Role::Administrator && self.may_move_members(key) {
+            return Err(insufficient(
+                "entries below may be members of a group that decides who may do what: it is for administrators to move",
+            ));
+        }
         if view.excluded.iter().any(|subtree| subtree.is_within(key)) {
             return Err(insufficient(
                 "the account's release profile does not reach everything below this entry",
