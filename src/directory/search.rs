@@ -380,6 +380,16 @@ impl Directory {
         } else {
             asked.size.min(quotas.page_size)
         };
+        // A page of a sorted search that cannot be put in order has no place to go on from.
+        let size = match request.sort {
+            Some(_) => size.min(
+                u32::try_from(self.sort_limits.sorted_entries)
+                    .unwrap_or(u32::MAX)
+                    .max(2)
+                    - 1,
+            ),
+            None => size,
+        };
         if asked.cookie.is_empty() {
             return Ok((
                 Some(Page {
