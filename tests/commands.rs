@@ -266,6 +266,25 @@ fn explain_shows_plan_and_counts() {
         explained.contains("found 1 entries") && explained.contains("ATTRIBUTE"),
         "{explained}"
     );
+    let stats = json(&place.succeed(&["explain", "--stats", "--json"], ""));
+    let sum = |part: &str| -> u64 {
+        let attributes = stats["attributes"].as_array().unwrap().iter();
+        attributes.map(|attribute| attribute[part].as_u64().unwrap()).sum()
+    };
+    let parts = ["dictionary", "postings", "presence", "ngrams", "column"];
+    assert_eq!(parts.map(sum).iter().sum::<u64>(), sum("bytes"), "{stats}");
+    assert_eq!(stats["indexes"].as_u64().unwrap(), sum("bytes"), "{stats}");
+    let cn = stats["attributes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["attribute"] == "cn");
+    assert!(
+        cn.is_some_and(|cn| cn["ngrams"].as_u64() > Some(0) && cn["entries"].as_u64() > Some(0)),
+        "{stats}"
+    );
+    assert!(stats["total"].as_u64() > stats["records"].as_u64(), "{stats}");
+    assert!(stats["entries"].as_u64() >= Some(13), "{stats}");
     assert!(place.refuse(2, &["explain", "(sn=smith"]).contains("of the filter"));
     assert!(
         place

@@ -5,6 +5,8 @@ use crate::access::Selection;
 use crate::directory::{Directory, ProtocolFacts, SearchRequest, SearchStep, Session};
 use crate::model::{DerefAliases, Filter, Outcome, SearchScope};
 use crate::query::Work;
+use crate::schema::Schema;
+use crate::store::{IndexBytes, Snapshot};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use std::sync::Arc;
@@ -180,29 +182,108 @@ impl Explained {
     }
 }
 
+/// What one attribute type's index takes, in all segments.
+struct IndexCost {
+    name: String,
+    values: u64,
+    entries: u64,
+    bytes: IndexBytes,
+}
+
+fn index_costs(snapshot: &Snapshot, schema: &Schema) -> Vec<IndexCost> {
+    let mut costs = Vec::new();
+    for attribute in schema.attributes() {
+        let mut cost = IndexCost {
+            name: attribute.name().to_owned(),
+            values: 0,
+            entries: 0,
+            bytes: IndexBytes::default(),
+        };
+        let layers = snapshot.layers.iter();
+        for index in layers.filter_map(|layer| layer.segment.index(attribute.id)) {
+            cost.values += u64::from(index.dictionary.len());
+            cost.entries += index.entries();
+            cost.bytes.add(&index.bytes);
+        }
+        if cost.bytes.total() > 0 {
+            costs.push(cost);
+        }
+    }
+    costs.sort_by_key(|cost| std::cmp::Reverse(cost.bytes.total()));
+    costs
+}
+
 fn print_index_costs(directory: &Directory, json: bool) {
     let snapshot = directory.store().snapshot();
-    let mut table = super::table::Table::new(&["attribute", "values", "bytes"]);
-    let mut rows = Vec::new();
-    for attribute in directory.schema().attributes() {
-        let (mut values, mut bytes) = (0, 0);
-        for index in snapshot
-            .layers
-            .iter()
-            .filter_map(|layer| layer.segment.index(attribute.id))
-        {
-            values += u64::from(index.dictionary.len());
-            bytes += index.bytes;
-        }
-        if bytes > 0 {
-            rows.push((attribute.name().to_owned(), values, bytes));
-        }
+    let costs = index_costs(&snapshot, directory.schema());
+    let segments = || snapshot.layers.iter().map(|layer| &layer.segment);
+    let entries = snapshot.len();
+    let records: u64 = segments().map(|segment| segment.record_bytes()).sum();
+    let names: u64 = segments().map(|segment| segment.name_bytes()).sum();
+    let total: u64 = segments().map(|segment| segment.bytes()).sum();
+    let indexes: u64 = costs.iter().map(|cost| cost.bytes.total()).sum();
+    if json {
+        let attributes: Vec<_> = costs.iter().map(IndexCost::to_json).collect();
+        let value = serde_json::json!({
+            "attributes": attributes,
+            "entries": entries,
+            "records": records,
+            "names": names,
+            "indexes": indexes,
+            "total": total,
+        });
+        println!("{value:#}");
+        return;
     }
-    rows.sort_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
-    for (name, values, bytes) in rows {
-        table.row(vec![name.into(), values.into(), bytes.into()]);
+    let mut table = super::table::Table::new(&[
+        "attribute",
+        "values",
+        "entries",
+        "dictionary",
+        "postings",
+        "presence",
+        "n-grams",
+        "column",
+        "bytes",
+    ]);
+    for IndexCost {
+        name,
+        values,
+        entries,
+        bytes,
+    } in costs
+    {
+        let parts = [
+            values,
+            entries,
+            bytes.dictionary,
+            bytes.postings,
+            bytes.presence,
+            bytes.substrings,
+            bytes.column,
+            bytes.total(),
+        ];
+        let cells = std::iter::once(name.into()).chain(parts.into_iter().map(Into::into));
+        table.row(cells.collect());
     }
-    table.print(json);
+    table.print(false);
+    println!("{entries} entries: {records} bytes of records, {names} of names, {indexes} of indexes, {total} in all");
+}
+
+impl IndexCost {
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "attribute": self.name,
+            "values": self.values,
+            "entries": self.entries,
+            "dictionary": self.bytes.dictionary,
+            "postings": self.bytes.postings,
+            "presence": self.bytes.presence,
+            "ngrams": self.bytes.substrings,
+            "column": self.bytes.column,
+            "bytes": self.bytes.total(),
+        })
+    }
 }
 
 impl From<Scope> for SearchScope {

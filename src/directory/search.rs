@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Entries that the cursor runs ahead of what was given.
-const AHEAD: u32 = 8;
+const AHEAD: u32 = 12;
 
 /// A search as a front end asks it.
 pub struct SearchRequest<'a> {

@@ -1,12 +1,14 @@
 //! Here is a value; give me the entries.
 //!
 //! Useful for: ordered dictionaries of normalised values, posting lists of entry numbers, n-gram postings over
-//! dictionary values. Everything is written once into bytes and read in place from a byte slice (mapped or in memory).
+//! dictionary values, columns of ordinals by entry, filters that say what is certainly not there. Everything is written once into bytes and read in place from a byte slice (mapped or in memory).
 //! Not for: knowing what an attribute or an entry is; files; sets in memory beyond one query.
 //!
 //! Invariants: readers copy nothing and hold no reference: a cursor is a position that is given the bytes at every
 //! step, so it can live beside the `Arc` that owns them. Posting lists ascend. No reader panics on damaged bytes.
 
+pub mod bloom;
+pub mod column;
 pub mod dictionary;
 pub(crate) mod octets;
 pub mod postings;

@@ -134,6 +134,11 @@ enum Shape {
 }
 
 impl PostingList {
+    /// Whether [`Postings::contains`] looks at one number only.
+    pub fn is_cheap_to_probe(&self) -> bool {
+        !matches!(self.shape, Shape::Sorted { .. })
+    }
+
     /// The list without entries.
     pub const EMPTY: PostingList = PostingList {
         len: 0,

@@ -4,7 +4,7 @@ use super::evaluate::{Candidate, Evaluator};
 use super::plan::{LayerPlan, Plan};
 use super::predicate::Predicate;
 use super::scope::Scope;
-use super::stream::{Step, Stream, admits};
+use super::stream::{Step, Stream, admit_all, admits};
 use super::{Advance, Order, Query, Truth, Work};
 use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
@@ -35,6 +35,8 @@ struct LayerRun {
     stream: Stream,
     /// Ids given, where the stream may repeat one; or ids gathered, where they have to be put in order.
     seen: RoaringBitmap,
+    /// Ids of the stream whose probes were asked together, and whether they passed; the next one last.
+    probed: SmallVec<[(u32, bool); 8]>,
     /// Candidates that are still to be evaluated.
     waiting: VecDeque<u32>,
     /// The least gathered id that was not given; `None` while gathering.
@@ -85,6 +87,8 @@ struct Examiner {
 
 /// Items that are evaluated for one unit of work.
 const ITEMS_A_UNIT: usize = 8;
+/// Ids whose probes are asked together.
+const PROBED_AT_ONCE: usize = 32;
 /// Candidates whose records are brought near together.
 const WARMED_AT_ONCE: usize = 8;
 
@@ -301,6 +305,7 @@ impl LayerRun {
                 Stream::new(&plan.branch)
             },
             seen: RoaringBitmap::new(),
+            probed: SmallVec::new(),
             waiting: VecDeque::new(),
             gathered_from: None,
             head: Head::Unknown,
@@ -353,10 +358,11 @@ impl LayerRun {
             if work.left == 0 {
                 return Found::Paused;
             }
-            let id = match self.stream.next(&plan.branch, &layer.segment, &plan.ids, work) {
-                Step::Id(id) => id,
-                Step::Paused => return Found::Paused,
-                Step::End => return Found::End,
+            let together = plan.branch.probes_many();
+            let (id, admitted) = match self.next_id(layer, plan, together, work) {
+                (Step::Id(id), admitted) => (id, admitted),
+                (Step::Paused, _) => return Found::Paused,
+                (Step::End, _) => return Found::End,
             };
             work.left = work.left.saturating_sub(1);
             if !layer.hidden.is_empty() && layer.hidden.contains(EntryId(id)) {
@@ -372,10 +378,34 @@ impl LayerRun {
             if !examiner.count() {
                 return Found::Limited;
             }
-            if admits(&plan.branch.probes, &layer.segment, id) {
+            if admitted && (together || admits(&plan.branch.probes, &layer.segment, id)) {
                 return Found::Id(id);
             }
         }
+    }
+
+    /// The next id of the stream; with `together` the probes were asked about it and some others that follow.
+    #[inline]
+    fn next_id(&mut self, layer: &Layer, plan: &LayerPlan, together: bool, work: &mut Work) -> (Step, bool) {
+        if !together {
+            return (self.stream.next(&plan.branch, &layer.segment, &plan.ids, work), true);
+        }
+        if let Some((id, admitted)) = self.probed.pop() {
+            return (Step::Id(id), admitted);
+        }
+        while self.probed.len() < PROBED_AT_ONCE {
+            match self.stream.next(&plan.branch, &layer.segment, &plan.ids, work) {
+                Step::Id(id) => self.probed.push((id, true)),
+                end if self.probed.is_empty() => return (end, false),
+                // The stream says so again when it is asked again.
+                _ => break,
+            }
+        }
+        admit_all(&plan.branch.probes, &layer.segment, &mut self.probed);
+        self.probed.reverse();
+        self.probed
+            .pop()
+            .map_or((Step::End, false), |(id, admitted)| (Step::Id(id), admitted))
     }
 
     /// The next match by ascending id.

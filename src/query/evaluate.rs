@@ -4,7 +4,7 @@ use super::Truth;
 use super::collective::is_excluded;
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::model::carries_options;
-use crate::schema::matching::integer_value;
+use crate::schema::matching::{integer_of_form, integer_value};
 use crate::schema::{AttributeId, ClassId, MatchingRule, Schema, approximate};
 use crate::store::record::derived_values;
 use crate::store::{Record, RecordAttribute};
@@ -135,7 +135,9 @@ impl Evaluator {
         let rule = match test {
             Test::Present => return true,
             Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_) => return false,
-            Test::Bits { mask, all } => return has_bits(value, *mask, *all),
+            Test::Bits { mask, all } => {
+                return matches!(integer_value(value), Ok(Some(value)) if has_bits(value, *mask, *all));
+            }
             Test::Class { class, .. } => return is_of_class(value, *class, schema),
             Test::Equality { rule, value: wanted } => {
                 if let Some(equal) = plainly_equal(*rule, value, wanted) {
@@ -240,12 +242,9 @@ impl Test {
                 let own = approximate::keys(normalized);
                 wanted.iter().all(|key| own.contains(key))
             }
-            Test::Present
-            | Test::Bits { .. }
-            | Test::Name(_)
-            | Test::Collective(_)
-            | Test::Child(_)
-            | Test::Names(_) => false,
+            // Given normalised by the integer rules.
+            Test::Bits { mask, all } => integer_of_form(normalized).is_some_and(|value| has_bits(value, *mask, *all)),
+            Test::Present | Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_) => false,
         }
     }
 }
@@ -290,10 +289,7 @@ fn is_plain(value: &[u8]) -> bool {
     last != b' '
 }
 
-fn has_bits(value: &[u8], mask: i64, all: bool) -> bool {
-    let Ok(Some(value)) = integer_value(value) else {
-        return false;
-    };
+fn has_bits(value: i64, mask: i64, all: bool) -> bool {
     if all { value & mask == mask } else { value & mask != 0 }
 }
 

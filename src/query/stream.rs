@@ -1,7 +1,7 @@
 //! Candidate ids of one layer as a resumable stream. Holds positions only; it is given the segment at every step.
 
 use super::Work;
-use super::plan::{Access, Branch, ListAt, Ordinals, Probe, Values};
+use super::plan::{Access, Branch, ListAt, Ordinals, Probe, ProbeTest, Values};
 use super::scope::Ids;
 use crate::index::postings::{PostingCursor, PostingList, Postings};
 use crate::index::{EntryId, Ordinal};
@@ -168,20 +168,56 @@ fn take(work: &mut Work) -> bool {
 #[inline]
 pub(super) fn admits(probes: &[Probe], segment: &Segment, id: u32) -> bool {
     probes.iter().all(|probe| {
-        let mut lists = probe.lists.iter();
-        let found = lists.any(|list| {
-            let postings = list.postings(segment);
-            postings.is_some_and(|postings| postings.contains(list.list, EntryId(id)))
-        });
+        let found = match &probe.test {
+            ProbeTest::Lists(lists) => in_any(lists, segment, id),
+            ProbeTest::Column {
+                attribute, ordinals, ..
+            } => {
+                let column = segment.column(*attribute);
+                column.is_some_and(|column| column.any(EntryId(id), ordinals))
+            }
+        };
         found != probe.negated
+    })
+}
+
+/// As [`admits`] for many ids, each with what came of it. One test after the other, so that the cache misses of a test overlap.
+pub(super) fn admit_all(probes: &[Probe], segment: &Segment, ids: &mut [(u32, bool)]) {
+    for probe in probes {
+        match &probe.test {
+            ProbeTest::Lists(lists) => {
+                for (id, admitted) in ids.iter_mut().filter(|(_, admitted)| *admitted) {
+                    *admitted = in_any(lists, segment, *id) != probe.negated;
+                }
+            }
+            ProbeTest::Column {
+                attribute, ordinals, ..
+            } => {
+                let column = segment.column(*attribute);
+                for (id, admitted) in ids.iter_mut() {
+                    let found = column.is_some_and(|column| column.any(EntryId(*id), ordinals));
+                    *admitted &= found != probe.negated;
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn in_any(lists: &[ListAt], segment: &Segment, id: u32) -> bool {
+    lists.iter().any(|list| {
+        let postings = list.postings(segment);
+        postings.is_some_and(|postings| postings.contains(list.list, EntryId(id)))
     })
 }
 
 impl ListAt {
     #[inline]
     fn postings<'a>(&self, segment: &'a Segment) -> Option<Postings<'a>> {
-        let index = segment.index(self.attribute)?;
-        Some(if self.presence { index.presence } else { index.postings })
+        match self.presence {
+            true => segment.presence(self.attribute),
+            false => segment.postings(self.attribute),
+        }
     }
 }
 

@@ -46,6 +46,19 @@ pub(super) fn integer_value(value: &[u8]) -> Result<Option<i64>, InvalidValue> {
     Ok(magnitude)
 }
 
+/// What [`append_integer`] made, as a number, where it fits.
+pub(super) fn integer_of_form(form: &[u8]) -> Option<i64> {
+    let (first, digits) = form.split_first()?;
+    let negative = *first < 0x80;
+    let sum = digits.iter().try_fold(0i64, |sum, digit| {
+        let digit = i64::from(digit.checked_sub(b'0')?);
+        let digit = if negative { digit - 9 } else { digit };
+        sum.checked_mul(10)?.checked_add(digit)
+    });
+    // Longer forms have a length before their digits, and fit in no such number.
+    sum.filter(|_| !matches!(first, 0x00 | 0xff))
+}
+
 /// Sign and digits, which do not begin with a zero: RFC 4517 section 3.3.16 has one spelling of each number. Zero is no digits.
 fn integer_parts(value: &[u8]) -> Result<(bool, &[u8]), InvalidValue> {
     let (negative, digits) = match value.strip_prefix(b"-") {

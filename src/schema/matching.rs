@@ -345,6 +345,11 @@ pub fn integer_value(value: &[u8]) -> Result<Option<i64>, InvalidValue> {
     canonical::integer_value(value)
 }
 
+/// The number that a value normalised by an integer rule stands for; `None` when it is too large for one.
+pub fn integer_of_form(form: &[u8]) -> Option<i64> {
+    canonical::integer_of_form(form)
+}
+
 fn append_name(schema: &Schema, value: &[u8], nesting: usize, out: &mut Vec<u8>) -> Result<(), InvalidValue> {
     let invalid = |reason: String| InvalidValue::new("a distinguished name", reason);
     if nesting >= MAX_NESTED_NAMES {

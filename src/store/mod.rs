@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 pub use holders::Held;
 pub use record::{Operational, Record, RecordAttribute};
-pub use segment::{AttributeIndex, Segment};
+pub use segment::{AttributeIndex, IndexBytes, Segment};
 pub use snapshot::{Layer, Location, Snapshot};
 
 /// Numbers committed changes without gaps, from 1.

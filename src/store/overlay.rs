@@ -47,15 +47,15 @@ impl Wake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).stop
     }
 
-    /// Waits for work, at most [`MARK_SYNC`]; false when told to stop.
-    fn wait(&self) -> bool {
+    /// Waits for work, at most [`MARK_SYNC`]; says whether there was some, `None` when told to stop.
+    fn wait(&self) -> Option<bool> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self
             .changed
             .wait_timeout_while(state, MARK_SYNC, |state| !state.work && !state.stop);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.work = false;
-        !state.stop
+        let work = std::mem::take(&mut state.work);
+        (!state.stop).then_some(work)
     }
 }
 
@@ -69,8 +69,9 @@ impl Maintenance {
         let run = move || {
             let compacting = Arc::new(AtomicBool::new(false));
             let mut compactor: Option<JoinHandle<()>> = None;
-            while core.wake.wait() {
-                settle(&core);
+            while let Some(work) = core.wake.wait() {
+                // A tail is evaluated by every search: when writing rests, even a short one becomes a segment.
+                settle(&core, if work { core.options.tail_entries } else { 0 });
                 core.sync_mark();
                 if compaction_is_due(&core) && !compacting.swap(true, Ordering::AcqRel) {
                     compactor = start_compaction(&core, &compacting);
@@ -158,10 +159,10 @@ pub(super) fn bound_tail(core: &Core, writer: &Writer, snapshot: &mut Snapshot) 
     }
 }
 
-/// Does what is due: the tail into a segment, then merges, until nothing is.
-fn settle(core: &Core) {
+/// Does what is due: a tail of more than so many entries into a segment, then merges, until nothing is.
+fn settle(core: &Core, tail_entries: usize) {
     let _merging = locked(&core.merging);
-    if core.published.load().tail.len() > core.options.tail_entries {
+    if core.published.load().tail.len() > tail_entries {
         freeze(core);
     }
     loop {

@@ -553,6 +553,27 @@ fn readers_see_whole_groups_while_threads_merge_and_compact() {
     verify_groups(&kv, data.path(), groups..=groups, "after a restart");
 }
 
+#[test]
+fn a_short_tail_becomes_a_segment_when_writing_rests() {
+    let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(data.path().join("segments")).unwrap();
+    let core = opening::open_on(
+        Box::new(kv),
+        data.path(),
+        None,
+        Arc::clone(&SCHEMA),
+        StoreOptions::default(),
+    );
+    let store = Store::start(Arc::new(core.unwrap()));
+    assert_eq!(run_until_fault(&store, 2), 2);
+    let started = std::time::Instant::now();
+    while !store.snapshot().tail.is_empty() {
+        assert!(started.elapsed().as_secs() < 60, "the tail is still there");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(versions(&store.snapshot()), oracle_after(2));
+}
+
 /// A small generator of random numbers (splitmix64); `SEED=n` repeats a run.
 struct Random {
     seed: u64,

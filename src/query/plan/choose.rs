@@ -18,10 +18,10 @@ use std::sync::Arc;
 /// With so few candidates the other terms of a conjunction are cheaper to evaluate than to plan.
 const FEW_CANDIDATES: u64 = 8;
 /// Lists that a probe looks into; values that are taken as lists rather than searched as they come.
-const PROBED_LISTS: usize = 4;
+pub(super) const PROBED_LISTS: usize = 4;
 
 pub(super) struct Chooser<'a> {
-    segment: &'a Segment,
+    pub(super) segment: &'a Segment,
     schema: &'a Schema,
     /// Entries in scope.
     entries: u64,
@@ -71,14 +71,17 @@ impl<'a> Chooser<'a> {
     /// The complement of an exact set of few lists: every id in scope that is in none of them.
     fn negation(&self, inner: &Predicate) -> Branch {
         let branch = self.branch(inner);
-        match branch.access {
-            Access::Nothing => Branch::entries(self.entries),
-            Access::Lists(lists) if branch.exact && branch.probes.is_empty() && lists.len() <= PROBED_LISTS => Branch {
-                probes: smallvec![Probe { lists, negated: true }],
-                estimate: self.entries.saturating_sub(branch.estimate),
+        if let Access::Nothing = branch.access {
+            return Branch::entries(self.entries);
+        }
+        let estimate = self.entries.saturating_sub(branch.estimate);
+        match self.test_of(branch) {
+            Some(test) => Branch {
+                probes: smallvec![Probe { test, negated: true }],
+                estimate,
                 ..Branch::entries(self.entries)
             },
-            _ => self.unserved(),
+            None => self.unserved(),
         }
     }
 
@@ -111,7 +114,7 @@ impl<'a> Chooser<'a> {
             left.push(at);
         }
         for (at, branch) in planned {
-            match as_probes(branch) {
+            match self.as_probes(branch) {
                 Some(probes) => chosen.probes.extend(probes),
                 None => left.push(at),
             }
@@ -284,6 +287,7 @@ impl<'a> Chooser<'a> {
             item: Arc::clone(item),
             attribute,
             presence: true,
+            ordinal: Ordinal(0),
             list: index.presence.list(Ordinal(0)),
         };
         let own = self.schema.attribute(attribute).equality;
@@ -291,6 +295,16 @@ impl<'a> Chooser<'a> {
         let dictionary = index.dictionary;
         let range = match &item.test {
             Test::Present => return self.lists(smallvec![presence(&index)]),
+            Test::Bits { .. } if shares(MatchingRule::Integer) && !dictionary.is_empty() => {
+                return self.values(item, attribute, &index, Ordinals::Range(0..dictionary.len()), true);
+            }
+            Test::Equality { rule, value }
+                if rule.shares_form(MatchingRule::CaseExact)
+                    && shares(MatchingRule::CaseIgnore)
+                    && !dictionary.is_empty() =>
+            {
+                return self.ignoring_case(item, attribute, &index, value);
+            }
             // An index of presence alone has an empty dictionary.
             test if dictionary.is_empty() || !test.rule().is_some_and(shares) => {
                 return Branch {
@@ -298,6 +312,9 @@ impl<'a> Chooser<'a> {
                     coarse: true,
                     ..self.lists(smallvec![presence(&index)])
                 };
+            }
+            Test::Equality { value, .. } | Test::Class { value, .. } if !self.segment.may_have(attribute, value) => {
+                return Branch::nothing();
             }
             Test::Equality { value, .. } | Test::Class { value, .. } => match dictionary.find(value) {
                 Some(ordinal) => ordinal.0..ordinal.0 + 1,
@@ -318,6 +335,28 @@ impl<'a> Chooser<'a> {
         self.ordinals(item, attribute, &index, range)
     }
 
+    /// Equality with regard to case, of a type whose dictionary ignores it: what is equal is equal without regard to case too.
+    fn ignoring_case(
+        &self,
+        item: &Arc<Item>,
+        attribute: AttributeId,
+        index: &AttributeIndex<'_>,
+        value: &[u8],
+    ) -> Branch {
+        let mut folded = Vec::with_capacity(value.len());
+        let fits = MatchingRule::CaseIgnore.normalize(self.schema, value, &mut folded);
+        if fits.is_err() {
+            return self.unserved();
+        }
+        let Some(ordinal) = index.dictionary.find(&folded) else {
+            return Branch::nothing();
+        };
+        Branch {
+            exact: false,
+            ..self.ordinals(item, attribute, index, ordinal.0..ordinal.0 + 1)
+        }
+    }
+
     /// All values of a range of ordinals.
     fn ordinals(
         &self,
@@ -333,6 +372,7 @@ impl<'a> Chooser<'a> {
             item: Arc::clone(item),
             attribute,
             presence: false,
+            ordinal: Ordinal(ordinal),
             list: index.postings.list(Ordinal(ordinal)),
         };
         if range.is_empty() {
@@ -415,20 +455,6 @@ impl<'a> Chooser<'a> {
 /// The first ordinal whose value is greater than `value`.
 fn upper_bound(dictionary: &Dictionary<'_>, value: &[u8]) -> u32 {
     dictionary.lower_bound(value).0 + u32::from(dictionary.find(value).is_some())
-}
-
-/// What an exact branch of few lists asks of an id; `None` when it is not that.
-fn as_probes(branch: Branch) -> Option<SmallVec<[Probe; 2]>> {
-    if !branch.exact {
-        return None;
-    }
-    match branch.access {
-        Access::Entries => Some(branch.probes),
-        Access::Lists(lists) if branch.probes.is_empty() && lists.len() <= PROBED_LISTS => {
-            Some(smallvec![Probe { lists, negated: false }])
-        }
-        _ => None,
-    }
 }
 
 /// In which order the terms of a conjunction are planned: what is likely to be rare and is cheap to look up comes first.

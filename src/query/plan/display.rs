@@ -1,6 +1,6 @@
 //! A plan as text: one line a node, indented by two spaces a level.
 
-use super::{Access, Branch, LayerPlan, ListAt, Ordinals, Plan, Probe, Values};
+use super::{Access, Branch, LayerPlan, ListAt, Ordinals, Plan, Probe, ProbeTest, Values};
 use crate::query::Order;
 use crate::query::predicate::{Octets, Predicate, Test};
 use crate::schema::Schema;
@@ -118,8 +118,14 @@ fn write_access(f: &mut fmt::Formatter<'_>, indent: usize, branch: &Branch, sche
 fn write_probes(f: &mut fmt::Formatter<'_>, indent: usize, probes: &[Probe], schema: &Schema) -> fmt::Result {
     for probe in probes {
         let sign = if probe.negated { "probe not " } else { "probe " };
-        let lists = &probe.lists;
-        line(f, indent, format_args!("{sign}{}", Names { lists, schema }))?;
+        match &probe.test {
+            ProbeTest::Lists(lists) => line(f, indent, format_args!("{sign}{}", Names { lists, schema }))?,
+            ProbeTest::Column { item, ordinals, .. } => {
+                let (item, count) = (item.display(schema), Count(ordinals.len() as u64));
+                let values = if ordinals.len() == 1 { "value" } else { "values" };
+                line(f, indent, format_args!("{sign}{item}: column, {count} {values}"))?;
+            }
+        }
     }
     Ok(())
 }
@@ -195,6 +201,7 @@ impl fmt::Display for ValuesText<'_> {
             Test::Substrings { .. } => "substrings",
             Test::Approximate { .. } => "approximate",
             Test::Word { .. } => "word",
+            Test::Bits { .. } => "bits",
             _ => "ordering",
         };
         write!(f, "{kind} {}: ", item.display(self.schema))?;

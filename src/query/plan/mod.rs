@@ -4,13 +4,15 @@
 
 mod choose;
 mod display;
+mod probe;
 
 use super::predicate::{Item, Predicate, Test};
 use super::scope::{Ids, Scope};
 use super::{Order, Query};
-use crate::index::EntryId;
+use crate::index::column::OrdinalSet;
 use crate::index::postings::PostingList;
 use crate::index::substring::SubstringCursor;
+use crate::index::{EntryId, Ordinal};
 use crate::schema::{AttributeId, Schema};
 use crate::store::{Segment, Snapshot};
 use smallvec::SmallVec;
@@ -82,6 +84,8 @@ pub(super) struct ListAt {
     pub item: Arc<Item>,
     pub attribute: AttributeId,
     pub presence: bool,
+    /// The value's, unless it is a presence list.
+    pub ordinal: Ordinal,
     pub list: PostingList,
 }
 
@@ -104,11 +108,23 @@ pub(super) enum Ordinals {
     },
 }
 
-/// "The id is in one of these lists", or in none of them.
+/// A test of an id that needs no record, or its negation.
 #[derive(Clone)]
 pub(super) struct Probe {
-    pub lists: SmallVec<[ListAt; 1]>,
+    pub test: ProbeTest,
     pub negated: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum ProbeTest {
+    /// The id is in one of these lists.
+    Lists(SmallVec<[ListAt; 1]>),
+    /// The attribute's column has one of these ordinals for the id.
+    Column {
+        item: Arc<Item>,
+        attribute: AttributeId,
+        ordinals: OrdinalSet,
+    },
 }
 
 impl Plan {
@@ -143,6 +159,8 @@ impl Plan {
 
 /// Candidates that are held to the scope one by one, which costs less than finding where the scope begins and ends.
 const FEW_IN_SEGMENT: u64 = 4;
+/// So few candidates are probed one by one.
+const FEW_PROBED: u64 = 64;
 /// In a scope of so few entries no index is looked at.
 const FEW_IN_SCOPE: u64 = 4;
 
@@ -275,6 +293,11 @@ impl Branch {
             cost: entries.saturating_mul(4),
             coarse: false,
         }
+    }
+
+    /// Whether so many ids are probed that asking about some together pays.
+    pub fn probes_many(&self) -> bool {
+        !self.probes.is_empty() && self.estimate > FEW_PROBED
     }
 
     /// Whether ids come in no order, and one may come more than once.

@@ -127,7 +127,10 @@ fn value(rng: &mut Rng, kind: Kind) -> Vec<u8> {
             _ => text(rng),
         },
         Kind::Mail => format!("{}{}@nhs.example", pick(rng, &["a", "b", "Smith", "ab"]), rng.below(30)),
-        Kind::Few => ["Nurse", "GP", "ward 1", "People", "hide"][rng.below(5)].to_owned(),
+        Kind::Few => match rng.below(3) {
+            0 => format!("ward {}", rng.below(9)),
+            _ => ["Nurse", "GP", "ward 1", "People", "hide"][rng.below(5)].to_owned(),
+        },
         Kind::Telephone => format!("020 {}-{}", rng.below(4), rng.below(100)),
         Kind::Number => match rng.below(20) {
             0 => "no number".to_owned(),
@@ -166,8 +169,11 @@ fn record(rng: &mut Rng, dn: &str) -> (NormalizedDn, Vec<u8>) {
     }
     let mut attributes = vec![attribute("objectClass", classes)];
     for (description, kind) in STORED.iter().take(STORED.len() - 1) {
-        if rng.below(3) == 0 {
-            let values = (0..=rng.below(3)).map(|_| value(rng, *kind)).collect();
+        // Types of few values are there often and mostly once, so that they get a column.
+        let few = matches!(kind, Kind::Few);
+        if rng.below(3) < if few { 2 } else { 1 } {
+            let most = if few && rng.below(6) > 0 { 1 } else { 3 };
+            let values = (0..=rng.below(most)).map(|_| value(rng, *kind)).collect();
             attributes.push(attribute(description, values));
         }
     }
@@ -271,11 +277,32 @@ pub(super) fn random_view(rng: &mut Rng) -> View {
 }
 
 fn random_item(rng: &mut Rng) -> Filter<'static> {
-    let (description, kind) = if rng.below(3) == 0 {
+    let described = if rng.below(3) == 0 {
         pick(rng, ASKED)
     } else {
         pick(rng, STORED)
     };
+    item_of(rng, described)
+}
+
+/// A conjunction of what columns are made of, some of it negated.
+fn random_column_filter(rng: &mut Rng) -> Filter<'static> {
+    let one = |rng: &mut Rng| {
+        let described = pick(rng, &STORED[6..8]);
+        let item = item_of(rng, described);
+        match rng.below(3) {
+            0 => Filter::Not(Box::new(item)),
+            _ => item,
+        }
+    };
+    let mut terms: Vec<_> = (0..1 + rng.below(3)).map(|_| one(rng)).collect();
+    if rng.below(2) == 0 {
+        terms.push(random_item(rng));
+    }
+    Filter::And(terms)
+}
+
+fn item_of(rng: &mut Rng, (description, kind): &(&'static str, Kind)) -> Filter<'static> {
     let attribute = Cow::Borrowed(*description);
     let given = |rng: &mut Rng| {
         let mut value = value(rng, *kind);
@@ -407,14 +434,17 @@ fn meant(snapshot: &Snapshot, query: &Query) -> Vec<Location> {
 fn a_plan_finds_what_the_filter_means() {
     let filters: usize = std::env::var("FILTERS").map_or(1500, |count| count.parse().expect("FILTERS is a number"));
     let mut rng = Rng::new(20261123);
-    let (mut matching, mut scans, mut entries) = (0, 0, 0);
+    let (mut matching, mut scans, mut entries, mut columns, mut column_matches) = (0, 0, 0, 0, 0);
     let mut directory = random_snapshot(&mut rng);
     for number in 0..filters {
         if number % 100 == 99 {
             directory = random_snapshot(&mut rng);
         }
         let view = random_view(&mut rng);
-        let filter = random_filter(&mut rng, 3);
+        let filter = match rng.below(4) {
+            0 => random_column_filter(&mut rng),
+            _ => random_filter(&mut rng, 3),
+        };
         let groups = Groups {
             snapshot: &directory,
             schema: &schema(),
@@ -445,9 +475,16 @@ fn a_plan_finds_what_the_filter_means() {
         );
         matching += usize::from(!expected.is_empty());
         entries += expected.len();
-        scans += usize::from(matches!(cursor.plan().to_string().as_str(), plan if plan.contains("scan ")));
+        let plan = cursor.plan().to_string();
+        scans += usize::from(plan.contains("scan "));
+        columns += usize::from(plan.contains(": column,"));
+        column_matches += usize::from(plan.contains(": column,") && !expected.is_empty());
     }
-    println!("{filters} filters, {matching} with {entries} entries in all, {scans} that evaluate everything");
-    // The test says something only if both kinds of plan come up and find something.
+    println!(
+        "{filters} filters, {matching} with {entries} entries in all, {scans} that evaluate everything, \
+         {columns} that ask columns, {column_matches} of them with entries"
+    );
+    // The test says something only if each kind of plan comes up and finds something.
+    assert!(columns * 100 > filters && column_matches * 200 > filters);
     assert!(matching * 5 > filters && scans * 20 > filters && scans * 10 < filters * 9);
 }

@@ -16,6 +16,7 @@
 
 mod parts;
 
+use super::segment::mapped::prefetch;
 use crate::index::octets::push_varint;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use crate::schema::{AttributeId, ClassId, Schema};
@@ -126,15 +127,8 @@ impl<'a> Record<'a> {
     /// overlap: a hundred cold records cost a third of what they cost one after the other.
     #[inline]
     pub fn warm(&self) {
-        const LINE: usize = 64;
         const LINES: usize = 12;
-        let sum = self
-            .bytes
-            .iter()
-            .step_by(LINE)
-            .take(LINES)
-            .fold(0u8, |sum, octet| sum ^ octet);
-        std::hint::black_box(sum);
+        prefetch(self.bytes, LINES);
     }
 
     /// The DN string.

@@ -1,8 +1,11 @@
 //! Segments from entries that come in order: in memory, and into a file.
 
 use super::file::{FileWriter, Section};
-use super::gather::{Gathered, build_all};
-use super::{Emit, EntryTable, IndexLayout, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types};
+use super::gather::{AttributeTerms, Gathered, build_all};
+use super::{
+    Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types,
+};
+use crate::index::bloom::TermFilter;
 use crate::index::dictionary::DictionaryBuilder;
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::StoreError;
@@ -53,23 +56,40 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> S
         indexes: Vec::new(),
         slots: empty_slots(schema),
     };
-    build_all(gathered.into_attributes(), None, 1, &mut |built| {
+    let attributes = gathered.into_attributes();
+    let terms = filter_of(entries, &attributes);
+    build_all(attributes, None, entries.len() as u32, 1, &mut |built| {
         layout.slots[usize::from(built.id.0)] = Slot::At(layout.indexes.len() as u16);
         layout.indexes.push(IndexLayout {
             dictionary: append(&built.dictionary),
             postings: append(&built.postings),
             presence: append(&built.presence),
             substrings: built.substrings.as_deref().map(&mut append),
+            column: built.column.as_deref().map(&mut append),
         });
     });
     octets.shrink_to_fit();
     Segment {
         octets: Octets::Memory(octets),
         layout,
+        terms,
     }
 }
 
-/// Threads that build indexes.
+/// What the segment has, so that a search passes over it where it has not what is looked for.
+fn filter_of(entries: &[(NormalizedDn, &[u8])], attributes: &[AttributeTerms]) -> TermFilter {
+    let terms: usize = attributes.iter().map(AttributeTerms::len).sum();
+    let mut filter = TermFilter::new(terms + entries.len());
+    for (key, _) in entries {
+        filter.insert(KEYS, &key.0);
+    }
+    for attribute in attributes {
+        attribute.for_each(&mut |term| filter.insert(u32::from(attribute.id.0), term));
+    }
+    filter
+}
+
+/// Threads that build the indexes of a bulk load.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }
@@ -99,7 +119,8 @@ pub(super) fn write(
         file.extend(&octets)
     })?;
     file.end()?;
-    finish_file(file, parts, gathered, None, schema)
+    // A compaction works beside searches: it takes no more than the one core it rests on half of the time.
+    finish_file(file, parts, gathered, None, 1, schema)
 }
 
 /// Writes what follows the records, and makes the file durable.
@@ -108,6 +129,7 @@ pub(super) fn finish_file(
     parts: Entries,
     gathered: Gathered,
     ids: Option<&[u32]>,
+    threads: usize,
     schema: &Schema,
 ) -> Result<(), StoreError> {
     let entries = parts.depths.len() as u32;
@@ -117,7 +139,7 @@ pub(super) fn finish_file(
     let attributes = gathered.into_attributes();
     file.types(&attributes, schema)?;
     let mut outcome = Ok(());
-    build_all(attributes, ids, threads(), &mut |built| {
+    build_all(attributes, ids, entries, threads, &mut |built| {
         if outcome.is_ok() {
             outcome = file.index(&built);
         }

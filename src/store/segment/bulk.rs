@@ -4,7 +4,7 @@
 //! memory (about 700 octets an entry of 15 attributes). Encoding and normalising is [`PreparedEntry::new`]'s, which
 //! can run on as many threads as there are.
 
-use super::build::{Entries, finish_file};
+use super::build::{Entries, finish_file, threads};
 use super::file::{FileWriter, Section};
 use super::gather::{Gathered, LEFT_OUT, ascending};
 use super::mapped::Mapped;
@@ -283,7 +283,7 @@ impl<'a> BulkLoad<'a> {
         drop(self.spill);
         self.keys = Keys::default();
         progress(order.len() as u64, order.len() as u64);
-        finish_file(file, parts, self.gathered, Some(&ids), self.store.schema())
+        finish_file(file, parts, self.gathered, Some(&ids), threads(), self.store.schema())
     }
 }
 

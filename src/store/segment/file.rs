@@ -3,6 +3,7 @@
 use super::gather::{AttributeTerms, BuiltIndex, serves_substrings};
 use super::mapped::Mapped;
 use super::{IndexLayout, Layout, OFFSET, OFFSET_PADDING, Octets, Segment, Slot, empty_slots};
+use crate::index::bloom::TermFilter;
 use crate::index::dictionary::Dictionary;
 use crate::index::octets::{push_varint, u32_at, u64_at, varint};
 use crate::schema::{AttributeId, MatchingRule, Schema};
@@ -24,7 +25,7 @@ pub(super) const HEADER_USED: usize = HEADER_CHECKED + 4;
 pub(super) const ROW: usize = 32;
 /// Sections begin at multiples of this.
 const ALIGNMENT: u64 = 8;
-/// Sections that a file may have: four an attribute type, and a few.
+/// Sections that a file may have: five an attribute type, and a few.
 const SECTIONS_MAX: usize = 5 * 65_536;
 
 /// What a section holds. The number of an attribute type stands beside it where it says so.
@@ -36,11 +37,12 @@ pub(super) enum Section {
     Names = 3,
     Depths = 4,
     Records = 5,
-    /// Of an attribute type, as the three that follow.
+    /// Of an attribute type, as the four that follow.
     Dictionary = 16,
     Postings = 17,
     Presence = 18,
     Substrings = 19,
+    Column = 20,
 }
 
 /// One line of the section table.
@@ -125,8 +127,11 @@ impl FileWriter {
         self.section(Section::Dictionary, number, &built.dictionary)?;
         self.section(Section::Postings, number, &built.postings)?;
         self.section(Section::Presence, number, &built.presence)?;
-        match &built.substrings {
-            Some(substrings) => self.section(Section::Substrings, number, substrings),
+        if let Some(substrings) = &built.substrings {
+            self.section(Section::Substrings, number, substrings)?;
+        }
+        match &built.column {
+            Some(column) => self.section(Section::Column, number, column),
             None => Ok(()),
         }
     }
@@ -230,6 +235,7 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Segment, StoreError> 
     Ok(Segment {
         octets: Octets::Mapped(mapped),
         layout,
+        terms: TermFilter::default(),
     })
 }
 
@@ -345,6 +351,7 @@ fn place_indexes(mut layout: Layout, types: &[StoredType], rows: &[SectionRow], 
             postings,
             presence,
             substrings,
+            column: range(Section::Column),
         });
     }
     // A segment from before a derived type was indexed has no index of it, though every entry has a value.

@@ -1,7 +1,8 @@
-//! Index terms of many entries into dictionaries, postings and substrings: the part that a segment in memory, a
+//! Index terms of many entries into dictionaries, postings, substrings and columns: the part that a segment in memory, a
 //! compaction and a bulk load share.
 
 use crate::index::Ordinal;
+use crate::index::column::ColumnBuilder;
 use crate::index::dictionary::DictionaryBuilder;
 use crate::index::octets::{common_prefix, push_varint, varint};
 use crate::index::postings::PostingsBuilder;
@@ -43,6 +44,7 @@ pub(super) struct BuiltIndex {
     pub(super) postings: Vec<u8>,
     pub(super) presence: Vec<u8>,
     pub(super) substrings: Option<Vec<u8>>,
+    pub(super) column: Option<Vec<u8>>,
 }
 
 impl Gathered {
@@ -120,8 +122,23 @@ impl AttributeTerms {
         }
     }
 
-    /// Sorts the terms into an index. `ids` says which id each entry got, by its number; without it, its number is its id.
-    pub(super) fn build(self, ids: Option<&[u32]>) -> BuiltIndex {
+    /// The number of terms, repeated ones too.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Calls `each` with every term, as often as it came.
+    pub(super) fn for_each(&self, each: &mut dyn FnMut(&[u8])) {
+        let mut at = 0;
+        while let Some(len) = varint(&self.octets, &mut at) {
+            let end = at + len as usize;
+            each(&self.octets[at..end]);
+            at = end;
+        }
+    }
+
+    /// Sorts the terms into an index for `entries` entries. `ids` says which id each entry got, by its number; without it, its number is its id.
+    pub(super) fn build(self, ids: Option<&[u32]>, entries: u32) -> BuiltIndex {
         let id_of = |number: u32| match ids {
             Some(ids) => ids.get(number as usize).copied().unwrap_or(LEFT_OUT),
             None => number,
@@ -139,7 +156,8 @@ impl AttributeTerms {
             sorted[*at as usize] = id_of(*number);
             *at += 1;
         }
-        let mut index = IndexBuilder::new(self.substrings);
+        let column = ColumnBuilder::new(entries as usize, self.present.len(), distinct.len(), self.entries.len());
+        let mut index = IndexBuilder::new(self.substrings, column);
         let mut begin = 0;
         for (term, end) in distinct.iter().zip(&starts) {
             index.push(term, &mut sorted[begin as usize..*end as usize]);
@@ -205,14 +223,16 @@ struct IndexBuilder {
     dictionary: DictionaryBuilder,
     postings: PostingsBuilder,
     substrings: Option<SubstringBuilder>,
+    column: Option<ColumnBuilder>,
 }
 
 impl IndexBuilder {
-    fn new(substrings: bool) -> IndexBuilder {
+    fn new(substrings: bool, column: Option<ColumnBuilder>) -> IndexBuilder {
         IndexBuilder {
             dictionary: DictionaryBuilder::default(),
             postings: PostingsBuilder::default(),
             substrings: substrings.then(SubstringBuilder::default),
+            column,
         }
     }
 
@@ -226,6 +246,9 @@ impl IndexBuilder {
         self.postings.push(ids);
         if let Some(substrings) = &mut self.substrings {
             substrings.push(ordinal, term);
+        }
+        if let Some(column) = &mut self.column {
+            column.push(ordinal, ids);
         }
     }
 
@@ -241,6 +264,7 @@ impl IndexBuilder {
             postings: self.postings.finish(),
             presence: presence.finish(),
             substrings: self.substrings.map(SubstringBuilder::finish),
+            column: self.column.map(ColumnBuilder::finish),
         }
     }
 }
@@ -264,6 +288,7 @@ fn settled(ids: &mut [u32]) -> &[u32] {
 pub(super) fn build_all(
     mut attributes: Vec<AttributeTerms>,
     ids: Option<&[u32]>,
+    entries: u32,
     threads: usize,
     done: &mut (dyn FnMut(BuiltIndex) + Send),
 ) {
@@ -272,7 +297,7 @@ pub(super) fn build_all(
     let (queue, done) = (Mutex::new(attributes), Mutex::new(done));
     let work = || {
         while let Some(terms) = queue.lock().ok().and_then(|mut queue| queue.pop()) {
-            let built = terms.build(ids);
+            let built = terms.build(ids, entries);
             if let Ok(mut done) = done.lock() {
                 done(built);
             }

@@ -12,18 +12,20 @@ mod build;
 mod bulk;
 mod file;
 mod gather;
-mod mapped;
+pub(super) mod mapped;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 use super::StoreError;
 use super::record::{NO_TYPE, Record};
-use crate::index::EntryId;
+use crate::index::bloom::TermFilter;
+use crate::index::column::Column;
 use crate::index::dictionary::Dictionary;
 use crate::index::octets::u64_at;
 use crate::index::postings::Postings;
 use crate::index::substring::Substrings;
+use crate::index::{EntryId, Ordinal};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -42,7 +44,12 @@ pub type Emit<'e> = dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreErro
 pub struct Segment {
     octets: Octets,
     layout: Layout,
+    /// Of a segment in memory, of which there may be many: its terms and names.
+    terms: TermFilter,
 }
+
+/// In a segment's [`TermFilter`]: the kind of what is an entry's key.
+const KEYS: u32 = u32::MAX;
 
 enum Octets {
     Mapped(mapped::Mapped),
@@ -80,6 +87,7 @@ struct IndexLayout {
     postings: Range<usize>,
     presence: Range<usize>,
     substrings: Option<Range<usize>>,
+    column: Option<Range<usize>>,
 }
 
 /// The index of one attribute type within a segment.
@@ -93,8 +101,39 @@ pub struct AttributeIndex<'a> {
     pub presence: Postings<'a>,
     /// There when the type has a substrings rule that shares the form of its equality rule.
     pub substrings: Option<Substrings<'a>>,
-    /// What the whole index takes.
-    pub bytes: u64,
+    /// What the index takes.
+    pub bytes: IndexBytes,
+}
+
+impl AttributeIndex<'_> {
+    /// The number of entries that have the attribute.
+    pub fn entries(&self) -> u64 {
+        u64::from(self.presence.list(Ordinal(0)).len)
+    }
+}
+
+/// The octets of an index by its parts.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct IndexBytes {
+    pub dictionary: u64,
+    pub postings: u64,
+    pub presence: u64,
+    pub substrings: u64,
+    pub column: u64,
+}
+
+impl IndexBytes {
+    pub fn total(&self) -> u64 {
+        self.dictionary + self.postings + self.presence + self.substrings + self.column
+    }
+
+    pub fn add(&mut self, other: &IndexBytes) {
+        self.dictionary += other.dictionary;
+        self.postings += other.postings;
+        self.presence += other.presence;
+        self.substrings += other.substrings;
+        self.column += other.column;
+    }
 }
 
 impl Segment {
@@ -132,7 +171,16 @@ impl Segment {
 
     #[inline]
     pub fn find(&self, key: &NormalizedDn) -> Option<EntryId> {
+        if !self.terms.may_hold(KEYS, &key.0) {
+            return None;
+        }
         self.names().find(&key.0).map(|ordinal| EntryId(ordinal.0))
+    }
+
+    /// False only where no entry has this value, normalised by the type's equality rule, of an indexed type.
+    #[inline]
+    pub fn may_have(&self, attribute: AttributeId, term: &[u8]) -> bool {
+        self.terms.may_hold(u32::from(attribute.0), term)
     }
 
     /// The ids of an entry and everything below it, whether or not the entry itself is in this segment.
@@ -150,7 +198,7 @@ impl Segment {
                 postings: Postings::open(&[]),
                 presence: Postings::open(&[]),
                 substrings: Some(Substrings::open(&[])),
-                bytes: 0,
+                bytes: IndexBytes::default(),
             }),
             Slot::At(place) => {
                 let index = self.layout.indexes.get(usize::from(place))?;
@@ -166,6 +214,43 @@ impl Segment {
                 })
             }
         }
+    }
+
+    /// The column of an attribute type: there when most entries have the type, nearly always with one value, out of few.
+    #[inline]
+    pub fn column(&self, attribute: AttributeId) -> Option<Column<'_>> {
+        let column = self.layout_of(attribute)?.column.as_ref()?;
+        Some(Column::open(self.part(column)))
+    }
+
+    /// The posting lists of an attribute type; `None` where it has no index or no entry has it.
+    #[inline]
+    pub fn postings(&self, attribute: AttributeId) -> Option<Postings<'_>> {
+        Some(Postings::open(self.part(&self.layout_of(attribute)?.postings)))
+    }
+
+    /// The presence list of an attribute type, as [`Segment::postings`].
+    #[inline]
+    pub fn presence(&self, attribute: AttributeId) -> Option<Postings<'_>> {
+        Some(Postings::open(self.part(&self.layout_of(attribute)?.presence)))
+    }
+
+    #[inline]
+    fn layout_of(&self, attribute: AttributeId) -> Option<&IndexLayout> {
+        match *self.layout.slots.get(usize::from(attribute.0))? {
+            Slot::At(place) => self.layout.indexes.get(usize::from(place)),
+            Slot::Unindexed | Slot::Empty => None,
+        }
+    }
+
+    /// Bytes of the stored entries.
+    pub fn record_bytes(&self) -> u64 {
+        self.layout.records.len() as u64
+    }
+
+    /// Bytes of what finds an entry by name and by number.
+    pub fn name_bytes(&self) -> u64 {
+        (self.layout.names.len() + self.layout.depths.len() + self.layout.entry_table.len()) as u64
     }
 
     /// Bytes of the file or of memory.
@@ -224,9 +309,15 @@ impl Octets {
 }
 
 impl IndexLayout {
-    fn bytes(&self) -> u64 {
-        let substrings = self.substrings.as_ref().map_or(0, Range::len);
-        (self.dictionary.len() + self.postings.len() + self.presence.len() + substrings) as u64
+    fn bytes(&self) -> IndexBytes {
+        let optional = |range: &Option<Range<usize>>| range.as_ref().map_or(0, Range::len) as u64;
+        IndexBytes {
+            dictionary: self.dictionary.len() as u64,
+            postings: self.postings.len() as u64,
+            presence: self.presence.len() as u64,
+            substrings: optional(&self.substrings),
+            column: optional(&self.column),
+        }
     }
 }
 

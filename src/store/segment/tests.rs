@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::index::Ordinal;
+use crate::index::column::OrdinalSet;
 use crate::index::postings::PostingCursor;
 use crate::index::testing::Rng;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry};
@@ -129,6 +130,7 @@ fn faults(segment: &Segment, schema: &Schema) -> Vec<String> {
 fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entry)], unindexed: &[&str]) {
     assert_eq!(segment.len() as usize, entries.len());
     let mut terms: BTreeMap<AttributeId, BTreeMap<Vec<u8>, BTreeSet<u32>>> = BTreeMap::new();
+    let mut having: BTreeMap<AttributeId, Vec<u32>> = BTreeMap::new();
     for (id, (key, entry)) in (0..).zip(entries) {
         assert_eq!(segment.find(key), Some(EntryId(id)));
         assert_eq!(usize::from(segment.depth(EntryId(id))), key.depth());
@@ -142,6 +144,9 @@ fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entr
             assert_eq!(found.values, attribute.values, "{:?}", attribute.description);
         }
         assert_eq!(found.attributes.len(), wanted.attributes.len());
+        for attribute in record.attributes() {
+            having.entry(attribute.id).or_default().push(id);
+        }
         index_terms(record, schema, &mut |attribute, term| {
             let of_attribute = terms.entry(attribute).or_default();
             of_attribute.entry(term.to_vec()).or_default().insert(id);
@@ -157,7 +162,6 @@ fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entr
         assert!(indexed, "{}", attribute.name());
         let expected = terms.remove(&attribute.id).unwrap_or_default();
         assert_eq!(index.dictionary.len() as usize, expected.len(), "{}", attribute.name());
-        let mut present = BTreeSet::<u32>::new();
         for (ordinal, (term, ids)) in (0..).zip(&expected) {
             assert_eq!(index.dictionary.find(term), Some(Ordinal(ordinal)));
             let mut cursor = PostingCursor::new(index.postings.list(Ordinal(ordinal)));
@@ -165,8 +169,17 @@ fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entr
                 .map(|id| id.0)
                 .collect();
             assert_eq!(&found, ids);
-            present.extend(ids);
+            let wanted = OrdinalSet::Range(ordinal..ordinal + 1);
+            for id in 0..segment.len() {
+                let column = segment.column(attribute.id);
+                assert!(column.is_none_or(|column| column.any(EntryId(id), &wanted) == ids.contains(&id)));
+            }
         }
+        // A value that does not normalise is no term, but it makes the attribute present.
+        let listed = expected.values().flatten().copied();
+        let present: BTreeSet<u32> = listed
+            .chain(having.remove(&attribute.id).into_iter().flatten())
+            .collect();
         assert_eq!(
             index.presence.list(Ordinal(0)).len as usize,
             present.len(),

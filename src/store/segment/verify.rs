@@ -2,9 +2,10 @@
 
 use super::file::{HEADER, HEADER_USED, ROW, section_rows};
 use super::{AttributeIndex, Octets, Segment, depth_of};
+use crate::index::column::OrdinalSet;
 use crate::index::postings::PostingCursor;
 use crate::index::{EntryId, Ordinal};
-use crate::schema::{AttributeId, Schema};
+use crate::schema::{AttributeId, AttributeType, Schema};
 use crate::store::record::index_terms;
 
 /// Of the values that are looked at, one in this many has its substrings checked.
@@ -29,7 +30,7 @@ pub(super) fn verify(segment: &Segment, schema: &Schema, step: u32, fault: &mut 
         };
         let counts = counts[usize::from(attribute.id.0)];
         let expected = (step == 1).then_some(counts);
-        index_stands(segment, attribute.name(), index, expected, step, fault);
+        index_stands(segment, attribute, index, expected, step, fault);
     }
 }
 
@@ -150,12 +151,13 @@ fn entry_is_indexed(
 /// Values ascend, lists ascend and hold nothing but entries, and no more than the entries have.
 fn index_stands(
     segment: &Segment,
-    name: &str,
+    attribute: &AttributeType,
     index: AttributeIndex<'_>,
     expected: Option<(u64, u64)>,
     step: u32,
     fault: &mut dyn FnMut(String),
 ) {
+    let name = attribute.name();
     if index.dictionary.len() != index.postings.lists() {
         fault(format!("index of {name}: there is not one posting list for each value"));
     }
@@ -195,10 +197,19 @@ fn index_stands(
         ));
     }
     let mut listed = 0;
+    let mut in_column = true;
+    let column = segment.column(attribute.id);
     for ordinal in 0..index.postings.lists() {
-        listed += ids_of(segment, name, index.postings, ordinal, fault);
+        let wanted = OrdinalSet::Range(ordinal..ordinal + 1);
+        listed += ids_of(segment, name, index.postings, ordinal, fault, &mut |id| {
+            in_column &= column.is_none_or(|column| column.any(id, &wanted));
+        });
     }
-    let present = ids_of(segment, name, index.presence, 0, fault);
+    let present = ids_of(segment, name, index.presence, 0, fault, &mut |_| {});
+    let counted = column.is_none_or(|column| column.values() == listed);
+    if !in_column || !counted {
+        fault(format!("index of {name}: the column does not say what the lists say"));
+    }
     if expected.is_some_and(|expected| expected != (present, listed)) {
         fault(format!("index of {name}: it lists entries that do not have the value"));
     }
@@ -211,6 +222,7 @@ fn ids_of(
     postings: crate::index::postings::Postings<'_>,
     ordinal: u32,
     fault: &mut dyn FnMut(String),
+    each: &mut dyn FnMut(EntryId),
 ) -> u64 {
     let list = postings.list(Ordinal(ordinal));
     let (mut cursor, mut last, mut count) = (PostingCursor::new(list), None, 0);
@@ -222,6 +234,7 @@ fn ids_of(
             break;
         }
         last = Some(id);
+        each(id);
         count += 1;
     }
     if count != u64::from(list.len) {
