@@ -94,6 +94,7 @@ pub struct LimitSettings {
     pub outstanding_updates: usize,
     pub output_bytes: usize,
     pub turn_candidates: u32,
+    pub turn_microseconds: u64,
     pub waiting_updates: usize,
     pub group_updates: usize,
     pub rename_entries: usize,
@@ -272,6 +273,7 @@ impl Config {
             ("limits.outstanding_updates", limits.outstanding_updates, 1),
             ("limits.output_bytes", limits.output_bytes, 4096),
             ("limits.turn_candidates", limits.turn_candidates as usize, 64),
+            ("limits.turn_microseconds", limits.turn_microseconds as usize, 10),
             (
                 "accounts.argon2_memory_kib",
                 self.accounts.argon2_memory_kib as usize,
@@ -371,6 +373,7 @@ impl Default for LimitSettings {
             outstanding_updates: wire.updates,
             output_bytes: wire.output_octets,
             turn_candidates: wire.turn_work,
+            turn_microseconds: u64::try_from(wire.turn.as_micros()).unwrap_or(u64::MAX),
             waiting_updates: directory.waiting_updates,
             group_updates: directory.group_updates,
             rename_entries: directory.rename_entries,
@@ -423,6 +426,7 @@ impl LimitSettings {
             write_stall: Duration::from_secs(self.write_stall_seconds),
             output_octets: self.output_bytes,
             turn_work: self.turn_candidates,
+            turn: Duration::from_micros(self.turn_microseconds),
             shutdown_grace: Duration::from_secs(self.stop_seconds),
         }
     }

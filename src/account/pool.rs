@@ -9,6 +9,9 @@ use tokio::sync::oneshot;
 
 /// The most threads, whatever is configured: each holds the memory of one argon2 run.
 const THREADS_MAX: usize = 64;
+/// How much a verification gives way to what serves connections: where both want a core it gets a tenth. A storm of wrong
+/// binds takes what is left over.
+const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
@@ -87,6 +90,9 @@ impl Pool {
 
 /// Until the pool is dropped.
 fn work(waiting: &Mutex<Receiver<Job>>) {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!(%error, "a thread of the argon2 pool stays as urgent as those that serve");
+    }
     let mut memory = Memory::default();
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -95,5 +101,24 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
             tracing::error!("a verification on the argon2 pool panicked; it was answered as a failure");
             memory = Memory::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T30: a storm of binds takes what is left over by those that serve.
+    #[tokio::test]
+    async fn threads_of_the_pool_give_way() {
+        let niceness = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            // The 19th field; the second is a name in parentheses.
+            let behind_name = stat.rsplit(") ").next().unwrap();
+            behind_name.split(' ').nth(16).unwrap().parse::<i32>().unwrap()
+        };
+        let here = niceness();
+        let there = Pool::new(1, 1).submit(move |_| niceness()).unwrap().await.unwrap();
+        assert_eq!(there, (here + NICE).min(19));
     }
 }

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// What all connections of one server share.
 pub struct Service {
@@ -40,6 +41,10 @@ pub struct Conversation {
     binding: bool,
     /// What is left of this turn's work.
     pub(super) work: u32,
+    /// When this turn is over, once it has run long enough to ask.
+    turn_ends: Option<Instant>,
+    /// Requests taken in this turn.
+    taken: u32,
     /// Which search runs first in the next round.
     pub(super) turn: usize,
 }
@@ -86,6 +91,8 @@ pub enum Flow {
 
 /// What one request costs of a turn's work at least.
 const REQUEST_WORK: u32 = 64;
+/// Requests taken between two looks at the clock.
+const REQUESTS_A_LOOK: u32 = 8;
 
 impl Conversation {
     pub fn new(service: Arc<Service>, source: SharedSource, transport: Transport) -> Conversation {
@@ -100,6 +107,8 @@ impl Conversation {
             syncs: Vec::new(),
             pending: Vec::new(),
             binding: false,
+            turn_ends: None,
+            taken: 0,
             turn: 0,
         }
     }
@@ -123,6 +132,15 @@ impl Conversation {
 
     pub fn begin_turn(&mut self) {
         self.work = self.limits().turn_work;
+        self.turn_ends = None;
+        self.taken = 0;
+    }
+
+    /// Whether the turn has lasted as long as it may. The first to ask begins the time, so that a point look-up asks no clock.
+    pub(super) fn is_turn_over(&mut self) -> bool {
+        let now = Instant::now();
+        let turn = self.limits().turn;
+        now >= *self.turn_ends.get_or_insert(now + turn)
     }
 
     /// Whether this turn may take another request.
@@ -159,8 +177,11 @@ impl Conversation {
     /// Takes one message: decodes, admits, begins it, and answers what can be answered at once.
     pub fn take(&mut self, frame: &Frame<'_>) -> Flow {
         self.work = self.work.saturating_sub(REQUEST_WORK);
-        let service = Arc::clone(&self.service);
-        match codec::decode(frame, &service.limits) {
+        self.taken += 1;
+        if self.taken.is_multiple_of(REQUESTS_A_LOOK) && self.is_turn_over() {
+            self.work = 0;
+        }
+        match codec::decode(frame, &self.service.limits) {
             Ok(request) => self.begin(request),
             Err(error @ codec::DecodeError::UnknownOperation { .. }) => {
                 self.metrics().broken_messages.increment();

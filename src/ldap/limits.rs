@@ -39,6 +39,8 @@ pub struct WireLimits {
     pub output_octets: usize,
     /// Candidates a connection examines before the next connection gets its turn.
     pub turn_work: u32,
+    /// How long a turn lasts, where that is over before the work is used up.
+    pub turn: Duration,
     /// How long running operations may go on after the server was asked to stop.
     pub shutdown_grace: Duration,
 }
@@ -63,6 +65,7 @@ impl Default for WireLimits {
             write_stall: Duration::from_secs(10),
             output_octets: 64 << 10,
             turn_work: 4096,
+            turn: Duration::from_micros(200),
             shutdown_grace: Duration::from_secs(2),
         }
     }

@@ -14,6 +14,8 @@ use crate::query::Work;
 
 /// The least work a search gets in one round, however many run.
 const LEAST_WORK: u32 = 64;
+/// Work between two looks at the clock.
+const SLICE_WORK: u32 = 256;
 
 impl Conversation {
     /// Begins a search. What needs little work is answered here.
@@ -151,8 +153,8 @@ impl Conversation {
             return;
         };
         let share = share.max(LEAST_WORK);
-        for _ in 0..count {
-            if self.is_output_full() {
+        for round in 0..count {
+            if self.is_output_full() || (round > 0 && self.is_turn_over()) {
                 return;
             }
             if self.turn >= self.searches.len() {
@@ -177,10 +179,27 @@ impl Conversation {
         (!self.searches.is_empty() || syncs) && !self.is_output_full()
     }
 
-    /// Runs a search for what is left of the work; answers and says `true` where it ended.
+    /// Runs a search for what is left of the work and of the turn's time; answers and says `true` where it ended.
     fn step(&mut self, running: &mut RunningSearch) -> bool {
+        loop {
+            if self.slice(running) {
+                return true;
+            }
+            if self.work == 0 || self.is_output_full() {
+                return false;
+            }
+            if self.is_turn_over() {
+                self.work = 0;
+                return false;
+            }
+        }
+    }
+
+    /// Runs a search for a part of the work. Says whether it ended.
+    fn slice(&mut self, running: &mut RunningSearch) -> bool {
         let limit = self.service.limits.output_octets;
-        let mut work = Work { left: self.work };
+        let slice = self.work.min(SLICE_WORK);
+        let mut work = Work { left: slice };
         let mut sent = 0;
         let id = running.id;
         let output = &mut self.output;
@@ -198,7 +217,7 @@ impl Conversation {
                 break SearchStep::More;
             }
         };
-        self.work = work.left;
+        self.work -= slice - work.left;
         self.metrics().entries_sent.add(sent);
         let SearchStep::Done(done) = step else {
             return false;

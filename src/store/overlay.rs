@@ -18,6 +18,8 @@ const FAN_OUT: usize = 6;
 const TAIL_BACK_PRESSURE: usize = 16;
 /// How long a moved mark may stay in the page cache.
 const MARK_SYNC: Duration = Duration::from_secs(1);
+/// How much a compaction gives way to what serves: where both want a core it gets a quarter.
+const NICE: i32 = 5;
 
 /// Tells the overlay's thread that there is work, or that it should end.
 #[derive(Default)]
@@ -107,6 +109,9 @@ fn compaction_is_due(core: &Core) -> bool {
 fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
     let (core, compacting) = (Arc::clone(core), Arc::clone(compacting));
     let run = move || {
+        if let Err(error) = rustix::process::nice(NICE) {
+            tracing::warn!(%error, "a compaction runs as urgently as what serves");
+        }
         let mut pace = compaction::Pace::half();
         match compaction::compact(&core, &mut || {
             pace.rest();
