@@ -15,7 +15,7 @@ use crate::query::Work;
 /// The least work a search gets in one round, however many run.
 const LEAST_WORK: u32 = 64;
 /// Work between two looks at the clock.
-const SLICE_WORK: u32 = 256;
+const SLICE_WORK: u32 = LEAST_WORK;
 
 impl Conversation {
     /// Begins a search. What needs little work is answered here.
