@@ -115,6 +115,7 @@ fn every_way_gives_the_order_of_comparing_all() {
         let groups = Groups {
             snapshot: &directory,
             schema: &schema(),
+            collective: None,
             view: &view,
         };
         let Ok(predicate) = compile_in(&filter, groups) else {
