@@ -244,7 +244,8 @@ limits users size=unlimited time=unlimited
 index objectClass,uid,departmentNumber,employeeType,member eq
 index cn,sn,givenName,mail,displayName,title eq,sub
 overlay sssvlv
-sssvlv-max 64
+sssvlv-max 4096
+sssvlv-maxperconn 4096
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="{dn('bench-writer')}" write by users read by * none
 """)
