@@ -73,10 +73,10 @@ async fn connect(server: &Server, config: ClientConfig) -> Ldap {
 }
 
 /// A raw connection: requests made by hand.
-struct Raw(StreamOwned<ClientConnection, std::net::TcpStream>);
+pub struct Raw(StreamOwned<ClientConnection, std::net::TcpStream>);
 
 impl Raw {
-    fn open(server: &Server) -> Raw {
+    pub fn open(server: &Server) -> Raw {
         let address = server.url.strip_prefix("ldaps://").unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::new(server.trust()), name).unwrap();
@@ -87,21 +87,27 @@ impl Raw {
     }
 
     /// Sends a request and gives the result code of the answer.
-    fn ask(&mut self, id: u8, operation: &[u8]) -> u8 {
+    pub fn ask(&mut self, id: u8, operation: &[u8]) -> u8 {
         let body = [&[0x02, 1, id][..], operation].concat();
         self.0.write_all(&element(0x30, &body)).unwrap();
-        let mut header = [0; 2];
-        self.0.read_exact(&mut header).unwrap();
-        let mut body = vec![0; usize::from(header[1])];
-        self.0.read_exact(&mut body).unwrap();
+        let body = self.message();
         assert_eq!(&body[..3], [0x02, 1, id]);
         // The answer's tag and length, ENUMERATED, one octet.
         body[7]
     }
+
+    /// The contents of the next message.
+    pub fn message(&mut self) -> Vec<u8> {
+        let mut header = [0; 2];
+        self.0.read_exact(&mut header).unwrap();
+        let mut body = vec![0; usize::from(header[1])];
+        self.0.read_exact(&mut body).unwrap();
+        body
+    }
 }
 
 /// One BER element of at most 255 octets.
-fn element(tag: u8, body: &[u8]) -> Vec<u8> {
+pub fn element(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u8::try_from(body.len()).unwrap();
     let header = match length {
         0..0x80 => vec![tag, length],
@@ -116,7 +122,7 @@ fn sasl(mechanism: &str, credentials: Option<&[u8]>) -> Vec<u8> {
     element(0x60, &[&[0x02, 1, 3, 0x04, 0][..], &element(0xa3, &inner)].concat())
 }
 
-fn plain(authorization: &str, name: &str, secret: &str) -> Vec<u8> {
+pub fn plain(authorization: &str, name: &str, secret: &str) -> Vec<u8> {
     sasl("PLAIN", Some(format!("{authorization}\0{name}\0{secret}").as_bytes()))
 }
 

@@ -22,7 +22,7 @@ const POLICY: &str = "[profile.people]\nbases = [\"{suffix}\"]\nsearchable = [\"
                       [profile.feed]\nlike = \"people\"\nmay_write = true\nmay_set_secrets = true\n";
 
 /// A general directory as `general` configures it, with its manager's secret set.
-fn place(general: &str) -> Place {
+pub fn place(general: &str) -> Place {
     let place = Place::bare(&[BASE, "o=second"]);
     let policy = place.folder().join("policy.toml");
     std::fs::write(&policy, POLICY).unwrap();
@@ -40,14 +40,14 @@ fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
     values.iter().copied().collect()
 }
 
-async fn bind(server: &Server, dn: &str, secret: &str) -> (Ldap, u32) {
+pub async fn bind(server: &Server, dn: &str, secret: &str) -> (Ldap, u32) {
     let mut ldap = server.connect().await;
     let rc = ldap.simple_bind(dn, secret).await.unwrap().rc;
     (ldap, rc)
 }
 
 /// Bound as `dn`; it must be so.
-async fn bound(server: &Server, dn: &str, secret: &str) -> Ldap {
+pub async fn bound(server: &Server, dn: &str, secret: &str) -> Ldap {
     let (ldap, rc) = bind(server, dn, secret).await;
     assert_eq!(rc, 0, "{dn} with {secret}");
     ldap
@@ -63,7 +63,7 @@ async fn add(ldap: &mut Ldap, dn: &str, attributes: &[(&'static str, &[&'static 
     ldap.add(dn, attributes).await.unwrap()
 }
 
-async fn person(ldap: &mut Ldap, dn: &str, secrets: &[&'static str]) -> LdapResult {
+pub async fn person(ldap: &mut Ldap, dn: &str, secrets: &[&'static str]) -> LdapResult {
     let mut attributes: Vec<(&'static str, &[&'static str])> = vec![
         ("objectClass", &["inetOrgPerson"]),
         ("cn", &["Ann"]),
@@ -76,7 +76,7 @@ async fn person(ldap: &mut Ldap, dn: &str, secrets: &[&'static str]) -> LdapResu
 }
 
 /// The manager, with the suffix, `ou=people`, `ou=groups` and Ann in the directory.
-async fn manager(server: &Server) -> Ldap {
+pub async fn manager(server: &Server) -> Ldap {
     let mut ldap = bound(server, MANAGER, "secret").await;
     let top = add(
         &mut ldap,

@@ -17,5 +17,6 @@ mod rights;
 mod server;
 mod sync;
 mod tidy;
+mod transactions;
 mod updates;
 mod wire;

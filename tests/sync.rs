@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 const DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 const STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
-const PERSON: &str = "(objectClass=inetOrgPerson)";
+pub const PERSON: &str = "(objectClass=inetOrgPerson)";
 
 /// What came of a poll: `+dn` for an entry, `-dn` for one that is gone, `=n` for n unchanged.
 struct Poll {
@@ -19,9 +19,9 @@ struct Poll {
     deletes: bool,
 }
 
-type Stream = SearchStream<'static, &'static str, Vec<&'static str>>;
+pub type Stream = SearchStream<'static, &'static str, Vec<&'static str>>;
 
-fn asked(mode: RefreshMode, cookie: Option<&[u8]>, reload_hint: bool) -> RawControl {
+pub fn asked(mode: RefreshMode, cookie: Option<&[u8]>, reload_hint: bool) -> RawControl {
     SyncRequest {
         mode,
         cookie: cookie.map(<[u8]>::to_vec),
@@ -34,7 +34,7 @@ fn control<'c>(controls: &'c [Control], oid: &str) -> Option<&'c RawControl> {
     controls.iter().map(|control| &control.1).find(|raw| raw.ctype == oid)
 }
 
-async fn begin(ldap: &mut Ldap, control: RawControl, filter: &'static str) -> Stream {
+pub async fn begin(ldap: &mut Ldap, control: RawControl, filter: &'static str) -> Stream {
     ldap.with_controls(control)
         .streaming_search(BASE, Scope::Subtree, filter, vec!["cn", "mail"])
         .await
@@ -42,7 +42,7 @@ async fn begin(ldap: &mut Ldap, control: RawControl, filter: &'static str) -> St
 }
 
 /// The next message; `None` at the end.
-async fn next(stream: &mut Stream) -> Option<String> {
+pub async fn next(stream: &mut Stream) -> Option<String> {
     let entry = stream.next().await.unwrap()?;
     if entry.is_intermediate() {
         let name = |cookie: Option<Vec<u8>>| {
@@ -102,7 +102,7 @@ async fn describe(ldap: &mut Ldap, dn: &str, text: &str) {
 }
 
 /// A server and a connection of an account that may synchronise, and one that writes.
-async fn both(server: &Server) -> (Ldap, Ldap) {
+pub async fn both(server: &Server) -> (Ldap, Ldap) {
     let secret = server.place.succeed(
         &[
             "account",

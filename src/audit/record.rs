@@ -17,6 +17,7 @@ pub enum Act {
     Modify,
     Delete,
     ModifyDn,
+    Transaction,
     Secret,
     Administrative,
 }
@@ -32,6 +33,7 @@ impl Act {
             Act::Modify => "modify",
             Act::Delete => "delete",
             Act::ModifyDn => "modifyDN",
+            Act::Transaction => "transaction",
             Act::Secret => "secret",
             Act::Administrative => "administrative",
         }

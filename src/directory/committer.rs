@@ -6,7 +6,7 @@ use super::change_times::ChangeTimes;
 use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::feed::{Feed, Noting, Position};
-use super::following::{self, Planned};
+use super::following::{self, Following, Planned};
 use super::general::General;
 use super::integrity::{Gone, Integrity};
 use super::kinds::Kinds;
@@ -27,6 +27,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+mod transaction;
+
+pub(super) use transaction::{Settled, Unsettled};
 
 /// What the writer works with.
 pub(super) struct Context {
@@ -49,6 +53,11 @@ pub(super) enum Job {
     Secret {
         asked: Box<SecretAsked>,
         reply: oneshot::Sender<Outcome>,
+    },
+    /// Updates of which all are done or none.
+    Transaction {
+        updates: Vec<Asked>,
+        reply: oneshot::Sender<Settled>,
     },
     Bookkeeping {
         reply: SyncSender<()>,
@@ -172,6 +181,7 @@ struct Writer {
 enum Held {
     Update(oneshot::Sender<Applied>, Applied),
     Secret(oneshot::Sender<Outcome>, Outcome),
+    Transaction(oneshot::Sender<Settled>, Settled),
     Bookkeeping(SyncSender<()>),
 }
 
@@ -250,8 +260,10 @@ impl Writer {
     fn apply(&self, job: Job, group: &mut WriteGroup<'_>) -> Held {
         match job {
             Job::Update { asked, reply } => {
-                Held::Update(reply, self.update(*asked, group).unwrap_or_else(Applied::refused))
+                let applied = self.update(*asked, group, &mut Following::AtOnce);
+                Held::Update(reply, applied.unwrap_or_else(Applied::refused))
             }
+            Job::Transaction { updates, reply } => Held::Transaction(reply, self.transaction(updates, group)),
             Job::Secret { asked, reply } => {
                 let outcome = self.set_secret(group, *asked).err().unwrap_or_else(Outcome::success);
                 Held::Secret(reply, outcome)
@@ -264,9 +276,9 @@ impl Writer {
     }
 
     /// Holds an update to its assertion, applies it to the group, and reads what was asked before and after.
-    fn update(&self, asked: Asked, group: &mut WriteGroup<'_>) -> Result<Applied, Outcome> {
+    fn update(&self, asked: Asked, group: &mut WriteGroup<'_>, following: &mut Following) -> Result<Applied, Outcome> {
         let Context { schema, accounts, .. } = &self.context;
-        let (view, request) = (&asked.view, asked.request);
+        let (view, request, key) = (&asked.view, asked.request, &asked.key);
         let post_selection = request.post_read.clone();
         let read = |snapshot: &Snapshot, key: &NormalizedDn, selection: &Option<Selection>| {
             let selection = selection.as_ref()?;
@@ -290,36 +302,31 @@ impl Writer {
             schema,
             view,
         };
-        refer_update(knowledge, &asked.key, &request)?;
-        if let Some(superior) = new_superior(schema, &asked.key, &request.update) {
+        refer_update(knowledge, key, &request)?;
+        if let Some(superior) = new_superior(schema, key, &request.update) {
             self.context.kinds.check_superior(group.snapshot(), schema, &superior)?;
         }
-        check_update(group.snapshot(), schema, view, &asked.key, &request)?;
-        let pre_read = read(group.snapshot(), &asked.key, &request.pre_read);
-        let mut key = asked.key.clone();
-        let effects = self.effects(
-            group.snapshot(),
-            &asked.actor,
-            asked.key,
-            request,
-            asked.secret,
-            asked.connection,
-        )?;
-        if let Some(Change::Put { key: put, .. }) = effects.changes.last() {
-            key = put.clone();
-        }
+        check_update(group.snapshot(), schema, view, key, &request)?;
+        let pre_read = read(group.snapshot(), key, &request.pre_read);
+        let (actor, connection) = (&asked.actor, asked.connection);
+        let effects = self.effects(group.snapshot(), actor, key, request, asked.secret, connection)?;
+        let put = match effects.changes.last() {
+            Some(Change::Put { key: put, .. }) => put.clone(),
+            Some(Change::Delete { .. }) | None => key.clone(),
+        };
         let entry_uuid = effects.entry_uuid;
-        self.take_in(group, effects);
+        self.take_in(group, key, effects, following);
         let done = UpdateDone {
             outcome: Outcome::success(),
             pre_read,
-            post_read: read(group.snapshot(), &key, &post_selection),
+            post_read: read(group.snapshot(), &put, &post_selection),
         };
         Ok(Applied { done, entry_uuid })
     }
 
-    /// An accepted update becomes part of the group.
-    fn take_in(&self, group: &mut WriteGroup<'_>, effects: Effects) {
+    /// An accepted update of the entry under `key` becomes part of the group.
+    fn take_in(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, mut effects: Effects, following: &mut Following) {
+        following.take(&self.context, &self.types, key, &mut effects);
         self.note_touched(&effects);
         let position = Position(effects.changed);
         self.noting
@@ -349,8 +356,8 @@ impl Writer {
                 dn: Dn::root(),
                 changes: Vec::new(),
             });
-            let effects = self.effects(group.snapshot(), &actor, key, update, Some(plan), connection)?;
-            self.take_in(group, effects);
+            let effects = self.effects(group.snapshot(), &actor, &key, update, Some(plan), connection)?;
+            self.take_in(group, &key, effects, &mut Following::AtOnce);
             return Ok(());
         }
         if !is_there && !manager_alone {
@@ -379,13 +386,13 @@ impl Writer {
         &self,
         snapshot: &Snapshot,
         actor: &str,
-        key: NormalizedDn,
+        key: &NormalizedDn,
         request: UpdateRequest,
         secret: Option<SecretPlan>,
         connection: u64,
     ) -> Result<Effects, Outcome> {
         let permissive = request.permissive;
-        let planned = following::plan(&self.context, &key, secret, permissive)?;
+        let planned = following::plan(&self.context, key, secret, permissive)?;
         let author = self.author(snapshot, actor);
         let (deletes, renames) = match &request.update {
             Update::Delete { .. } => (true, false),
@@ -393,9 +400,9 @@ impl Writer {
             Update::Add(_) | Update::Modify { .. } => (false, false),
         };
         let mut effects = match request.update {
-            Update::Add(entry) => self.add(snapshot, &author, &key, entry, &planned)?,
-            Update::Delete { .. } => self.delete(snapshot, &key)?,
-            Update::Modify { changes, .. } => self.modify(snapshot, &author, &key, changes, permissive, &planned)?,
+            Update::Add(entry) => self.add(snapshot, &author, key, entry, &planned)?,
+            Update::Delete { .. } => self.delete(snapshot, key)?,
+            Update::Modify { changes, .. } => self.modify(snapshot, &author, key, changes, permissive, &planned)?,
             Update::ModifyDn {
                 new_rdn,
                 delete_old_rdn,
@@ -407,19 +414,18 @@ impl Writer {
                     delete_old_rdn,
                     new_superior,
                 };
-                rename::effects(&self.context, snapshot, &author, &key, asked)?
+                rename::effects(&self.context, snapshot, &author, key, asked)?
             }
         };
         let integrity = &self.context.integrity;
         integrity.check_unique(snapshot, &self.context.schema, &effects)?;
         let referring = match deletes || renames {
-            true => self.referring(snapshot, actor, &key, renames, &mut effects)?,
+            true => self.referring(snapshot, actor, key, renames, &mut effects)?,
             false => Vec::new(),
         };
         // From here on nothing is refused: what follows changes accounts at once.
-        let writes = planned.put(&self.context, &key, None, author.now, connection);
+        let writes = planned.put(&self.context, key, None, author.now, connection);
         effects.keyed.extend(writes);
-        following::follow(&self.context, &self.types, &key, &mut effects);
         // Entries that refer were changed after it.
         effects.changed = self.times.last();
         // Those of the entry itself stay last.
@@ -627,6 +633,8 @@ impl Held {
             Held::Update(reply, _) => drop(reply.send(Applied::refused(read_only()))),
             Held::Secret(reply, outcome) if durable || !outcome.is_success() => drop(reply.send(outcome)),
             Held::Secret(reply, _) => drop(reply.send(read_only())),
+            Held::Transaction(reply, settled) if durable || settled.is_err() => drop(reply.send(settled)),
+            Held::Transaction(reply, _) => drop(reply.send(Err(Unsettled::whole(read_only())))),
             Held::Bookkeeping(reply) => drop(reply.send(())),
         }
     }

@@ -261,6 +261,17 @@ impl Noting {
         }
     }
 
+    /// How much is noted, for [`Noting::back_to`].
+    pub(super) fn extent(&self) -> (usize, Option<Position>) {
+        (self.updates.borrow().len(), self.position.get())
+    }
+
+    /// Forgets what was noted since.
+    pub(super) fn back_to(&self, (updates, position): (usize, Option<Position>)) {
+        self.updates.borrow_mut().truncate(updates);
+        self.position.set(position);
+    }
+
     /// The group is durable and published, or it is not.
     pub(super) fn end(&self, durable: bool) {
         let updates = self.updates.take();

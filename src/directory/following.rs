@@ -124,8 +124,50 @@ pub(super) fn kept_until(snapshot: &Snapshot, key: &NormalizedDn, now: u64) -> O
     old_secret_until(record).filter(|until| *until > now)
 }
 
+/// When accounts follow an update.
+pub(super) enum Following {
+    AtOnce,
+    /// Once all updates of a transaction are accepted: what each did, in turn.
+    Later(Vec<(NormalizedDn, Vec<Change>)>),
+}
+
+impl Following {
+    /// An accepted update of the entry under `key`. Application accounts are no part of a transaction: there, only entries
+    /// that are gone from where they were matter.
+    pub(super) fn take(&mut self, context: &Context, types: &[AttributeId], key: &NormalizedDn, effects: &mut Effects) {
+        match self {
+            Following::AtOnce => follow(context, types, key, effects),
+            Following::Later(later) => {
+                if effects
+                    .changes
+                    .iter()
+                    .any(|change| matches!(change, Change::Delete { .. }))
+                {
+                    later.push((key.clone(), effects.changes.clone()));
+                }
+            }
+        }
+    }
+
+    /// What accounts have to write down for the whole transaction.
+    pub(super) fn finish(self, context: &Context, types: &[AttributeId]) -> Vec<KeyedWrite> {
+        let Following::Later(later) = self else {
+            return Vec::new();
+        };
+        let follow = |(key, changes)| {
+            let mut effects = Effects {
+                changes,
+                ..Effects::default()
+            };
+            follow(context, types, &key, &mut effects);
+            effects.keyed
+        };
+        later.into_iter().flat_map(follow).collect()
+    }
+}
+
 /// Tells the account room what the update of the entry under `key` did to accounts and to entries that have secrets.
-pub(super) fn follow(context: &Context, types: &[AttributeId], key: &NormalizedDn, effects: &mut Effects) {
+fn follow(context: &Context, types: &[AttributeId], key: &NormalizedDn, effects: &mut Effects) {
     let accounts = &context.accounts;
     let is_account = |key: &NormalizedDn| is_account_key(key, &context.suffixes);
     let mut writes = Vec::new();

@@ -33,6 +33,7 @@ mod secret;
 mod sort;
 mod sync;
 mod trail;
+mod transaction;
 mod update;
 mod wellformed;
 mod withheld;
@@ -62,6 +63,7 @@ pub use search::{Search, SearchDone, SearchRequest, SearchStep};
 pub use secret::strip_clear_text;
 pub use sort::{SortFault, SortKey, SortRequest};
 pub use sync::{Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};
+pub use transaction::{Ending, TransactionDone};
 pub use update::{Modification, ModificationKind, Update};
 
 /// Where the naming contexts are kept in the store's keyed area.
@@ -97,6 +99,8 @@ pub struct DirectoryLimits {
     pub group_updates: usize,
     /// Entries that one modifyDN may move.
     pub rename_entries: usize,
+    /// Octets of entries that the updates of one transaction may read.
+    pub transaction_read_octets: usize,
     /// Seconds between writes of account bookkeeping (last used, failures).
     pub bookkeeping_seconds: u64,
     pub sort: SortLimits,
@@ -130,6 +134,7 @@ impl Default for DirectoryLimits {
             waiting_updates: 4096,
             group_updates: 64,
             rename_entries: 10_000,
+            transaction_read_octets: 4 << 20,
             bookkeeping_seconds: 5,
             sync: SyncLimits::default(),
             sort: SortLimits::default(),

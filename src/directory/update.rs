@@ -49,6 +49,17 @@ pub struct Modification {
     pub values: Vec<Value>,
 }
 
+/// What the audit says of an update, taken before it is done.
+pub(super) struct UpdateFacts {
+    act: Act,
+    dn: String,
+    attributes: String,
+    destination: Option<String>,
+    assertion: Option<String>,
+    /// The transaction it is part of.
+    pub transaction: Option<String>,
+}
+
 impl Update {
     pub(super) fn dn(&self) -> &Dn {
         match self {
@@ -102,37 +113,67 @@ impl Directory {
     pub async fn update(self: &Arc<Self>, session: &Session, request: impl Into<UpdateRequest>) -> UpdateDone {
         let started = Instant::now();
         let request = request.into();
-        let update = &request.update;
-        let (act, dn, attributes) = (update.act(), update.dn().to_string(), update.attributes());
-        let destination = update.destination(&self.secret_names);
-        let assertion = request.assertion.as_ref().map(|filter| {
-            let withheld = self.secret_names.withhold(filter);
-            withheld.as_ref().unwrap_or(filter).to_string()
-        });
+        let facts = self.facts_of(&request);
         let mut applied = match self.submit(session, request).await {
             Ok(applied) => applied,
             Err(outcome) => Applied::refused(outcome),
         };
-        if (applied.done.pre_read.is_some() || applied.done.post_read.is_some()) && !self.counts_read(session) {
-            (applied.done.pre_read, applied.done.post_read) = (None, None);
+        self.count_read(session, &mut applied.done);
+        let uuid = applied.entry_uuid.as_ref();
+        self.audit_update(session, &facts, uuid, &applied.done.outcome, started);
+        applied.done
+    }
+
+    pub(super) fn facts_of(&self, request: &UpdateRequest) -> UpdateFacts {
+        let update = &request.update;
+        let assertion = request.assertion.as_ref().map(|filter| {
+            let withheld = self.secret_names.withhold(filter);
+            withheld.as_ref().unwrap_or(filter).to_string()
+        });
+        UpdateFacts {
+            act: update.act(),
+            dn: update.dn().to_string(),
+            attributes: update.attributes(),
+            destination: update.destination(&self.secret_names),
+            assertion,
+            transaction: None,
         }
+    }
+
+    pub(super) fn audit_update(
+        &self,
+        session: &Session,
+        facts: &UpdateFacts,
+        entry_uuid: Option<&[u8; 16]>,
+        outcome: &Outcome,
+        started: Instant,
+    ) {
         let mut audit = AuditPool::take();
-        audit.begin(act, &session.actor, clock::milliseconds());
-        audit.fact("dn", dn.as_bytes());
-        audit.fact("attributes", attributes.as_bytes());
-        if let Some(destination) = &destination {
+        audit.begin(facts.act, &session.actor, clock::milliseconds());
+        audit.fact("dn", facts.dn.as_bytes());
+        audit.fact("attributes", facts.attributes.as_bytes());
+        if let Some(destination) = &facts.destination {
             audit.fact("newDn", destination.as_bytes());
         }
-        if let Some(assertion) = assertion {
+        if let Some(assertion) = &facts.assertion {
             audit.fact("filter", assertion.as_bytes());
         }
-        if let Some(uuid) = &applied.entry_uuid {
+        if let Some(transaction) = &facts.transaction {
+            audit.fact("transaction", transaction.as_bytes());
+        }
+        if let Some(uuid) = entry_uuid {
             audit.entry(uuid);
         }
-        audit.finish(&applied.done.outcome, started.elapsed());
+        audit.finish(outcome, started.elapsed());
         self.audit.append(&audit);
         AuditPool::give_back(audit);
-        applied.done
+    }
+
+    /// Counts entries that an update read; where the quota is used up they are not given.
+    pub(super) fn count_read(&self, session: &Session, done: &mut UpdateDone) {
+        if (done.pre_read.is_some() || done.post_read.is_some()) && !self.counts_read(session) {
+            (done.pre_read, done.post_read) = (None, None);
+        }
     }
 
     /// Counts an entry that an update read for the account's daily quota; false where none is left.
@@ -145,6 +186,30 @@ impl Directory {
     }
 
     async fn submit(self: &Arc<Self>, session: &Session, mut request: UpdateRequest) -> Result<Applied, Outcome> {
+        let (key, own) = self.admit_update(session, &mut request)?;
+        let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
+        let (reply, answer) = oneshot::channel();
+        let actor = session.identity.account.facts.dn.clone();
+        let asked = Box::new(Asked {
+            actor,
+            key,
+            request,
+            secret,
+            connection: Directory::going_on(session, own),
+            view: session.view.clone(),
+        });
+        self.committer.submit(Job::Update { asked, reply })?;
+        answer
+            .await
+            .map_err(|_| Outcome::new(ResultCode::Unavailable, "the server is stopping"))
+    }
+
+    /// Checks what needs no entry. Gives the key, and whether a session changes its own secret.
+    pub(super) fn admit_update(
+        &self,
+        session: &Session,
+        request: &mut UpdateRequest,
+    ) -> Result<(NormalizedDn, bool), Outcome> {
         let key = self.key_of(request.update.dn())?;
         let own = self.is_own_secret(session, &key, &request.update);
         if !own {
@@ -162,21 +227,7 @@ impl Directory {
             self.check_rights(session, &key, &request.update)?;
         }
         check_contents(&self.schema, &mut request.update)?;
-        let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
-        let (reply, answer) = oneshot::channel();
-        let actor = session.identity.account.facts.dn.clone();
-        let asked = Box::new(Asked {
-            actor,
-            key,
-            request,
-            secret,
-            connection: Directory::going_on(session, own),
-            view: session.view.clone(),
-        });
-        self.committer.submit(Job::Update { asked, reply })?;
-        answer
-            .await
-            .map_err(|_| Outcome::new(ResultCode::Unavailable, "the server is stopping"))
+        Ok((key, own))
     }
 
     fn check_rights(&self, session: &Session, key: &NormalizedDn, update: &Update) -> Result<(), Outcome> {

@@ -9,7 +9,8 @@ use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
 use super::session::{Admission, SessionState, Transport};
 use super::sync::RunningSync;
-use crate::directory::{Directory, ProtocolFacts, Search, Session, SortFault, UpdateDone};
+use super::transaction::{Transaction, is_within};
+use crate::directory::{Directory, ProtocolFacts, Search, Session, SortFault, TransactionDone, UpdateDone};
 use crate::metrics::{self, Metrics};
 use crate::model::{Outcome, ResultCode, SharedSource};
 use std::future::Future;
@@ -37,6 +38,11 @@ pub struct Conversation {
     pub(super) output: Vec<u8>,
     pub(super) searches: Vec<RunningSearch>,
     pub(super) syncs: Vec<RunningSync>,
+    pub(super) transaction: Option<Box<Transaction>>,
+    /// Transactions begun so far.
+    pub(super) transactions: u64,
+    /// Octets of the request that is being taken.
+    pub(super) request_octets: usize,
     pending: Vec<Pending>,
     binding: bool,
     /// What is left of this turn's work.
@@ -77,6 +83,7 @@ pub(super) enum Answer {
     Bind(Result<Session, Outcome>),
     Update { response: u8, done: UpdateDone },
     Secret(Result<Option<crate::account::Secret>, Outcome>),
+    Transaction { ids: Vec<MessageId>, done: TransactionDone },
 }
 
 /// How the connection goes on after a request.
@@ -105,6 +112,9 @@ impl Conversation {
             output: Vec::new(),
             searches: Vec::new(),
             syncs: Vec::new(),
+            transaction: None,
+            transactions: 0,
+            request_octets: 0,
             pending: Vec::new(),
             binding: false,
             turn_ends: None,
@@ -181,6 +191,7 @@ impl Conversation {
         if self.taken.is_multiple_of(REQUESTS_A_LOOK) && self.is_turn_over() {
             self.work = 0;
         }
+        self.request_octets = frame.operation.len() + frame.controls.len();
         match codec::decode(frame, &self.service.limits) {
             Ok(request) => self.begin(request),
             Err(error @ codec::DecodeError::UnknownOperation { .. }) => {
@@ -228,6 +239,9 @@ impl Conversation {
             Ok(session) => session,
             Err(outcome) => {
                 self.refuse(id, request_tag(&request.operation), &outcome);
+                if outcome.code == ResultCode::AuthorizationDenied && is_within(&request) {
+                    self.give_up_transaction(&outcome);
+                }
                 return Flow::Continue;
             }
         };
@@ -235,9 +249,12 @@ impl Conversation {
             (Operation::Bind(bind), _) => {
                 // RFC 4511 section 4.2.1: what is outstanding is abandoned.
                 self.abandon_searches();
+                self.drop_transaction();
                 self.bind(id, &bind);
             }
-            (Operation::Extended(extended), session) => return self.extended(id, &extended, session.as_deref()),
+            (Operation::Extended(extended), session) => {
+                return self.extended(id, &extended, &request.controls, session.as_ref());
+            }
             (Operation::Search(search), session) => {
                 self.search(id, &search, &request.controls, session.as_deref());
             }
@@ -260,7 +277,7 @@ impl Conversation {
         session: Option<Arc<Session>>,
         request: &codec::Request<'_>,
     ) -> Result<Option<Arc<Session>>, Outcome> {
-        match (request.controls.proxied, session) {
+        match (self.authorization(request)?, session) {
             (None, session) => Ok(session),
             (Some(authorization), Some(session)) => {
                 let acting = self.directory.act_as(&session, authorization)?;
@@ -284,6 +301,7 @@ impl Conversation {
     /// A bind that is refused before it is tried takes the old identity away all the same (RFC 4513 section 4).
     fn forget_before_bind(&mut self, tag: u8) {
         if tag == codec::tag::BIND_REQUEST {
+            self.drop_transaction();
             self.state.forget();
         }
     }
@@ -373,6 +391,7 @@ impl Conversation {
                 self.answer(id, response, &done.outcome, extra);
             }
             Answer::Secret(changed) => self.secret_changed(id, changed),
+            Answer::Transaction { ids, done } => self.transaction_ended(id, &ids, &done),
         }
     }
 }
@@ -381,6 +400,7 @@ impl Drop for Conversation {
     /// A change that was begun is brought to its end although nobody waits for the answer.
     fn drop(&mut self) {
         self.abandon_searches();
+        self.drop_transaction();
         if self.pending.is_empty() || self.binding {
             return;
         }

@@ -1,10 +1,12 @@
-//! Extended operations: StartTLS, Who am I?, Password Modify, Cancel (RFC 4511 section 4.12).
+//! Extended operations: StartTLS, Who am I?, Password Modify, Cancel, and the door to transactions (RFC 4511 section 4.12).
 
 use super::ber::{self, Reader};
 use super::codec::{DecodeError, ExtendedRequest, tag, text};
+use super::controls::{Controls, TRANSACTION};
 use super::conversation::{Answer, Conversation, Flow};
 use super::encode::Extra;
 use super::frame::MessageId;
+use super::transaction;
 use crate::account::Secret;
 use crate::directory::Session;
 use crate::model::{Outcome, ResultCode};
@@ -20,7 +22,14 @@ pub const PASSWORD_MODIFY: &str = "1.3.6.1.4.1.4203.1.11.1";
 pub const CANCEL: &str = "1.3.6.1.1.8";
 
 /// Extended operations listed in the root DSE.
-pub const SUPPORTED: &[&str] = &[START_TLS, WHO_AM_I, PASSWORD_MODIFY, CANCEL];
+pub const SUPPORTED: &[&str] = &[
+    START_TLS,
+    WHO_AM_I,
+    PASSWORD_MODIFY,
+    CANCEL,
+    transaction::START,
+    transaction::END,
+];
 
 /// What a password modify request asks.
 #[derive(Debug, Default)]
@@ -31,12 +40,24 @@ pub struct PasswordModify<'a> {
 }
 
 impl Conversation {
-    pub(super) fn extended(&mut self, id: MessageId, request: &ExtendedRequest<'_>, session: Option<&Session>) -> Flow {
+    pub(super) fn extended(
+        &mut self,
+        id: MessageId,
+        request: &ExtendedRequest<'_>,
+        controls: &Controls<'_>,
+        session: Option<&Arc<Session>>,
+    ) -> Flow {
+        if controls.transaction.is_some() {
+            self.extended_refused(id, &within_transaction(request.name));
+            return Flow::Continue;
+        }
         match (request.name, session) {
             (START_TLS, _) => return self.start_tls(id, request),
             (WHO_AM_I, Some(session)) => self.who_am_i(id, session),
             (PASSWORD_MODIFY, Some(session)) => self.password_modify(id, request, session),
             (CANCEL, Some(_)) => self.cancel(id, request),
+            (transaction::START, Some(session)) => self.start_transaction(id, request, controls, session),
+            (transaction::END, Some(session)) => self.end_transaction(id, request, session),
             (name, _) => {
                 let message = format!("expected an extended operation this server knows, found {name:?}");
                 self.extended_refused(id, &Outcome::new(ResultCode::ProtocolError, message));
@@ -45,7 +66,7 @@ impl Conversation {
         Flow::Continue
     }
 
-    fn extended_refused(&mut self, id: MessageId, outcome: &Outcome) {
+    pub(super) fn extended_refused(&mut self, id: MessageId, outcome: &Outcome) {
         self.answer(id, tag::EXTENDED_RESPONSE, outcome, Extra::default());
     }
 
@@ -83,7 +104,7 @@ impl Conversation {
             Err(error) => return self.extended_refused(id, &error.outcome()),
         };
         let directory = Arc::clone(&self.directory);
-        let session = session.clone();
+        let session = Session::clone(session);
         let target = asked.target.map(str::to_owned);
         let old = asked.old.map(|octets| Secret::new(octets.to_vec()));
         let new = asked.new.map(|octets| Secret::new(octets.to_vec()));
@@ -136,6 +157,18 @@ impl Conversation {
         };
         self.answer(id, tag::EXTENDED_RESPONSE, &outcome, Extra::default());
     }
+}
+
+/// No extended operation is part of a transaction.
+fn within_transaction(name: &str) -> Outcome {
+    if name == PASSWORD_MODIFY {
+        let message = "secrets are no part of a transaction: change them by themselves";
+        return Outcome::new(ResultCode::UnwillingToPerform, message);
+    }
+    Outcome::new(
+        ResultCode::UnavailableCriticalExtension,
+        format!("expected controls this server knows for the operation, found critical control {TRANSACTION}"),
+    )
 }
 
 /// RFC 3062 section 2: every part may be left out.

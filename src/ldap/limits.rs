@@ -29,6 +29,10 @@ pub struct WireLimits {
     pub outstanding: usize,
     /// Updates of one connection waiting for the disk; the next request is read when one is done.
     pub updates: usize,
+    /// Updates of one transaction.
+    pub transaction_updates: usize,
+    /// Octets of their requests.
+    pub transaction_octets: usize,
     /// How long a connection may stay without a complete request before it is bound.
     pub idle_unbound: Duration,
     /// The same once it is bound.
@@ -60,6 +64,8 @@ impl Default for WireLimits {
             outstanding_unbound: 64,
             outstanding: 1000,
             updates: 64,
+            transaction_updates: 1000,
+            transaction_octets: 1 << 20,
             idle_unbound: Duration::from_secs(10),
             idle: Duration::from_secs(15 * 60),
             write_stall: Duration::from_secs(10),

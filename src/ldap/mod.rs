@@ -27,6 +27,7 @@ pub mod session;
 #[cfg(test)]
 mod specimen;
 pub mod sync;
+pub mod transaction;
 pub mod update;
 
 pub use connection::serve;

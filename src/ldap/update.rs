@@ -53,6 +53,9 @@ impl Conversation {
                     permissive: controls.permissive_modify,
                     manage_dsa_it: controls.manage_dsa_it,
                 };
+                if let Some(identifier) = controls.transaction {
+                    return self.queue((id, response), identifier, request, &session);
+                }
                 self.wait_for(id, async move {
                     let done = directory.update(&session, request).await;
                     Answer::Update { response, done }

@@ -89,6 +89,17 @@ impl GroupWriter {
         self.count == 0
     }
 
+    /// How far the group is, for [`GroupWriter::back_to`].
+    pub fn extent(&self) -> (usize, u32) {
+        (self.octets.len(), self.count)
+    }
+
+    /// Takes back what was pushed since.
+    pub fn back_to(&mut self, (octets, count): (usize, u32)) {
+        self.octets.truncate(octets);
+        self.count = count;
+    }
+
     /// The sequence number of the last change pushed.
     pub fn last(&self) -> SequenceNumber {
         SequenceNumber(self.before.sequence + u64::from(self.count))

@@ -384,7 +384,30 @@ pub struct WriteGroup<'a> {
     keyed: Vec<KeyedWrite>,
 }
 
+/// A group as it was, for [`WriteGroup::back_to`].
+pub struct Savepoint {
+    snapshot: Snapshot,
+    extent: (usize, u32),
+    keyed: usize,
+}
+
 impl WriteGroup<'_> {
+    /// The group as it is now.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            snapshot: self.snapshot.clone(),
+            extent: self.group.extent(),
+            keyed: self.keyed.len(),
+        }
+    }
+
+    /// Forgets what was applied since.
+    pub fn back_to(&mut self, savepoint: Savepoint) {
+        self.snapshot = savepoint.snapshot;
+        self.group.back_to(savepoint.extent);
+        self.keyed.truncate(savepoint.keyed);
+    }
+
     /// The directory as it will be after what was applied so far.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

@@ -12,6 +12,7 @@ use super::codec::{Change, DecodeError, Operation, text};
 use super::encode::Extra;
 use super::limits::WireLimits;
 use super::sync;
+use crate::access::ReleasedCopy;
 use crate::directory::{PageRequest, SortKey, SyncRequest, VirtualListRequest};
 use crate::model::{Filter, Outcome, ResultCode};
 
@@ -43,6 +44,9 @@ pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 /// Proxied authorization (RFC 4370).
 pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
 
+/// Transaction specification (RFC 5805 section 2.2).
+pub const TRANSACTION: &str = "1.3.6.1.1.21.2";
+
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
     PAGED_RESULTS,
@@ -57,6 +61,7 @@ pub const SUPPORTED: &[&str] = &[
     SUBENTRIES,
     SYNC_REQUEST,
     PROXIED_AUTHORIZATION,
+    TRANSACTION,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -83,6 +88,7 @@ fn operations(oid: &str) -> u8 {
         DONT_USE_COPY => on::SEARCH | on::COMPARE,
         PERMISSIVE_MODIFY => on::MODIFY,
         PROXIED_AUTHORIZATION => on::SEARCH | on::COMPARE | on::UPDATES | on::EXTENDED,
+        TRANSACTION => on::UPDATES | on::EXTENDED,
         _ => u8::MAX,
     }
 }
@@ -118,6 +124,8 @@ pub struct Controls<'a> {
     pub virtual_list: Option<VirtualListRequest<'a>>,
     /// The authorization identity to act as.
     pub proxied: Option<&'a str>,
+    /// The identifier of the transaction that an update is part of.
+    pub transaction: Option<&'a str>,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -187,6 +195,7 @@ impl<'a> Controls<'a> {
                 self.manage_dsa_it = true;
             }
             Some(PROXIED_AUTHORIZATION) => self.proxied = Some(proxied(critical, value)?),
+            Some(TRANSACTION) => self.transaction = Some(transaction(critical, value)?),
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),
@@ -221,6 +230,17 @@ fn proxied(critical: bool, value: Option<&[u8]>) -> Result<&str, DecodeError> {
     }
     let value = value.ok_or_else(|| DecodeError::field(NAME, "an authorization identity", "no value"))?;
     text(NAME, value)
+}
+
+/// The identifier of RFC 5805 section 2.2. Passed over, the update would be done at once, so it must be critical.
+fn transaction(critical: bool, value: Option<&[u8]>) -> Result<&str, DecodeError> {
+    const NAME: &str = "transaction specification";
+    if !critical {
+        return Err(DecodeError::field(NAME, "a critical control", "one that is not"));
+    }
+    let value = value.ok_or_else(|| DecodeError::field(NAME, "a transaction identifier", "no value"))?;
+    // Every identifier of this server is text: others are unknown.
+    Ok(std::str::from_utf8(value).unwrap_or_default())
 }
 
 /// The visibility flag of RFC 3672 section 3.
@@ -273,12 +293,17 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
         if let Some(list) = extra.virtual_list {
             results::put_virtual_list(out, list);
         }
-        for (oid, entry) in [(PRE_READ, extra.pre_read), (POST_READ, extra.post_read)] {
-            if let Some(entry) = entry {
-                put_control(out, oid, |out| read::put_entry(out, entry));
-            }
-        }
+        put_read_entries(out, extra.pre_read, extra.post_read);
     });
+}
+
+/// The entry before an update and after it.
+pub(super) fn put_read_entries(out: &mut Vec<u8>, before: Option<&ReleasedCopy>, after: Option<&ReleasedCopy>) {
+    for (oid, entry) in [(PRE_READ, before), (POST_READ, after)] {
+        if let Some(entry) = entry {
+            put_control(out, oid, |out| read::put_entry(out, entry));
+        }
+    }
 }
 
 pub(super) fn put_control(out: &mut Vec<u8>, oid: &str, value: impl FnOnce(&mut Vec<u8>)) {

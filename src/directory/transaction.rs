@@ -1,0 +1,171 @@
+//! Transactions (RFC 5805): updates that a front end keeps until all of them are to be done, or none.
+//!
+//! Invariants: an update is checked when it is kept and again when the transaction is settled, so the rights are those of the
+//! end; application accounts, secrets and locks are no part of a transaction, because accounts know no undoing.
+
+use super::committer::{Asked, Job, Unsettled};
+use super::conditions::{UpdateDone, UpdateRequest};
+use super::secret::is_secret;
+use super::wellformed::new_key;
+use super::{Directory, Session, Update, clock};
+use crate::audit::{Act, AuditRecord};
+use crate::model::{AttributeDescription, Outcome, ResultCode};
+use crate::schema::NormalizedDn;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// How a transaction that was settled ended.
+#[derive(Debug)]
+pub struct TransactionDone {
+    pub outcome: Outcome,
+    /// The update at fault, by its place.
+    pub failed: Option<usize>,
+    /// What each update came to, in turn; none where the transaction failed.
+    pub updates: Vec<UpdateDone>,
+}
+
+/// A transaction as its end is written down.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    pub identifier: &'a str,
+    /// How many it had.
+    pub updates: usize,
+    pub detail: &'a str,
+}
+
+impl Directory {
+    /// Checks what needs no entry of an update that is to be part of a transaction. A refusal is its end, and written down.
+    ///
+    /// # Errors
+    /// What the client is to be told.
+    pub fn check_queued(
+        &self,
+        session: &Session,
+        identifier: &str,
+        request: &mut UpdateRequest,
+    ) -> Result<(), Outcome> {
+        let started = Instant::now();
+        self.admit_queued(session, request).map(|_| ()).inspect_err(|outcome| {
+            let mut facts = self.facts_of(request);
+            facts.transaction = Some(identifier.to_owned());
+            self.audit_update(session, &facts, None, outcome, started);
+        })
+    }
+
+    fn admit_queued(&self, session: &Session, request: &mut UpdateRequest) -> Result<NormalizedDn, Outcome> {
+        let (key, _) = self.admit_update(session, request)?;
+        let refused = |what: &str| {
+            let message = format!("{what} are no part of a transaction: change them by themselves");
+            Err(Outcome::new(ResultCode::UnwillingToPerform, message))
+        };
+        let to = match &request.update {
+            Update::ModifyDn {
+                new_rdn, new_superior, ..
+            } => Some(new_key(&self.schema, &key, new_rdn, new_superior.as_ref())?),
+            Update::Add(_) | Update::Delete { .. } | Update::Modify { .. } => None,
+        };
+        if self.is_account(&key) || to.is_some_and(|to| self.is_account(&to)) {
+            return refused("application accounts");
+        }
+        let apart = |description: &AttributeDescription| {
+            let name = &description.attribute_type;
+            is_secret(description) || name.eq_ignore_ascii_case("pwdAccountLockedTime")
+        };
+        let is_apart = match &request.update {
+            Update::Add(entry) => entry.attributes.iter().any(|attribute| apart(&attribute.description)),
+            Update::Modify { changes, .. } => changes.iter().any(|change| apart(&change.description)),
+            Update::Delete { .. } | Update::ModifyDn { .. } => false,
+        };
+        if is_apart {
+            return refused("secrets and locks");
+        }
+        Ok(key)
+    }
+
+    /// Makes all updates durable and visible at once, or none.
+    pub async fn settle(
+        self: Arc<Self>,
+        session: Arc<Session>,
+        identifier: String,
+        updates: Vec<UpdateRequest>,
+    ) -> TransactionDone {
+        let started = Instant::now();
+        let mut facts: Vec<_> = updates.iter().map(|request| self.facts_of(request)).collect();
+        for facts in &mut facts {
+            facts.transaction = Some(identifier.clone());
+        }
+        let settled = self.submit_all(&session, updates).await;
+        let mut done = TransactionDone {
+            outcome: Outcome::success(),
+            failed: None,
+            updates: Vec::new(),
+        };
+        match settled {
+            Ok(all) => {
+                for (facts, mut applied) in facts.iter().zip(all) {
+                    self.count_read(&session, &mut applied.done);
+                    let uuid = applied.entry_uuid.as_ref();
+                    self.audit_update(&session, facts, uuid, &applied.done.outcome, started);
+                    done.updates.push(applied.done);
+                }
+            }
+            Err(Unsettled { at, outcome }) => {
+                let undone = Outcome::new(ResultCode::Canceled, "its transaction failed");
+                for (place, facts) in facts.iter().enumerate() {
+                    let outcome = if at == Some(place) { &outcome } else { &undone };
+                    self.audit_update(&session, facts, None, outcome, started);
+                }
+                (done.failed, done.outcome) = (at, outcome);
+            }
+        }
+        let ending = Ending {
+            identifier: &identifier,
+            updates: facts.len(),
+            detail: "commit",
+        };
+        self.audit_ending(&session, ending, &done.outcome, started);
+        done
+    }
+
+    async fn submit_all(
+        &self,
+        session: &Session,
+        updates: Vec<UpdateRequest>,
+    ) -> Result<Vec<super::committer::Applied>, Unsettled> {
+        let mut all = Vec::with_capacity(updates.len());
+        for (at, mut request) in updates.into_iter().enumerate() {
+            let key = self
+                .admit_queued(session, &mut request)
+                .map_err(|outcome| Unsettled { at: Some(at), outcome })?;
+            all.push(Asked {
+                actor: session.identity.account.facts.dn.clone(),
+                view: session.view.clone(),
+                key,
+                request,
+                secret: None,
+                connection: 0,
+            });
+        }
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Transaction { updates: all, reply };
+        self.committer.submit(job).map_err(Unsettled::whole)?;
+        let stopping = |_| Unsettled::whole(Outcome::new(ResultCode::Unavailable, "the server is stopping"));
+        answer.await.map_err(stopping)?
+    }
+
+    /// Writes down that a transaction ended without being settled.
+    pub fn abandon_transaction(&self, session: &Session, ending: Ending<'_>) {
+        self.audit_ending(session, ending, &Outcome::new(ResultCode::Canceled, ""), Instant::now());
+    }
+
+    fn audit_ending(&self, session: &Session, ending: Ending<'_>, outcome: &Outcome, started: Instant) {
+        let mut record = AuditRecord::default();
+        record.begin(Act::Transaction, &session.actor, clock::milliseconds());
+        record.fact("transaction", ending.identifier.as_bytes());
+        record.fact("updates", ending.updates.to_string().as_bytes());
+        record.fact("detail", ending.detail.as_bytes());
+        record.finish(outcome, started.elapsed());
+        self.audit.append(&record);
+    }
+}
