@@ -397,7 +397,7 @@ async fn section_4_assertions_are_evaluated_and_entries_read_at_the_end() {
     for (asserted, rc) in [("(title=One)", 0), ("(title=Zero)", ASSERTION_FAILED)] {
         let id = start(&mut writer).await;
         assert_eq!(title(&mut writer, &id, ANN, "One").await, 0);
-        let controls = vec![asserting(asserted), within(&id), PreRead::new(vec!["title"]).into()];
+        let controls = vec![asserting(asserted), within(&id), PreRead::new(vec!["title"])];
         let answer = writer
             .with_controls(controls)
             .modify(ANN, changes("Two"))

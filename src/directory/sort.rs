@@ -193,10 +193,10 @@ impl Sorting {
                 Way::Gather(gathering) => match cursor.advance(work) {
                     Advance::Entry(at) => {
                         let octets = self.keys.octets(cursor.snapshot(), at);
-                        if gathering.take(octets, at) == Taken::Limit {
-                            if let Some(end) = self.overflow() {
-                                return end;
-                            }
+                        if gathering.take(octets, at) == Taken::Limit
+                            && let Some(end) = self.overflow()
+                        {
+                            return end;
                         }
                     }
                     Advance::End => {
@@ -207,7 +207,7 @@ impl Sorting {
                     other => return other,
                 },
                 Way::Give(gathering) => {
-                    return match gathering.next() {
+                    return match gathering.pop() {
                         Some(next) => {
                             self.current = next.octets;
                             Advance::Entry(next.at)

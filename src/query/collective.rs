@@ -70,10 +70,8 @@ impl CollectiveSubentry {
         let specification = SubtreeSpecification::parse(text("subtreeSpecification")?).ok()?;
         let point = key.parent()?;
         let absolute = |above: &NormalizedDn, dn: &Dn| {
-            let rdns = dn.rdns().iter().rev();
-            rdns.fold(Some(above.clone()), |above, rdn| {
-                schema.normalize_child(&above?, rdn).ok()
-            })
+            let mut rdns = dn.rdns().iter().rev();
+            rdns.try_fold(above.clone(), |above, rdn| schema.normalize_child(&above, rdn).ok())
         };
         let base = absolute(&point, &specification.base)?;
         let chops = |dns: &[Dn]| dns.iter().map(|dn| absolute(&base, dn)).collect::<Option<Vec<_>>>();

@@ -211,7 +211,7 @@ impl<'a> Export<'a> {
                 let candidate = Candidate { record, key: &key.0 };
                 let matches = |predicate| evaluator.truth(predicate, candidate, self.schema) == Truth::True;
                 if self.predicate.as_ref().is_none_or(matches) {
-                    self.entry(&mut writer, &key, record)?;
+                    self.entry(&mut writer, key, record)?;
                     entries += 1;
                 }
             }

@@ -106,7 +106,7 @@ impl Gathering {
         self.cut
     }
 
-    pub fn next(&mut self) -> Option<Sorted> {
+    pub fn pop(&mut self) -> Option<Sorted> {
         self.ready.pop().map(|Reverse(next)| next)
     }
 

@@ -253,10 +253,10 @@ impl ListBuilder {
         }
         let from = self.entries.len();
         self.entries.extend(self.group.drain(..).map(packed));
-        if self.reverse {
-            if let Some(group) = self.entries.get_mut(from..) {
-                group.reverse();
-            }
+        if self.reverse
+            && let Some(group) = self.entries.get_mut(from..)
+        {
+            group.reverse();
         }
     }
 
@@ -281,7 +281,7 @@ impl ListBuilder {
     /// Gives a group that is in order. Where the order is reversed the list is turned round in the end, so that each group
     /// goes in from its end.
     fn give(&mut self, work: &mut Work) -> bool {
-        while let Some(next) = self.gathering.next() {
+        while let Some(next) = self.gathering.pop() {
             self.group.push(next.at);
             work.left = work.left.saturating_sub(1);
             if work.left == 0 {

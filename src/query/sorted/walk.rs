@@ -116,7 +116,7 @@ impl Walk {
     pub fn advance(&mut self, keys: &SortKeys, cursor: &mut Cursor, work: &mut Work) -> WalkStep {
         loop {
             if self.giving {
-                if let Some(next) = self.gathering.next() {
+                if let Some(next) = self.gathering.pop() {
                     // Two types of one entry may have the same value.
                     if self.after.as_ref() == Some(&next.octets) {
                         continue;

@@ -164,6 +164,6 @@ fn gathering_keeps_the_least_that_are_wanted() {
     }
     assert!(gathering.is_cut());
     gathering.finish();
-    let given: Vec<_> = std::iter::from_fn(|| gathering.next()).map(|next| next.at).collect();
+    let given: Vec<_> = std::iter::from_fn(|| gathering.pop()).map(|next| next.at).collect();
     assert_eq!(given, [at(4), at(5), at(6), at(7)]);
 }
