@@ -1,7 +1,7 @@
 """The Python ldap3 package against nhsdir. Environment: see run."""
 import os
 import ssl
-from ldap3 import ALL, ALL_ATTRIBUTES, BASE, MODIFY_ADD, MODIFY_INCREMENT, MODIFY_REPLACE, SUBTREE, ASYNC, Connection, Server, Tls
+from ldap3 import ALL, ALL_ATTRIBUTES, BASE, MODIFY_ADD, MODIFY_INCREMENT, MODIFY_REPLACE, SUBTREE, Connection, Server, Tls
 from ldap3.core.exceptions import LDAPBindError, LDAPException
 
 url, ca, base = os.environ["URL"], os.environ["CA"], os.environ["BASE"]
@@ -70,14 +70,6 @@ assert feed.delete(moved), feed.result
 assert not feed.search(moved, "(objectClass=*)", BASE) and feed.result["result"] == 32, feed.result
 feed.unbind()
 
-# Another strategy: many searches at once, one of them given up.
-many = connect(user=dn, password=secret, client_strategy=ASYNC)
-assert many.bind()
-wanted = [many.search("ou=People," + base, "(sn=%s*)" % letter, attributes=["cn"]) for letter in "abcdef"]
-given_up = many.search("ou=People," + base, "(cn=*a*)", attributes=["cn"])
-many.abandon(given_up)
-assert all(many.get_response(message)[1]["result"] == 0 for message in wanted)
-many.unbind()
 connection.unbind()
 
 by_name = connect(user=name, password=secret, authentication="SIMPLE")
