@@ -473,7 +473,9 @@ async fn broken_messages_end_the_connection_with_a_notice() {
 #[tokio::test]
 async fn hostile_octets_end_in_answers_or_in_the_end() {
     let mut random = specimen::Random::seeded();
-    let requests = specimen::every_request();
+    let mut requests = specimen::every_request();
+    // Over a local socket EXTERNAL binds, and who is bound may well be given entries.
+    requests.retain(|request| !request.windows(8).any(|part| part == b"EXTERNAL"));
     for _ in 0..300 {
         let mut client = Client::connect(Transport::Local, WireLimits::default()).await;
         for _ in 0..3 {
