@@ -49,6 +49,8 @@ pub(super) struct Sorting {
     /// More entries than these cannot be given.
     wanted: usize,
     limits: (usize, usize),
+    /// Candidates after which a walk is given up: where what matches lies far on in the order, gathering costs less.
+    patience: u64,
     /// The octets of the entry that came last, and of the one that was given last.
     current: Vec<u8>,
     last: Option<Vec<u8>>,
@@ -105,6 +107,7 @@ impl Directory {
                     after,
                     wanted: (wanted as usize).saturating_add(1),
                     limits: (self.sort_limits.sorted_entries, self.sort_limits.sorted_bytes),
+                    patience: u64::MAX,
                     current: Vec::new(),
                     last: None,
                     over: false,
@@ -215,6 +218,7 @@ impl Sorting {
                         None => Advance::End,
                     };
                 }
+                Way::Walk(_) if cursor.candidates() > self.patience => self.way = self.gather(),
                 Way::Walk(walk) => match walk.advance(&self.keys, cursor, work) {
                     WalkStep::Entry(next) => {
                         self.current = next.octets;
@@ -245,9 +249,10 @@ impl Sorting {
         let matching = cursor.plan().estimate();
         let wanted = matching.min(self.wanted as u64).max(1);
         let pays = matching > WALKED_FROM && matching.saturating_mul(matching) >= wanted.saturating_mul(snapshot.len());
-        let too_many = matching > self.limits.0 as u64;
-        let after = self.after.take();
+        let too_many = wanted > self.limits.0 as u64;
         if (pays || too_many) && self.keys.is_walkable(snapshot) {
+            self.patience = if too_many { u64::MAX } else { matching };
+            let after = self.after.clone();
             return Way::Walk(Box::new(Walk::new(
                 &self.keys,
                 snapshot,
@@ -256,6 +261,12 @@ impl Sorting {
                 self.limits,
             )));
         }
+        self.gather()
+    }
+
+    /// Gathers what comes after the entry that was given last. Every way gives the same order, so that one may follow another.
+    fn gather(&self) -> Way {
+        let after = self.last.clone().or_else(|| self.after.clone());
         Way::Gather(Gathering::new(after, self.wanted, self.limits))
     }
 
