@@ -1,6 +1,7 @@
 //! Entries that bind with their `userPassword`, seen from outside.
 
 use crate::server::{Place, Server, found};
+use crate::transactions;
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
@@ -549,4 +550,44 @@ async fn off_it_is_off() {
     )
     .await;
     assert_eq!(replaced, UNWILLING);
+}
+
+/// Rights go by name: nobody but an administrator moves an entry to a member's name, whatever else moves in the same moment.
+#[tokio::test]
+async fn a_transaction_moves_nobody_to_the_name_of_a_member() {
+    let rules = format!(
+        "rules = [{{ group = \"{ADMINS}\", role = \"administrator\" }}, {{ entry = \"uid=feed,ou=people,{BASE}\", profile = \"feed\" }}]"
+    );
+    let server = place(&rules).serve();
+    let mut manager = manager(&server).await;
+    let feed_dn = format!("uid=feed,ou=people,{BASE}");
+    assert_eq!(person(&mut manager, &feed_dn, &["feed"]).await.rc, 0);
+    // A member whose entry is gone.
+    let group: &[(&str, &[&str])] = &[
+        ("objectClass", &["groupOfNames"]),
+        ("member", &["uid=ann,ou=gone,dc=example,dc=com"]),
+    ];
+    assert_eq!(add(&mut manager, ADMINS, group).await.rc, 0);
+
+    let mut feed = bound(&server, &feed_dn, "feed").await;
+    let waiting = format!("ou=waiting,{BASE}");
+    let unit = add(&mut feed, &waiting, &[("objectClass", &["organizationalUnit"])]).await;
+    assert_eq!(unit.rc, 0);
+    let id = transactions::start(&mut feed).await;
+    let moved = feed
+        .with_controls(transactions::within(&id))
+        .modifydn(ANN, "uid=ann", true, Some(&waiting));
+    assert_eq!(moved.await.unwrap().rc, 0);
+    let renamed = feed
+        .with_controls(transactions::within(&id))
+        .modifydn(&waiting, "ou=gone", true, None);
+    assert_eq!(renamed.await.unwrap().rc, 0, "it has nothing below it yet");
+    let ended = transactions::end(&mut feed, true, &id).await.0;
+    let gone = format!("uid=ann,ou=gone,{BASE}");
+    assert_eq!(bind(&server, &gone, "ann-1").await.1, INVALID_CREDENTIALS);
+    assert_eq!(ended, INSUFFICIENT);
+    bound(&server, ANN, "ann-1").await;
+    // A unit with nothing below it is the feed's to rename.
+    let renamed = feed.modifydn(&waiting, "ou=empty", true, None).await.unwrap();
+    assert_eq!(renamed.rc, 0);
 }

@@ -23,7 +23,7 @@ const INSUFFICIENT: u32 = 50;
 const ASSERTION_FAILED: u32 = 122;
 
 /// Starts a transaction; gives its identifier.
-async fn start(ldap: &mut Ldap) -> Vec<u8> {
+pub async fn start(ldap: &mut Ldap) -> Vec<u8> {
     let answer = ldap.extended(exop(START, None)).await.unwrap();
     assert_eq!(answer.1.rc, 0);
     assert_eq!(answer.0.name, None, "section 2.1: no name");
@@ -37,7 +37,7 @@ fn exop(name: &str, val: Option<Vec<u8>>) -> Exop {
     }
 }
 
-fn within(identifier: &[u8]) -> RawControl {
+pub fn within(identifier: &[u8]) -> RawControl {
     RawControl {
         ctype: CONTROL.to_owned(),
         crit: true,
@@ -52,7 +52,7 @@ fn ending(commit: bool, identifier: &[u8]) -> Vec<u8> {
 }
 
 /// Ends a transaction; gives the result and the response's value.
-async fn end(ldap: &mut Ldap, commit: bool, identifier: &[u8]) -> (u32, Option<Vec<u8>>) {
+pub async fn end(ldap: &mut Ldap, commit: bool, identifier: &[u8]) -> (u32, Option<Vec<u8>>) {
     let answer = ldap
         .extended(exop(END, Some(ending(commit, identifier))))
         .await

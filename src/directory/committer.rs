@@ -74,6 +74,8 @@ pub(super) struct Asked {
     pub secret: Option<SecretPlan>,
     /// The connection whose session goes on, because it changes its own secret; 0 is none.
     pub connection: u64,
+    /// An entry moves only where nothing is below it: who asks may move no member of a group that gives rights.
+    pub moves_alone: bool,
 }
 
 /// A Password Modify whose rights were checked.
@@ -307,6 +309,11 @@ impl Writer {
             self.context.kinds.check_superior(group.snapshot(), schema, &superior)?;
         }
         check_update(group.snapshot(), schema, view, key, &request)?;
+        // Of the group as it stands: what lies below may have come there a moment ago.
+        if asked.moves_alone && group.snapshot().children(key, 1) > 0 {
+            let message = "entries below may be members of a group that decides who may do what: it is for administrators to move";
+            return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
+        }
         let pre_read = read(group.snapshot(), key, &request.pre_read);
         let (actor, connection) = (&asked.actor, asked.connection);
         let effects = self.effects(group.snapshot(), actor, key, request, asked.secret, connection)?;

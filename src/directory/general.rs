@@ -4,7 +4,7 @@
 //! changed by administrators alone where it gives more than reading; a rule that fits no more ends the sessions it gave.
 
 use super::application::account_facts;
-use super::{Directory, DirectoryError};
+use super::{Directory, DirectoryError, Session, Update};
 use crate::access::View;
 use crate::account::{AccountFacts, Accounts, Role};
 use crate::model::{Dn, Filter};
@@ -270,10 +270,15 @@ impl Directory {
         }
     }
 
-    /// Whether members of a group that a rule names may lie below this entry: their names must not become free for others.
-    pub(super) fn may_move_members(&self, key: &NormalizedDn) -> bool {
+    /// Whether what is renamed may have nothing below it: members of a group that a rule names could lie there, whose names must
+    /// not become free for others, and nothing that moves along may come by such a name. The committer looks, because what it has
+    /// yet to do may put something there.
+    pub(super) fn moves_alone(&self, session: &Session, update: &Update) -> bool {
         let by_group = |rule: &Rule| matches!(rule.who, Who::Group(_));
-        self.general.enabled && self.general.rules.iter().any(by_group) && self.store.snapshot().children(key, 1) > 0
+        matches!(update, Update::ModifyDn { .. })
+            && session.identity.account.facts.role != Role::Administrator
+            && self.general.enabled
+            && self.general.rules.iter().any(by_group)
     }
 
     /// Whether a rule gives whoever it names more than reading by way of this entry, or the entry itself. `dn` is its name,

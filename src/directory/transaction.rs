@@ -142,6 +142,7 @@ impl Directory {
                 actor: session.identity.account.facts.dn.clone(),
                 view: session.view.clone(),
                 key,
+                moves_alone: self.moves_alone(session, &request.update),
                 request,
                 secret: None,
                 connection: 0,

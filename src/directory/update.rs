@@ -193,6 +193,7 @@ impl Directory {
         let asked = Box::new(Asked {
             actor,
             key,
+            moves_alone: self.moves_alone(session, &request.update),
             request,
             secret,
             connection: Directory::going_on(session, own),
@@ -277,11 +278,6 @@ impl Directory {
         }
         let superior = new_superior.cloned().or_else(|| dn.parent()).unwrap_or_default();
         self.check_guarded(session, &to, &superior.child(new_rdn.clone()))?;
-        if session.identity.account.facts.role != Role::Administrator && self.may_move_members(key) {
-            return Err(insufficient(
-                "entries below may be members of a group that decides who may do what: it is for administrators to move",
-            ));
-        }
         if view.excluded.iter().any(|subtree| subtree.is_within(key)) {
             return Err(insufficient(
                 "the account's release profile does not reach everything below this entry",
