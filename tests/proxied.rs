@@ -1,10 +1,12 @@
 //! Proxied authorization (RFC 4370): one account acts as another, where its release profile says so.
 
 use crate::server::{ANN, BASE, Place, Server};
-use ldap3::controls::RawControl;
+use crate::sync;
+use ldap3::controls::{RawControl, RefreshMode};
 use ldap3::exop::{WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, Mod, Scope};
 use std::collections::HashSet;
+use std::time::Duration;
 
 const OID: &str = "2.16.840.1.113730.3.4.18";
 const SUCCESS: u32 = 0;
@@ -205,4 +207,25 @@ async fn nobody_else_and_nobody_refused_is_acted_as() {
         .with_controls(acting(FEED, true))
         .search("", Scope::Base, "(objectClass=*)", vec!["1.1"]);
     assert_eq!(root.await.unwrap().1.rc, DENIED);
+}
+
+/// What goes on for long ends with the account that is bound, not only with the one acted as.
+#[tokio::test]
+async fn a_synchronisation_ends_with_who_is_bound() {
+    let (server, mut ldap) = front().await;
+    let mut stream = ldap
+        .with_controls(vec![
+            acting(FEED, true),
+            sync::asked(RefreshMode::RefreshAndPersist, None, false),
+        ])
+        .streaming_search(BASE, Scope::Subtree, sync::PERSON, vec!["cn"])
+        .await
+        .unwrap();
+    while !sync::next(&mut stream).await.unwrap().starts_with("present") {}
+    server.place.succeed(&["account", "disable", "front"], "");
+    let mut writer = server.bound("writer").await;
+    writer.modify(ANN, title()).await.unwrap().success().unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+    let told = told.expect("it ends").ok().flatten();
+    assert!(told.is_none(), "{told:?}");
 }

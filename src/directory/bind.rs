@@ -1,7 +1,7 @@
 //! From a name and a secret, a certificate or a peer's credentials to a [`Session`].
 
 use super::{Directory, Session, clock};
-use crate::account::{AccountFacts, Identity, Refusal, Role, Secret};
+use crate::account::{Account, AccountFacts, Identity, Refusal, Role, Secret};
 use crate::audit::{Act, Actor, AuditRecord};
 use crate::model::{Address, Dn, Outcome, ResultCode, SharedSource, Source};
 use crate::schema::NormalizedDn;
@@ -125,9 +125,11 @@ impl Directory {
 
     /// Whether the session still holds: its account was not changed, disabled, expired or deleted since, nor its profile.
     pub fn holds(&self, session: &Session) -> bool {
-        let account = &session.identity.account;
-        let expired = account.facts.expires.is_some_and(|expires| expires <= clock::seconds());
-        !account.revoked.load(Ordering::Acquire) && !expired && self.holds_view(session)
+        let holds = |account: &Account| {
+            let expired = account.facts.expires.is_some_and(|expires| expires <= clock::seconds());
+            !account.revoked.load(Ordering::Acquire) && !expired
+        };
+        holds(&session.identity.account) && session.bound.as_deref().is_none_or(holds) && self.holds_view(session)
     }
 
     /// Whether the session's view is one of the policy in force.

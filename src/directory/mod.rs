@@ -39,7 +39,7 @@ mod wellformed;
 mod withheld;
 
 use crate::access::{Policy, PolicyFault, View};
-use crate::account::{AccountOptions, Accounts, Identity};
+use crate::account::{Account, AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, SharedSource};
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaFault};
@@ -229,6 +229,8 @@ pub struct Session {
     pub identity: Identity,
     pub source: SharedSource,
     pub view: Arc<View>,
+    /// The account that is bound, where it acts as `identity`: both have to hold.
+    bound: Option<Arc<Account>>,
     /// The account and the source as the audit writes them.
     actor: Actor,
     /// Which reading of the policy the view was last found in.
@@ -242,6 +244,7 @@ impl Session {
         let actor = Actor::proxied(name, &by.identity.account.facts.name, &by.source);
         Session {
             actor,
+            bound: Some(Arc::clone(&by.identity.account)),
             ..Session::new(identity, by.source.clone(), view)
         }
     }
@@ -252,6 +255,7 @@ impl Session {
             identity,
             source,
             view,
+            bound: None,
             actor,
             policy: Arc::new(AtomicU64::new(POLICY_UNKNOWN)),
         }
