@@ -340,3 +340,50 @@ async fn a_full_log_ends_in_a_refresh() {
         "one follows, and one may"
     );
 }
+
+/// A cookie is a time that anybody can write down: from it nobody is given what the profile hides by now.
+#[tokio::test]
+async fn what_is_hidden_by_now_is_not_told_of_the_past() {
+    let server = Place::filled().serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let before = poll(&mut copy, None, false).await.cookie;
+    describe(&mut feed, BOB, "about to go").await;
+    let change = vec![Mod::Replace("mobile", HashSet::from(["07700 900111"]))];
+    feed.modify(ANN, change).await.unwrap().success().unwrap();
+    let told = poll(&mut copy, Some(&before), false).await;
+    assert_eq!(
+        (told.lines, told.deletes),
+        ([ANN, BOB].map(|dn| format!("+{dn}")).to_vec(), true)
+    );
+
+    let hide = |name: &'static str, value: &'static str| {
+        vec![
+            Mod::Add("objectClass", HashSet::from(["nhsdirPrivacy"])),
+            Mod::Replace(name, HashSet::from([value])),
+        ]
+    };
+    let hidden = feed.modify(ANN, hide("nhsdirHidden", "mobile")).await.unwrap();
+    hidden.success().unwrap();
+    let mobile = copy
+        .with_controls(asked(RefreshMode::RefreshOnly, Some(&before), false))
+        .streaming_search(BASE, Scope::Subtree, PERSON, vec!["cn", "mobile"]);
+    let mut stream = mobile.await.unwrap();
+    let mut entries = 0;
+    while let Some(entry) = stream.next().await.unwrap() {
+        if !entry.is_intermediate() {
+            let entry = SearchEntry::construct(entry);
+            entries += 1;
+            let number = entry.attrs.get("mobile").map(|values| values[0].as_str());
+            assert_ne!(number, Some("07700 900111"), "{entry:?}");
+        }
+    }
+    assert_eq!((entries, stream.finish().await.rc), (2, 0));
+
+    let hidden = feed.modify(BOB, hide("nhsdirExDirectory", "TRUE")).await.unwrap();
+    hidden.success().unwrap();
+    let told = poll(&mut copy, Some(&before), false).await;
+    assert_eq!(
+        (told.lines, told.deletes, told.result.rc),
+        (vec![format!("+{ANN}"), "=1 false".to_owned()], false, 0)
+    );
+}

@@ -155,6 +155,14 @@ impl Feed {
         }
     }
 
+    /// The updates behind one position, up to another.
+    pub(super) fn between(&self, after: Position, until: Position) -> Vec<Arc<LoggedUpdate>> {
+        let log = self.log();
+        let from = log.updates.partition_point(|update| update.position <= after);
+        let updates = log.updates.iter().skip(from);
+        updates.take_while(|update| update.position <= until).cloned().collect()
+    }
+
     /// Whether everything behind a position is kept.
     pub(super) fn reaches(&self, after: Position) -> bool {
         after >= self.log().base

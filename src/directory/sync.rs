@@ -5,14 +5,15 @@
 //! what is newer in the snapshot and the UUIDs of what is not (a present phase).
 //!
 //! Invariants: a follower is given what its view releases and is told of an entry's going only where it could see the entry;
+//! one that begins is not told what the feed has of an entry from before it, or an attribute of it, was hidden;
 //! attributes that follow from other entries are neither given nor searched; memory for what waits is the feed's.
 
-use super::feed::{Follower, Image, LoggedUpdate, Next, Position};
+use super::feed::{EntryChange, Follower, Image, LoggedUpdate, Next, Position};
 use super::kinds::Held;
 use super::search::Limits;
 use super::trail::{AuditPool, begin_audit};
 use super::{Directory, SearchRequest, Session, clock};
-use crate::access::{ReleasedEntry, Selection, release};
+use crate::access::{ReleasedEntry, Selection, View, release};
 use crate::audit::AuditRecord;
 use crate::model::{DerefAliases, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::{Advance, Content, Cursor, Order, Predicate, Query, Work, compile};
@@ -257,7 +258,9 @@ impl Directory {
             Cookie::Since(_) | Cookie::Unusable => return Err(refresh_required("the cookie is not of use here")),
         };
         let (stage, position) = match since {
-            Some(since) if self.feed.reaches(since) => (Stage::Replay { until: position }, since),
+            Some(since) if self.feed.reaches(since) && !self.hid_since(view, since, position) => {
+                (Stage::Replay { until: position }, since)
+            }
             since => {
                 let cursor = self.open_planned(session, snapshot.clone(), query)?;
                 let stage = Stage::Present {
@@ -276,6 +279,28 @@ impl Directory {
             place,
             replica,
         })
+    }
+
+    /// Whether an update hid from the view what it could see before. A cookie proves nothing of who had it, so what the feed has
+    /// of such an entry's past is told to nobody any more.
+    fn hid_since(&self, view: &View, since: Position, until: Position) -> bool {
+        let updates = self.feed.between(since, until);
+        let mut changes = updates.iter().flat_map(|update| &update.changes);
+        changes.any(|change| self.hid(view, change))
+    }
+
+    fn hid(&self, view: &View, change: &EntryChange) -> bool {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else {
+            return false;
+        };
+        let schema = &self.schema;
+        let [old, new] = [before, after].map(|image| image.record(&self.types));
+        let sees = |image: &Image, record| view.covers(&image.key) && !view.hides(record, schema);
+        if !sees(after, new) {
+            return sees(before, old);
+        }
+        let mut hidden = view.hiding.attributes().iter().map(|(id, _)| *id);
+        hidden.any(|id| view.hides_attribute(new, id, schema) && !view.hides_attribute(old, id, schema))
     }
 
     /// The replica a cookie names, and its state: `rid=001,csn=20260101120000.000000Z#000000#000#000000` as OpenLDAP writes them.
