@@ -2,7 +2,7 @@
 
 use super::computed::{Surroundings, is_computed};
 use super::evaluate::passes;
-use super::membership::{Groups, TooManyNames};
+use super::membership::{Groups, LooksLeft, TooManyNames};
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
@@ -24,6 +24,7 @@ pub fn compile(filter: &Filter<'_>, schema: &Schema, view: &View) -> Predicate {
         view,
         groups: None,
         around: OnceCell::new(),
+        looks: LooksLeft::new(view),
         too_many: Cell::new(None),
     };
     compiler.whole(filter)
@@ -39,6 +40,7 @@ pub fn compile_in(filter: &Filter<'_>, groups: Groups<'_>) -> Result<Predicate, 
         view: groups.view,
         groups: Some(groups),
         around: OnceCell::new(),
+        looks: LooksLeft::new(groups.view),
         too_many: Cell::new(None),
     };
     let predicate = compiler.whole(filter);
@@ -51,6 +53,8 @@ struct Compiler<'a> {
     groups: Option<Groups<'a>>,
     /// Made when an item needs it.
     around: OnceCell<Arc<Surroundings>>,
+    /// Of all terms together.
+    looks: LooksLeft,
     /// A chain led too far.
     too_many: Cell<Option<TooManyNames>>,
 }
@@ -184,7 +188,8 @@ impl<'a> Compiler<'a> {
         else {
             return Predicate::Undefined;
         };
-        match groups.members(&group, self.view.quotas.followed_names) {
+        let members = self.looked_at(|limit| groups.members(&group, limit));
+        match members {
             Some(members) => self.one_of(id, members),
             None => self.asserted(attribute, |target| self.equality(target, value)),
         }
@@ -198,7 +203,9 @@ impl<'a> Compiler<'a> {
             return Predicate::Undefined;
         };
         let found = if id == self.schema.well_known().member_of {
-            groups.members_in_chain(&name).map(|names| self.one_of(id, names))
+            groups
+                .members_in_chain(&name, &self.looks)
+                .map(|names| self.one_of(id, names))
         } else {
             let subtypes = target.attribute.subtypes.iter().copied();
             let types: SmallVec<[AttributeId; 2]> = subtypes
@@ -207,12 +214,19 @@ impl<'a> Compiler<'a> {
             let text = String::from_utf8_lossy(value);
             // Entries that hide the attribute are not among them already.
             let item = |names| Predicate::Item(Arc::new(named(id, names)));
-            groups.leading_to(&text, &types).map(item)
+            groups.leading_to(&text, &types, &self.looks).map(item)
         };
         found.unwrap_or_else(|fault| {
             self.too_many.set(Some(fault));
             Predicate::Undefined
         })
+    }
+
+    /// Names that one step leads to; `None` where they are too many, alone or with those of the terms before.
+    fn looked_at(&self, names: impl FnOnce(u32) -> Option<Vec<NormalizedDn>>) -> Option<Vec<NormalizedDn>> {
+        self.looks.take(1).ok()?;
+        let names = names(self.view.quotas.followed_names)?;
+        self.looks.take(names.len()).ok().map(|()| names)
     }
 
     fn name(&self, value: &[u8]) -> Option<NormalizedDn> {
@@ -264,8 +278,7 @@ impl<'a> Compiler<'a> {
 
     /// `(memberOf=*)`: where there are few names of members at all, entries with other names need no look.
     fn in_some_group(&self, groups: Groups<'_>, present: Predicate) -> Predicate {
-        let limit = self.view.quotas.followed_names;
-        match groups.named_as_members(limit) {
+        match self.looked_at(|limit| groups.named_as_members(limit)) {
             Some(names) => {
                 let id = self.schema.well_known().member_of;
                 Predicate::and(vec![self.one_of(id, names), present])

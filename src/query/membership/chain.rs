@@ -2,9 +2,10 @@
 //! lead to a name.
 //!
 //! Invariants: each name is followed once, so a cycle ends; no chain leads through an entry that the view may not see, or
-//! through an attribute that is hidden in it; what is followed is bounded by the view's `followed_names`.
+//! through an attribute that is hidden in it; what is followed is bounded by the view's `followed_names`, and what is looked at on
+//! the way by [`LooksLeft`].
 
-use super::{Groups, TooManyNames};
+use super::{Groups, LooksLeft, TooManyNames};
 use crate::schema::{AttributeId, NormalizedDn};
 use std::collections::HashSet;
 
@@ -13,13 +14,15 @@ impl Groups<'_> {
     ///
     /// # Errors
     /// [`TooManyNames`].
-    pub fn members_in_chain(&self, group: &NormalizedDn) -> Result<Vec<NormalizedDn>, TooManyNames> {
+    pub fn members_in_chain(&self, group: &NormalizedDn, looks: &LooksLeft) -> Result<Vec<NormalizedDn>, TooManyNames> {
         let limit = self.view.quotas.followed_names;
         let too_many = TooManyNames { limit };
         let mut found = HashSet::new();
         let mut waiting = vec![group.clone()];
         while let Some(group) = waiting.pop() {
-            for member in self.members(&group, limit).ok_or(too_many)? {
+            let members = self.members(&group, limit).ok_or(too_many)?;
+            looks.take(members.len() + 1)?;
+            for member in members {
                 if found.contains(&member) {
                     continue;
                 }
@@ -40,14 +43,21 @@ impl Groups<'_> {
     ///
     /// # Errors
     /// [`TooManyNames`].
-    pub fn leading_to(&self, name: &str, types: &[AttributeId]) -> Result<Vec<NormalizedDn>, TooManyNames> {
+    pub fn leading_to(
+        &self,
+        name: &str,
+        types: &[AttributeId],
+        looks: &LooksLeft,
+    ) -> Result<Vec<NormalizedDn>, TooManyNames> {
         let limit = self.view.quotas.followed_names;
         let tail = self.gather(types);
         let mut found = HashSet::new();
         let mut waiting = vec![name.to_owned()];
         while let Some(name) = waiting.pop() {
             for id in types {
-                for at in self.holders(*id, &name, &tail) {
+                let holders = self.holders(*id, &name, &tail);
+                looks.take(holders.len() + 1)?;
+                for at in holders {
                     if !found.insert(self.snapshot.key(at)) {
                         continue;
                     }

@@ -13,6 +13,7 @@ use crate::model::Dn;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Layer, Location, Snapshot};
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,38 @@ use std::sync::{Arc, OnceLock};
 #[error("expected a filter that follows at most {limit} names from entry to entry; name a smaller group")]
 pub struct TooManyNames {
     pub limit: u32,
+}
+
+/// Names that one filter may still look at on its way from entry to entry. Most are met more than once, so there are more of
+/// them than names it may lead to; all its terms share them, because none of them gives way to other connections.
+#[derive(Debug)]
+pub struct LooksLeft {
+    limit: u32,
+    left: Cell<u64>,
+}
+
+/// Looks for each name that a filter may lead to.
+const LOOKS_A_NAME: u64 = 16;
+
+impl LooksLeft {
+    pub fn new(view: &View) -> LooksLeft {
+        let limit = view.quotas.followed_names;
+        LooksLeft {
+            limit,
+            left: Cell::new(match limit {
+                0 => u64::MAX,
+                limit => u64::from(limit) * LOOKS_A_NAME,
+            }),
+        }
+    }
+
+    /// # Errors
+    /// [`TooManyNames`] where fewer are left.
+    pub fn take(&self, names: usize) -> Result<(), TooManyNames> {
+        let left = self.left.get().checked_sub(names as u64);
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or(TooManyNames { limit: self.limit })
+    }
 }
 
 /// The groups of one snapshot as one view sees them.

@@ -158,6 +158,18 @@ fn what_is_followed_is_bounded_and_says_so() {
             "{filter}"
         );
     }
+    // All terms share what may be looked at on the way.
+    view.quotas.followed_names = 10;
+    let many = |term: &str| format!("(|{})", term.repeat(100));
+    for term in [
+        "(memberOf:1.2.840.113556.1.4.1941:=cn=Staff,o=nhs)",
+        "(member:1.2.840.113556.1.4.1941:=uid=eve,o=nhs)",
+    ] {
+        assert!(names_or_limit(&directory, term, &view).is_ok(), "{term}");
+        assert_eq!(names_or_limit(&directory, &many(term), &view).unwrap_err().limit, 10);
+    }
+    assert_eq!(found(&many("(memberOf=cn=Nurses,o=nhs)"), &view), "Secret ann");
+    view.quotas.followed_names = 2;
     // One step has no bound: members are then asked for one by one.
     assert_eq!(found("(memberOf=cn=Nurses,o=nhs)", &view), "Secret ann");
     assert_eq!(found("(memberOf=*)", &view), "Doctors Nurses Secret Staff ann bob eve");
