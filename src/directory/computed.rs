@@ -119,9 +119,8 @@ impl Computation<'_> {
                 }
             }
         }
-        let subentries = schema.find_attribute("collectiveAttributeSubentries");
-        if let Some(id) = subentries.filter(|_| !names.is_empty()) {
-            add_values(out, id, &names);
+        if !names.is_empty() {
+            add_values(out, schema.well_known().collective_subentries, &names);
         }
     }
 
@@ -147,7 +146,7 @@ impl Wanted {
                 || wants(known.password_locked)
                 || wants(known.password_failures)
                 || wants(known.password_success),
-            context_csn: schema.find_attribute("contextCSN").filter(|id| wants(*id)),
+            context_csn: Some(known.context_csn).filter(|id| wants(*id)),
         }
     }
 

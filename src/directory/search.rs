@@ -276,7 +276,13 @@ impl Directory {
         let entries = match ended {
             true => Entries::None,
             false => {
-                let cursor = self.open_cursor(session, snapshot.clone(), area, &request, resume, sorting.is_some())?;
+                let groups = Groups {
+                    snapshot: &snapshot,
+                    schema: &self.schema,
+                    view: &session.view,
+                    collective: held.collective.as_ref(),
+                };
+                let cursor = self.open_cursor(groups, snapshot.clone(), area, &request, resume, sorting.is_some())?;
                 Entries::Directory {
                     cursor: Box::new(cursor),
                     snapshot,
@@ -306,21 +312,14 @@ impl Directory {
 
     fn open_cursor(
         &self,
-        session: &Session,
+        groups: Groups<'_>,
         snapshot: Arc<Snapshot>,
         area: Area,
         request: &SearchRequest<'_>,
         after: Option<NormalizedDn>,
         sorted: bool,
     ) -> Result<Cursor, Outcome> {
-        let view = &session.view;
-        let held = self.held(&snapshot);
-        let groups = Groups {
-            snapshot: &snapshot,
-            schema: &self.schema,
-            view,
-            collective: held.collective.as_ref(),
-        };
+        let view = groups.view;
         let predicate = compile_in(request.filter, groups)
             .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
         let plain = area.kinds == Predicate::True && area.restriction == Predicate::True;
@@ -343,17 +342,11 @@ impl Directory {
             without: view.excluded.clone(),
             candidate_limit: view.quotas.candidates,
         };
-        self.open_planned(session, snapshot, query)
+        self.open_planned(view, snapshot, query)
     }
 
     /// A cursor, unless it would have to scan and the account may not.
-    pub(super) fn open_planned(
-        &self,
-        session: &Session,
-        snapshot: Arc<Snapshot>,
-        query: Query,
-    ) -> Result<Cursor, Outcome> {
-        let view = &session.view;
+    pub(super) fn open_planned(&self, view: &View, snapshot: Arc<Snapshot>, query: Query) -> Result<Cursor, Outcome> {
         let cursor = Cursor::open(snapshot, self.schema.clone(), query);
         if !view.quotas.may_scan && cursor.plan().is_scan() {
             let message = "no index serves the filter, and the account's release profile does not allow a scan";

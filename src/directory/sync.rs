@@ -262,7 +262,7 @@ impl Directory {
                 (Stage::Replay { until: position }, since)
             }
             since => {
-                let cursor = self.open_planned(session, snapshot.clone(), query)?;
+                let cursor = self.open_planned(view, snapshot.clone(), query)?;
                 let stage = Stage::Present {
                     cursor: Box::new(cursor),
                     snapshot,

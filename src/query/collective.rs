@@ -123,8 +123,8 @@ impl CollectiveSubentry {
 
 /// Whether an entry refuses a collective type (RFC 3671 section 2.2).
 pub fn is_excluded(record: Record<'_>, id: AttributeId, schema: &Schema) -> bool {
-    let exclusions = schema.find_attribute("collectiveExclusions");
-    let mut attributes = record.attributes().filter(|attribute| Some(attribute.id) == exclusions);
+    let exclusions = schema.well_known().collective_exclusions;
+    let mut attributes = record.attributes().filter(|attribute| attribute.id == exclusions);
     attributes.any(|attribute| {
         attribute.values().any(|value| {
             let name = std::str::from_utf8(value).unwrap_or_default();

@@ -182,6 +182,9 @@ pub struct WellKnown {
     pub num_subordinates: AttributeId,
     pub member_of: AttributeId,
     pub entry_csn: AttributeId,
+    pub context_csn: AttributeId,
+    pub collective_exclusions: AttributeId,
+    pub collective_subentries: AttributeId,
     /// What is known of an application account; `nhsdir.schema` defines it.
     pub account_status: AttributeId,
     pub password_changed: AttributeId,
