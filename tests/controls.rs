@@ -15,6 +15,7 @@ mod oid {
     pub const VIRTUAL_LIST_VIEW: &str = "2.16.840.1.113730.3.4.9";
     pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
     pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
+    pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
     pub const ALL: &[&str] = &[
         PAGED_RESULTS,
         ASSERTION,
@@ -24,6 +25,7 @@ mod oid {
         VIRTUAL_LIST_VIEW,
         DONT_USE_COPY,
         PERMISSIVE_MODIFY,
+        MATCHED_VALUES,
     ];
 }
 

@@ -12,6 +12,7 @@ mod general;
 mod information_model;
 mod integrity;
 mod lists;
+mod matched_values;
 mod proxied;
 mod rights;
 mod server;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use policy::{NEVER_RELEASED, Policy, PolicyFault};
 pub use release::{ComputedAttribute, ReleasedCopy, ReleasedEntry, aliased_object, references, release};
-pub use selection::Selection;
+pub use selection::{Selection, ValueFilter};
 
 /// A set of attribute types as a bit field.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

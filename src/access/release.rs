@@ -4,7 +4,7 @@
 //! runs of neighbouring attributes are copied together. Conditions that hide something are looked at only in an entry that
 //! has an attribute one of them is about.
 
-use super::{Selection, View};
+use super::{Selection, ValueFilter, View};
 use crate::schema::{AttributeId, Schema};
 use crate::store::record::{RecordParts, derived_values};
 use crate::store::{Record, RecordAttribute};
@@ -188,8 +188,11 @@ impl<'a> ReleasedEntry<'a> {
         for computed in self.computed {
             if self.allows(computed.id) && self.selection.wants(computed.id, self.schema) {
                 let name = self.schema.attribute(computed.id).name();
-                let values = computed.values.iter().map(Vec::as_slice);
-                append_partial_attribute(name, values, self.selection.types_only(), out);
+                let mut values = computed.values.iter().map(Vec::as_slice);
+                match self.selection.values() {
+                    Some(filter) => append_matched(filter, (computed.id, name), &mut values, out),
+                    None => append_partial_attribute(name, values, self.selection.types_only(), out),
+                }
             }
         }
     }
@@ -210,7 +213,7 @@ impl<'a> ReleasedEntry<'a> {
     /// Stored attributes one by one: user attributes that do not leave as a whole, and operational ones.
     fn append_stored(&self, out: &mut Vec<u8>) {
         let block = self.user_block;
-        let types_only = self.selection.types_only();
+        let one_by_one = self.selection.types_only() || self.selection.values().is_some();
         // The run of the user block that is still to be copied.
         let (mut from, mut at) = (0usize, 0usize);
         for attribute in self.parts.attributes() {
@@ -218,7 +221,7 @@ impl<'a> ReleasedEntry<'a> {
                 if self.gives(&attribute) {
                     // User attributes come first: what is left of the run goes before.
                     copy_run(block, &mut from, at, at, out);
-                    append_stored_attribute(&attribute, types_only, out);
+                    self.append_one(&attribute, out);
                 }
                 continue;
             }
@@ -227,8 +230,8 @@ impl<'a> ReleasedEntry<'a> {
                 from = end;
             } else if !self.gives(&attribute) {
                 copy_run(block, &mut from, at, end, out);
-            } else if types_only {
-                append_stored_attribute(&attribute, true, out);
+            } else if one_by_one {
+                self.append_one(&attribute, out);
                 from = end;
             }
             at = end;
@@ -240,20 +243,33 @@ impl<'a> ReleasedEntry<'a> {
         let at = out.len();
         let mut any = false;
         let types_only = self.selection.types_only();
+        let name = self.schema.attribute(id).name();
         derived_values(self.record, self.schema, id, &mut |value| {
-            any = true;
-            if !types_only {
-                append_element(0x04, value, out);
+            let mut give = |value: &[u8]| {
+                any = true;
+                if !types_only {
+                    append_element(0x04, value, out);
+                }
+            };
+            match self.selection.values() {
+                Some(filter) => filter.matching((id, name), &mut std::iter::once(value), &mut |value| give(value)),
+                None => give(value),
             }
         });
         if any {
-            // The values first, then the headers they need, turned round: no buffer of our own.
-            let values_end = out.len();
-            append_headers(self.schema.attribute(id).name(), values_end - at, out);
-            let headers = out.len() - values_end;
-            if let Some(tail) = out.get_mut(at..) {
-                tail.rotate_right(headers);
-            }
+            put_headers_before(name, at, out);
+        }
+    }
+
+    /// A stored attribute by itself: without its values, with those that were asked for, or as it is.
+    fn append_one(&self, attribute: &RecordAttribute<'_>, out: &mut Vec<u8>) {
+        if self.selection.types_only() {
+            append_headers(attribute.description(), 0, out);
+        } else if let Some(filter) = self.selection.values() {
+            let described = (attribute.id, attribute.description());
+            append_matched(filter, described, &mut attribute.values(), out);
+        } else {
+            out.extend_from_slice(attribute.encoded);
         }
     }
 }
@@ -264,11 +280,28 @@ fn copy_run(block: &[u8], from: &mut usize, to: usize, next: usize, out: &mut Ve
     *from = next;
 }
 
-fn append_stored_attribute(attribute: &RecordAttribute<'_>, types_only: bool, out: &mut Vec<u8>) {
-    if types_only {
-        append_headers(attribute.description(), 0, out);
-    } else {
-        out.extend_from_slice(attribute.encoded);
+/// An attribute with the values that were asked for; left out where none of its values was, as OpenLDAP does and as the
+/// examples of RFC 3876 section 5 have it.
+fn append_matched(
+    filter: &dyn ValueFilter,
+    attribute: (AttributeId, &str),
+    values: &mut dyn Iterator<Item = &[u8]>,
+    out: &mut Vec<u8>,
+) {
+    let at = out.len();
+    filter.matching(attribute, values, &mut |value| append_element(0x04, value, out));
+    if out.len() > at {
+        put_headers_before(attribute.1, at, out);
+    }
+}
+
+/// Puts the headers of an attribute before its values, which `out` has from `at` on: no buffer of our own.
+fn put_headers_before(description: &str, at: usize, out: &mut Vec<u8>) {
+    let values_end = out.len();
+    append_headers(description, values_end - at, out);
+    let headers = out.len() - values_end;
+    if let Some(tail) = out.get_mut(at..) {
+        tail.rotate_right(headers);
     }
 }
 

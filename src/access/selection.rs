@@ -4,6 +4,22 @@ use super::AttributeSet;
 use crate::model::carries_options;
 use crate::schema::{AttributeId, ClassId, Schema};
 use crate::store::record::derived_types;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Which values of an attribute a search asked for (RFC 3876). It is shown only values that leave.
+pub trait ValueFilter: Debug + Send + Sync {
+    /// Hands those of one attribute's values that were asked for to `keep`, in their order.
+    fn matching<'v>(
+        &self,
+        attribute: (AttributeId, &str),
+        values: &mut dyn Iterator<Item = &'v [u8]>,
+        keep: &mut dyn FnMut(&'v [u8]),
+    );
+
+    /// How many items a value is held to.
+    fn items(&self) -> usize;
+}
 
 /// Which attributes a search asked for.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +33,8 @@ pub struct Selection {
     optioned: Vec<(AttributeSet, Vec<String>)>,
     /// Types that are kept beside the record or derived from it, and were asked for.
     derived: Vec<AttributeId>,
+    /// Only these values; `None` is all.
+    values: Option<Arc<dyn ValueFilter>>,
 }
 
 impl Selection {
@@ -49,6 +67,23 @@ impl Selection {
             .filter(|id| selection.wants(*id, schema))
             .collect();
         selection
+    }
+
+    /// The same attributes, but only these of their values. Changes nothing where only types were asked for (RFC 3876 section 2).
+    #[must_use]
+    pub fn matching(mut self, values: Arc<dyn ValueFilter>) -> Selection {
+        self.values = Some(values).filter(|_| !self.types_only);
+        self
+    }
+
+    /// Which values were asked for, where not all were.
+    pub(super) fn values(&self) -> Option<&dyn ValueFilter> {
+        self.values.as_deref()
+    }
+
+    /// How many items each value of an entry is held to before it leaves.
+    pub fn value_items(&self) -> usize {
+        self.values().map_or(0, ValueFilter::items)
     }
 
     fn add_class(&mut self, class: &str, schema: &Schema) {
@@ -111,7 +146,7 @@ impl Selection {
 
     /// Whether every user attribute was asked for, values included, whatever else was.
     pub(super) fn copies_user_block(&self) -> bool {
-        self.all_user && !self.types_only
+        self.all_user && !self.types_only && self.values.is_none()
     }
 
     /// Types that are derived from the record and were asked for.

@@ -481,7 +481,7 @@ impl Search {
                     return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
                 }
                 Advance::Entry(at) => {
-                    if !self.emit_entry(at, emit) {
+                    if !self.emit_entry(at, work, emit) {
                         return SearchStep::More;
                     }
                 }
@@ -537,7 +537,7 @@ impl Search {
     }
 
     /// Releases and emits one entry; false where `emit` wants a pause.
-    fn emit_entry(&mut self, at: Location, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> bool {
+    fn emit_entry(&mut self, at: Location, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> bool {
         let Entries::Directory { snapshot, .. } = &self.entries else {
             return false;
         };
@@ -575,6 +575,8 @@ impl Search {
         if let Some(audit) = &mut self.audit {
             audit.entry(entry.entry_uuid());
         }
+        let held_to = u32::try_from(self.selection.value_items()).unwrap_or(u32::MAX);
+        work.left = work.left.saturating_sub(held_to);
         emit(&entry)
     }
 

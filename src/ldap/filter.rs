@@ -18,6 +18,36 @@ pub fn decode<'a>(body: &mut Reader<'a>, depth: usize, terms: usize) -> Result<F
     decoder.filter(body, depth)
 }
 
+/// Decodes the items of a ValuesReturnFilter (RFC 3876 section 2), at most `terms`: no AND, OR or NOT, nothing of the entry's name.
+pub fn decode_items<'a>(mut body: Reader<'a>, terms: usize) -> Result<Vec<Filter<'a>>, DecodeError> {
+    let mut decoder = Decoder {
+        left: terms,
+        terms,
+        depth: 0,
+    };
+    let mut items = Vec::new();
+    while let Some(tag) = body.peek() {
+        let item = match tag {
+            AND | OR | NOT => {
+                return Err(DecodeError::field(
+                    "matched values",
+                    "simple filter items",
+                    "AND, OR or NOT",
+                ));
+            }
+            _ => decoder.filter(&mut body, 0)?,
+        };
+        if let Filter::Extensible {
+            dn_attributes: true, ..
+        } = item
+        {
+            return Err(DecodeError::field("matched values", "no dnAttributes", "them"));
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
 struct Decoder {
     left: usize,
     terms: usize,

@@ -10,7 +10,8 @@ use crate::access::Selection;
 use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest, VirtualListResult};
 use crate::metrics::Metrics;
 use crate::model::{Outcome, ResultCode};
-use crate::query::Work;
+use crate::query::{MatchedValues, Work};
+use std::sync::Arc;
 
 /// The least work a search gets in one round, however many run.
 const LEAST_WORK: u32 = 64;
@@ -37,6 +38,10 @@ impl Conversation {
             operation.types_only,
             self.directory.schema(),
         );
+        let selection = match &controls.matched_values {
+            Some(items) => selection.matching(Arc::new(MatchedValues::compile(items, self.directory.schema()))),
+            None => selection,
+        };
         let request = SearchRequest {
             base: operation.base,
             scope: operation.scope,

@@ -1,16 +1,16 @@
 //! A filter as received into a typed, normalised, three-valued predicate.
 
+use super::assertion::{approximate, compared, normalized, substrings};
 use super::computed::{Surroundings, is_computed};
 use super::evaluate::passes;
 use super::membership::{Groups, LooksLeft, TooManyNames};
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
-use crate::schema::matching::{Comparison, SubstringPiece, integer_value};
-use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema, approximate};
+use crate::schema::matching::Comparison;
+use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
 use crate::store::record::derived_types;
 use smallvec::{SmallVec, smallvec};
-use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
@@ -98,17 +98,17 @@ impl<'a> Compiler<'a> {
             }),
             Filter::GreaterOrEqual { attribute, value } => self.asserted(attribute, |target| {
                 let rule = target.attribute.ordering?;
-                let value = self.normalized(rule, value)?;
+                let value = normalized(self.schema, rule, value)?;
                 Some(Test::AtLeast { rule, value })
             }),
             Filter::LessOrEqual { attribute, value } => self.asserted(attribute, |target| {
                 let rule = target.attribute.ordering?;
-                let value = self.normalized(rule, value)?;
+                let value = normalized(self.schema, rule, value)?;
                 Some(Test::AtMost { rule, value })
             }),
             Filter::Present { attribute } => self.present(attribute),
             Filter::Approximate { attribute, value } => {
-                self.asserted(attribute, |target| self.approximate(target.attribute, value))
+                self.asserted(attribute, |target| approximate(self.schema, target.attribute, value))
             }
             Filter::Extensible {
                 rule,
@@ -160,7 +160,7 @@ impl<'a> Compiler<'a> {
         else {
             return Predicate::Undefined;
         };
-        let normalized = self.normalized(rule, value);
+        let normalized = normalized(self.schema, rule, value);
         let name = normalized
             .as_deref()
             .and_then(|octets| std::str::from_utf8(octets).ok());
@@ -293,57 +293,7 @@ impl<'a> Compiler<'a> {
             let dn = Dn::parse(std::str::from_utf8(value).ok()?).ok()?;
             return Some(Test::Name(self.schema.normalize_dn(&dn).ok()?));
         }
-        self.compared(rule, value)
-    }
-
-    /// The test that a rule makes of an assertion value. A descriptor that nobody defined is Undefined (RFC 4517 section 4.2.26).
-    fn compared(&self, rule: MatchingRule, value: &[u8]) -> Option<Test> {
-        if rule == MatchingRule::ObjectIdentifier && !self.schema.recognizes_identifier(value) {
-            return None;
-        }
-        Some(match rule.comparison() {
-            Comparison::Equality => Test::Equality {
-                rule,
-                value: self.normalized(rule, value)?,
-            },
-            Comparison::Ordering => Test::Before {
-                rule,
-                value: self.normalized(rule, value)?,
-            },
-            Comparison::Substrings => return substring_assertion(rule, value),
-            Comparison::Word => Test::Word {
-                rule,
-                value: self.normalized(rule, value)?,
-            },
-            Comparison::BitAnd | Comparison::BitOr => Test::Bits {
-                mask: integer_value(value).ok()??,
-                all: rule.comparison() == Comparison::BitAnd,
-            },
-            // Follows names of one type from entry to entry; see `in_chain`.
-            Comparison::InChain => return None,
-        })
-    }
-
-    fn normalized(&self, rule: MatchingRule, value: &[u8]) -> Option<Vec<u8>> {
-        let mut normalized = Vec::with_capacity(value.len());
-        rule.normalize(self.schema, value, &mut normalized).ok()?;
-        Some(normalized)
-    }
-
-    /// RFC 4511 section 4.5.1.7.6: where approximate matching makes no sense it is equality.
-    fn approximate(&self, attribute: &AttributeType, value: &[u8]) -> Option<Test> {
-        let rule = attribute.equality?;
-        let test = self.compared(rule, value)?;
-        let keys = if rule.is_text() {
-            approximate::keys(value)
-        } else {
-            Vec::new()
-        };
-        Some(if keys.is_empty() {
-            test
-        } else {
-            Test::Approximate { rule, keys }
-        })
+        compared(self.schema, rule, value)
     }
 
     fn extensible(
@@ -386,7 +336,7 @@ impl<'a> Compiler<'a> {
             None => self.equality(&target, value),
             Some(rule) if target.attribute.takes(rule) => match target.attribute.equality {
                 Some(equality) if equality == rule => self.equality(&target, value),
-                _ => self.compared(rule, value),
+                _ => compared(self.schema, rule, value),
             },
             Some(_) => None,
         };
@@ -398,7 +348,7 @@ impl<'a> Compiler<'a> {
 
     /// `(:rule:=value)`: every attribute that the rule applies to.
     fn any_attribute(&self, rule: MatchingRule, value: &[u8], dn_attributes: bool) -> Predicate {
-        let Some(test) = self.compared(rule, value) else {
+        let Some(test) = compared(self.schema, rule, value) else {
             return Predicate::Undefined;
         };
         let types = self.schema.attributes().iter().filter(|attribute| {
@@ -589,66 +539,4 @@ fn condition_item(schema: &Schema, condition: &Condition) -> Option<Arc<Item>> {
         origin: Origin::Stored,
         dn_attributes: false,
     }))
-}
-
-fn substrings(rule: MatchingRule, initial: Option<&[u8]>, any: &[Cow<'_, [u8]>], last: Option<&[u8]>) -> Option<Test> {
-    let prepared = |piece: SubstringPiece, value: &[u8]| {
-        let mut prepared = Vec::with_capacity(value.len());
-        rule.normalize_piece(piece, value, &mut prepared).ok()?;
-        Some(prepared)
-    };
-    let kept = |piece: &Vec<u8>| !piece.is_empty();
-    let initial = match initial {
-        Some(value) => Some(prepared(SubstringPiece::Initial, value)?).filter(kept),
-        None => None,
-    };
-    let mut pieces = Vec::with_capacity(any.len());
-    for value in any {
-        pieces.extend(Some(prepared(SubstringPiece::Any, value)?).filter(kept));
-    }
-    let last = match last {
-        Some(value) => Some(prepared(SubstringPiece::Final, value)?).filter(kept),
-        None => None,
-    };
-    Some(Test::Substrings {
-        rule,
-        initial,
-        any: pieces,
-        last,
-    })
-}
-
-/// The Substring Assertion syntax (RFC 4517 section 3.3.30): `*` between the pieces, `\2A` and `\5C` inside them.
-fn substring_assertion(rule: MatchingRule, value: &[u8]) -> Option<Test> {
-    let mut pieces = vec![Vec::new()];
-    let mut rest = value;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'*' => pieces.push(Vec::new()),
-            b'\\' => {
-                let (escape, after) = after.split_at_checked(2)?;
-                rest = after;
-                pieces.last_mut()?.push(match escape {
-                    b"2A" | b"2a" => b'*',
-                    b"5C" | b"5c" => b'\\',
-                    _ => return None,
-                });
-            }
-            other => pieces.last_mut()?.push(*other),
-        }
-    }
-    let last = pieces.pop()?;
-    let (initial, any) = pieces.split_first()?;
-    if any.iter().any(Vec::is_empty) || (any.is_empty() && initial.is_empty() && last.is_empty()) {
-        return None;
-    }
-    let any: Vec<Cow<'_, [u8]>> = any.iter().map(Cow::from).collect();
-    let given = |piece: &Vec<u8>| !piece.is_empty();
-    substrings(
-        rule,
-        Some(initial).filter(|p| given(p)).map(Vec::as_slice),
-        &any,
-        Some(&last).filter(|p| given(p)).map(Vec::as_slice),
-    )
 }

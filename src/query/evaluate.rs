@@ -131,7 +131,8 @@ impl Evaluator {
         found
     }
 
-    fn value(&mut self, test: &Test, value: &[u8], schema: &Schema) -> bool {
+    /// Whether a value passes; of a test that is about the entry and not its values, none does.
+    pub(super) fn value(&mut self, test: &Test, value: &[u8], schema: &Schema) -> bool {
         let rule = match test {
             Test::Present => return true,
             Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_) => return false,

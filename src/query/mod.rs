@@ -6,6 +6,7 @@
 //! Invariants: the meaning of a filter is to evaluate it on every entry in scope, three-valued; a plan may only be faster, never
 //! different (a property test holds it to that); compiling cannot fail; no function here waits or does I/O.
 
+mod assertion;
 pub mod collective;
 pub mod compile;
 pub mod computed;
@@ -20,6 +21,7 @@ pub mod sorted;
 mod stream;
 #[cfg(test)]
 mod tests;
+pub mod values;
 
 use crate::model::SearchScope;
 use crate::schema::NormalizedDn;
@@ -35,6 +37,7 @@ pub use evaluate::{Candidate, Evaluator, evaluate};
 pub use membership::{Groups, TailMembers, TooManyNames};
 pub use plan::Plan;
 pub use predicate::Predicate;
+pub use values::MatchedValues;
 
 /// Three-valued truth (RFC 4511 section 4.5.1.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,6 +6,7 @@ What may differ is in differential_allowed.py, with its reason. Ends with status
 """
 import base64, os, random, re, shlex, shutil, signal, subprocess, sys, tempfile, time, unicodedata
 import ldap, ldap.dn, ldap.filter
+from ldap.controls.libldap import MatchedValuesControl
 from differential_allowed import allowed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -315,15 +316,19 @@ def outcome(error):
 
 def asked(connection, request):
     """(result code, matched name, {normal name: {description: values}}) of one search."""
-    base, scope, text, attributes, types_only, limit = request
+    base, scope, text, attributes, types_only, limit, *values = request
     found, code, matched = {}, 0, ""
     try:
-        number = connection.search_ext(base, scope, text, attributes, attrsonly=types_only, sizelimit=limit)
+        controls = [MatchedValuesControl(True, text)] if values else None
+        text = "(objectClass=*)" if values else text
+        number = connection.search_ext(base, scope, text, attributes, attrsonly=types_only, sizelimit=limit, serverctrls=controls)
         while True:
             kind, data = connection.result(number, all=0, timeout=60)
             for dn, values in data or []:
                 if dn is not None:
                     found[normal(dn)] = presented(values)
+                    if controls:
+                        found[normal(dn)] = {name: given for name, given in found[normal(dn)].items() if given}
             if kind == ldap.RES_SEARCH_RESULT:
                 break
     except ldap.LDAPError as error:
@@ -371,7 +376,8 @@ def shown(request):
         else:
             lines += [repr(text) for text in rest]
         return "\n".join(lines)
-    base, scope, text, attributes, types_only, limit = request
+    base, scope, text, attributes, types_only, limit, *values = request
+    text = "(objectClass=*) matched values " + text if values else text
     words = ["ldapsearch", "-b", base, "-s", ["base", "one", "sub"][scope]] + ["-A"] * types_only + (["-z", str(limit)] if limit else []) + [text] + (attributes or [])
     return " ".join(shlex.quote(word) for word in words)
 
@@ -505,6 +511,10 @@ def a_selection():
 
 
 def a_search():
+    if chance(0.1):
+        # Matched values (RFC 3876): the text is its items, of every entry. `:dn:` is in none.
+        items = [item for item in (leaf() for _ in range(one([1, 1, 2, 3]))) if ":dn" not in item.lower()]
+        return (a_base(), rng.randrange(3), "(%s)" % "".join(items or ["(cn=*)"]), a_selection(), int(chance(0.05)), 0, "matched values")
     return (a_base(), rng.randrange(3), a_filter(), a_selection(), int(chance(0.08)), rng.randrange(1, 12) if chance(0.08) else 0)
 
 

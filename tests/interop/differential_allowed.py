@@ -6,6 +6,8 @@ The comparison itself allows for these, which RFC 4511 and 4512 leave to the ser
 - which entries a search returns that ends with sizeLimitExceeded (RFC 4511 4.5.1.4): their number is compared;
 - options in two spellings within one entry (RFC 4512 2.5.2): slapadd stores one of the values twice and loses the other;
 - OIDs by name as values (RFC 4517 3.3.26 has them): slapd takes only numbers, so the generator makes only numbers;
+- attributes none of whose values a matched values control asks for (RFC 3876 2 names them, its examples leave them out): slapd leaves
+  out stored ones and names computed ones, nhsdir leaves out all;
 - labeledURI and photo, whose definitions in slapd's files differ from ours in rules and syntax;
 - operational attributes that name the server, its clock or the account (RFC 4512 3.4).
 """

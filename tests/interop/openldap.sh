@@ -36,6 +36,8 @@ one=$(bound -z 1 -b "ou=People,$BASE" '(&(objectClass=nhsPerson)(sn=*))' mail 2>
 expect "by mail" 1 "$(bound -b "$BASE" "(&(objectClass=nhsPerson)(mail=$one))" 1.1 | grep -c '^dn:')"
 expect "(&)" 1 "$(bound -b "$BASE" -s base '(&)' 1.1 | grep -c '^dn:')"
 expect "(|)" 0 "$(bound -b "$BASE" -s base '(|)' 1.1 | grep -c '^dn:' || true)"
+entry=$(bound -E '!mv=(objectClass=inetOrgPerson)' -b "$BASE" "(&(objectClass=nhsPerson)(mail=$one))" '*' | grep -v '^dn:' | sed 's/:.*//' | sort -u | xargs)
+expect "matched values" objectClass "$entry"
 LDAPTLS_CACERT=/dev/null refused 255 bound -b "$BASE" -s base
 ldapwhoami -x -H "$URL" -D "$DN" -w "$SECRET" | grep -qi "^dn: *cn=$NAME,ou=Applications,$BASE"
 refused 50 ldapdelete -x -H "$URL" -D "$DN" -w "$SECRET" "ou=People,$BASE"

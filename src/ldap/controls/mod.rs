@@ -44,6 +44,9 @@ pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 /// Proxied authorization (RFC 4370).
 pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
 
+/// Matched values (RFC 3876).
+pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
+
 /// Transaction specification (RFC 5805 section 2.2).
 pub const TRANSACTION: &str = "1.3.6.1.1.21.2";
 
@@ -62,6 +65,7 @@ pub const SUPPORTED: &[&str] = &[
     SYNC_REQUEST,
     PROXIED_AUTHORIZATION,
     TRANSACTION,
+    MATCHED_VALUES,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -81,7 +85,7 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST => on::SEARCH,
+        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | MATCHED_VALUES => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -122,6 +126,8 @@ pub struct Controls<'a> {
     pub sort_is_critical: bool,
     pub sync: Option<SyncRequest<'a>>,
     pub virtual_list: Option<VirtualListRequest<'a>>,
+    /// Only values that pass one of these are given.
+    pub matched_values: Option<Vec<Filter<'a>>>,
     /// The authorization identity to act as.
     pub proxied: Option<&'a str>,
     /// The identifier of the transaction that an update is part of.
@@ -196,6 +202,7 @@ impl<'a> Controls<'a> {
             }
             Some(PROXIED_AUTHORIZATION) => self.proxied = Some(proxied(critical, value)?),
             Some(TRANSACTION) => self.transaction = Some(transaction(critical, value)?),
+            Some(MATCHED_VALUES) => self.matched_values = Some(results::matched_values(value, limits)?),
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),

@@ -3,10 +3,14 @@
 
 use super::super::ber::{self, Reader};
 use super::super::codec::{DecodeError, count, text};
+use super::super::filter;
+use super::super::limits::WireLimits;
 use super::{PAGED_RESULTS, SORT_RESULT, VIRTUAL_LIST_VIEW_RESULT, nothing_behind, put_control};
 use crate::directory::{ListTarget, PageRequest, SortKey, VirtualListRequest, VirtualListResult};
-use crate::model::ResultCode;
+use crate::model::{Filter, ResultCode};
 
+/// Items that each value is held to before it leaves.
+const VALUE_ITEMS_LIMIT: usize = 64;
 /// Keys of one sort.
 const SORT_KEYS_LIMIT: usize = 16;
 
@@ -28,6 +32,16 @@ pub(super) fn put_page(out: &mut Vec<u8>, (cookie, estimate): (&[u8], u32)) {
             ber::put_octets(out, ber::OCTET_STRING, cookie);
         });
     });
+}
+
+/// A ValuesReturnFilter (RFC 3876 section 2).
+pub(super) fn matched_values<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Vec<Filter<'a>>, DecodeError> {
+    const FIELD: &str = "matched values";
+    let value = value.ok_or_else(|| DecodeError::field(FIELD, "filter items", "no value"))?;
+    let mut value = Reader::new(value);
+    let items = value.enter(ber::SEQUENCE)?;
+    nothing_behind(FIELD, value)?;
+    filter::decode_items(items, limits.filter_terms.min(VALUE_ITEMS_LIMIT))
 }
 
 /// A SortKeyList (RFC 2891 section 1.1).
