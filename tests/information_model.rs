@@ -2,7 +2,7 @@
 //! subentries (RFC 3672). `tests/interop/information_model.py` asks slapd the same and more.
 
 use crate::server::{ANN, BASE, BOB, Place, found, search_code, uids};
-use ldap3::controls::{ManageDsaIt, PagedResults, RawControl};
+use ldap3::controls::{Assertion, ManageDsaIt, PagedResults, RawControl};
 use ldap3::{DerefAliases, Ldap, Mod, Scope, SearchEntry, SearchOptions};
 use std::collections::HashSet;
 
@@ -456,4 +456,46 @@ async fn an_export_has_every_kind_of_entry_as_it_is_stored() {
     assert_eq!(running.matches("\nc-l: Leeds").count(), 1);
     let (place, _) = server.stop();
     assert_eq!(place.succeed(&["export"], ""), running);
+}
+
+/// What slapd answers. No equality rule is defined for most attributes of the root DSE (RFC 4512 section 5.1).
+#[tokio::test]
+async fn rfc_4511_4_10_compare_answers_for_the_root_dse_and_the_subschema() {
+    let server = Place::filled().serve();
+    let mut reader = server.bound("reader").await;
+    let (no, yes, no_attribute): (u32, u32, u32) = (5, 6, 16);
+    for (dn, attribute, value, expected) in [
+        ("", "objectClass", "TOP", yes),
+        ("", "vendorName", "nhsdir", yes),
+        ("", "vendorName", "another", no),
+        ("", "sn", "x", no_attribute),
+        ("", "noSuchType", "x", 17),
+        ("", "supportedLDAPVersion", "3", 18),
+        ("cn=Subschema", "objectClass", "subschema", yes),
+        ("CN = subSchema", "cn", "SUBSCHEMA", yes),
+        ("cn=Subschema", "cn", "x", no),
+        ("cn=Subschema", "attributeTypes", "2.5.4.3", yes),
+        ("cn=Subschema", "attributeTypes", "1.2.3.4.5.6", no),
+        ("cn=Subschema", "objectClasses", "person", yes),
+        ("cn=Subschema", "objectClass", "noSuchClass", 21),
+        ("cn=Subschema", "userPassword", "x", no_attribute),
+        ("cn=Subschema", "entryDN", "cn=SUBSCHEMA", yes),
+    ] {
+        let compared = reader.compare(dn, attribute, value).await.unwrap();
+        assert_eq!(compared.0.rc, expected, "{dn} {attribute}={value}");
+    }
+    for (filter, expected) in [("(objectClass=subschema)", yes), ("(cn=x)", 122)] {
+        let asserting = RawControl {
+            crit: true,
+            ..Assertion::new(filter)
+        };
+        let compared = reader
+            .with_controls(asserting)
+            .compare("cn=Subschema", "cn", "subschema")
+            .await;
+        assert_eq!(compared.unwrap().0.rc, expected, "{filter}");
+    }
+    let mut nobody = server.connect().await;
+    let compared = nobody.compare("", "objectClass", "top").await.unwrap();
+    assert!(![no, yes].contains(&compared.0.rc), "{compared:?}");
 }

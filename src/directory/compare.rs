@@ -3,11 +3,11 @@
 use super::conditions::Target;
 use super::referral::Asked;
 use super::trail::AuditPool;
-use super::{Directory, Session, clock};
+use super::{Directory, ProtocolFacts, Session, clock};
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
 use crate::query::evaluate::evaluate;
-use crate::query::{Groups, Truth, compile_in};
+use crate::query::{Groups, Truth, compile, compile_in};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::Record;
 use std::borrow::Cow;
@@ -24,11 +24,19 @@ pub struct Guard<'a> {
 
 impl Directory {
     /// Whether an entry has a value. An entry or attribute that the session may not see does not exist.
-    pub fn compare(&self, session: &Session, dn: &str, attribute: &str, value: &[u8], guard: Guard<'_>) -> Outcome {
+    /// The root DSE (`facts` is what it says of the protocol) and the subschema subentry have theirs too.
+    pub fn compare(
+        &self,
+        session: &Session,
+        dn: &str,
+        (attribute, value): (&str, &[u8]),
+        guard: Guard<'_>,
+        facts: &ProtocolFacts,
+    ) -> Outcome {
         let started = Instant::now();
         let mut uuid = None;
         let outcome = self
-            .compared(session, dn, (attribute, value), guard, &mut uuid)
+            .compared(session, dn, (attribute, value), guard, facts, &mut uuid)
             .unwrap_or_else(|refused| refused);
         let mut record = AuditPool::take();
         record.begin(Act::Compare, &session.actor, clock::milliseconds());
@@ -49,6 +57,7 @@ impl Directory {
         dn: &str,
         (attribute, value): (&str, &[u8]),
         guard: Guard<'_>,
+        facts: &ProtocolFacts,
         uuid: &mut Option<[u8; 16]>,
     ) -> Result<Outcome, Outcome> {
         let parsed = Dn::parse(dn).map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
@@ -57,6 +66,12 @@ impl Directory {
             .normalize_dn(&parsed)
             .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
         let id = asserted(&self.schema, attribute, value)?;
+        if key.is_root() {
+            return self.compared_protocol(&self.root_dse(Some(session), facts), &key, (attribute, value), guard);
+        }
+        if key == self.subschema_key() {
+            return self.compared_protocol(&self.subschema(), &key, (attribute, value), guard);
+        }
         let snapshot = self.store.snapshot();
         let asked = Asked {
             dn: &parsed,
@@ -84,7 +99,25 @@ impl Directory {
         if id == self.schema.well_known().member_of {
             return compare_membership(groups, record, &key, value);
         }
-        compare_record(groups, record, &key, attribute, value)
+        compare_record(attribute, value, |filter| truth(groups, filter, record, &key))
+    }
+
+    /// Of what is no entry of the directory: everything in it may be seen.
+    fn compared_protocol(
+        &self,
+        record: &[u8],
+        key: &NormalizedDn,
+        (attribute, value): (&str, &[u8]),
+        guard: Guard<'_>,
+    ) -> Result<Outcome, Outcome> {
+        let truth = |filter: &Filter<'_>| {
+            let predicate = compile(filter, &self.schema, &self.protocol_view);
+            evaluate(&predicate, Record::new(record, &self.types), &key.0, &self.schema)
+        };
+        if guard.assertion.is_some_and(|assertion| truth(assertion) != Truth::True) {
+            return Err(Outcome::new(ResultCode::AssertionFailed, ""));
+        }
+        compare_record(attribute, value, |filter| Ok(truth(filter)))
     }
 }
 
@@ -144,18 +177,17 @@ fn compare_membership(
     }
 }
 
+/// `truth` evaluates a filter on the record.
 fn compare_record(
-    groups: Groups<'_>,
-    record: Record<'_>,
-    key: &NormalizedDn,
     attribute: &str,
     value: &[u8],
+    truth: impl Fn(&Filter<'_>) -> Result<Truth, Outcome>,
 ) -> Result<Outcome, Outcome> {
     let name: Cow<'_, str> = Cow::Borrowed(attribute);
     let present = Filter::Present {
         attribute: name.clone(),
     };
-    if truth(groups, &present, record, key)? != Truth::True {
+    if truth(&present)? != Truth::True {
         return Err(Outcome::new(
             ResultCode::NoSuchAttribute,
             "the entry has no such attribute",
@@ -165,7 +197,7 @@ fn compare_record(
         attribute: name,
         value: Cow::Borrowed(value),
     };
-    let code = match truth(groups, &equality, record, key)? {
+    let code = match truth(&equality)? {
         Truth::True => ResultCode::CompareTrue,
         Truth::False | Truth::Undefined => ResultCode::CompareFalse,
     };

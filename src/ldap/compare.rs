@@ -20,7 +20,8 @@ impl Conversation {
             manage_dsa_it: controls.manage_dsa_it,
         };
         let CompareRequest { dn, attribute, value } = *request;
-        let outcome = self.directory.compare(session, dn, attribute, value, guard);
+        let facts = self.facts();
+        let outcome = self.directory.compare(session, dn, (attribute, value), guard, facts);
         self.answer(id, tag::COMPARE_RESPONSE, &outcome, Extra::default());
     }
 }

@@ -7,7 +7,9 @@ use super::encode::{self, Extra};
 use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
-use crate::directory::{Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest, VirtualListResult};
+use crate::directory::{
+    ProtocolFacts, Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest, VirtualListResult,
+};
 use crate::metrics::Metrics;
 use crate::model::{Outcome, ResultCode};
 use crate::query::{MatchedValues, Work};
@@ -73,11 +75,7 @@ impl Conversation {
             // One entry is in order.
             (Some(_), None) => Sort::Asked,
         };
-        let facts = match super::bind::is_external(&self.source) {
-            true => &self.service.external_facts,
-            false => &self.service.facts,
-        };
-        match self.directory.search(session, request, facts) {
+        match self.directory.search(session, request, self.facts()) {
             Ok(search) => {
                 let mut running = RunningSearch {
                     id,
@@ -103,6 +101,14 @@ impl Conversation {
                 };
                 self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
             }
+        }
+    }
+
+    /// What the root DSE says of the protocol to this peer.
+    pub(super) fn facts(&self) -> &ProtocolFacts {
+        match super::bind::is_external(&self.source) {
+            true => &self.service.external_facts,
+            false => &self.service.facts,
         }
     }
 

@@ -50,6 +50,8 @@ printf 'dn: %s\nchangetype: modify\nadd: description\ndescription: h\xc3\xa9llo\
 expect "after modify" 1 "$(bound -b "$BASE" '(description=HÉLLO)' 1.1 | grep -c '^dn:')"
 ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" "$entry" 'cn:interop  LIST' >/dev/null && exit 1 || [ $? = 6 ]
 ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" "$entry" 'cn:another' >/dev/null && exit 1 || [ $? = 5 ]
+ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" '' 'objectClass:top' >/dev/null && exit 1 || [ $? = 6 ]
+ldapcompare -x -H "$URL" -D "$DN" -w "$SECRET" cn=Subschema 'cn:SUBSCHEMA' >/dev/null && exit 1 || [ $? = 6 ]
 ldapmodify -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" -e '!assert=(description=one)' >/dev/null 2>&1 <<MODIFY && exit 1 || [ $? = 122 ]
 dn: $entry
 changetype: modify

@@ -501,6 +501,9 @@ def _(line, dn):
     for name, value, expected in [("cn", " must", 6), ("CN", "other", 5), ("description", "x", 16), ("member", BASE.upper(), 6), ("noSuchAttribute", "x", 17)]:
         code(line.ask(compare(dn, name, value)), expected)
     code(line.ask(compare("cn=nobody," + LISTS, "cn", "x")), 32)
+    for name, attribute, value, expected in [("", "objectClass", "top", 6), ("", "supportedLDAPVersion", "3", 18), ("", "vendorName", "x", 5), ("", "sn", "x", 16),
+                                             ("cn=subschema", "cn", "subSchema", 6), ("cn=subschema", "attributeTypes", "2.5.4.3", 6), ("cn=subschema", "sn", "x", 16)]:
+        code(line.ask(compare(name, attribute, value)), expected)
 
 
 # --- 4.11 to 4.14 ----------------------------------------------------------------------------------------------------------
