@@ -13,9 +13,12 @@ pub(super) fn modify(
     changes: Vec<Modification>,
     permissive: bool,
 ) -> Result<(), Outcome> {
-    let before = structural_class(schema, entry);
+    let mut before = None;
     for change in changes {
         let id = defined(schema, &change.description)?;
+        if id == schema.well_known().object_class && before.is_none() {
+            before = Some(structural_class(schema, entry));
+        }
         check_settable(schema, id, &change.description)?;
         let target = Target {
             schema,
@@ -30,6 +33,8 @@ pub(super) fn modify(
             ModificationKind::Increment => target.increment(entry, &change.values)?,
         }
     }
+    // Where nothing is said of classes they stay as they are, named and all.
+    let Some(before) = before else { return Ok(()) };
     schema.name_classes(entry);
     match structural_class(schema, entry) {
         after if after == before || after.is_none() => Ok(()),

@@ -171,7 +171,10 @@ impl Directory {
                 "bind before you search",
             ));
         };
-        let base = self.base_key(request.base)?;
+        let base = match request.scope {
+            SearchScope::BaseObject => self.base_key(request.base)?,
+            SearchScope::SingleLevel | SearchScope::WholeSubtree => self.shared_base_key(request.base)?,
+        };
         if base == self.subschema_key() {
             let record = self.subschema();
             return self.protocol_search(record, request, started);

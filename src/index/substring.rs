@@ -39,15 +39,19 @@ pub struct SubstringBuilder {
     large: Option<GramLists>,
 }
 
-/// One delta-coded list a gram.
+/// One delta-coded list a gram. Text has few of the grams there could be, and those lie close together: a table of all of
+/// them would be 64 MiB to clear, most of it for nothing.
 struct GramLists {
-    /// By gram: the number of its list plus one; 0 for none yet.
-    numbers: Vec<u32>,
+    /// By the first two octets of a gram: the place of its page plus one; 0 for none yet.
+    places: Vec<u32>,
+    pages: Vec<GramPage>,
     lists: Vec<GramList>,
 }
 
+/// By the third octet of a gram: the place of its list plus one; 0 for none yet.
+type GramPage = [u32; 256];
+
 struct GramList {
-    gram: u32,
     last: u32,
     deltas: Vec<u8>,
 }
@@ -74,13 +78,11 @@ impl SubstringBuilder {
         let mut postings = PostingsBuilder::default();
         let mut ordinals = Vec::new();
         if let Some(large) = self.large {
-            let mut lists = large.lists;
-            lists.sort_unstable_by_key(|list| list.gram);
-            for list in lists {
-                gram_table.push(list.gram);
+            large.for_each(&mut |gram, list| {
+                gram_table.push(gram);
                 list.decode(&mut ordinals);
                 postings.push(&ordinals);
-            }
+            });
         } else {
             self.pairs.sort_unstable();
             self.pairs.dedup();
@@ -106,7 +108,8 @@ impl SubstringBuilder {
 impl GramLists {
     fn from_pairs(pairs: &[u64]) -> GramLists {
         let mut lists = GramLists {
-            numbers: vec![0; 1 << 24],
+            places: vec![0; 1 << 16],
+            pages: Vec::new(),
             lists: Vec::new(),
         };
         for pair in pairs {
@@ -116,10 +119,14 @@ impl GramLists {
     }
 
     fn push(&mut self, gram: u32, ordinal: u32) {
-        let number = &mut self.numbers[gram as usize & 0xff_ffff];
+        let place = &mut self.places[gram as usize >> 8 & 0xffff];
+        if *place == 0 {
+            self.pages.push([0; 256]);
+            *place = self.pages.len() as u32;
+        }
+        let number = &mut self.pages[*place as usize - 1][gram as usize & 0xff];
         if *number == 0 {
             self.lists.push(GramList {
-                gram,
                 last: ordinal,
                 deltas: Vec::new(),
             });
@@ -131,6 +138,16 @@ impl GramLists {
         if list.last != ordinal {
             push_varint(&mut list.deltas, ordinal - list.last);
             list.last = ordinal;
+        }
+    }
+
+    /// Calls `each` with every gram and its list, ascending.
+    fn for_each(&self, each: &mut dyn FnMut(u32, &GramList)) {
+        for (first, place) in (0u32..).zip(&self.places).filter(|(_, place)| **place != 0) {
+            let page = &self.pages[*place as usize - 1];
+            for (third, number) in (0u32..).zip(page).filter(|(_, number)| **number != 0) {
+                each(first << 8 | third, &self.lists[*number as usize - 1]);
+            }
         }
     }
 }

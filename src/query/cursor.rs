@@ -4,12 +4,12 @@ use super::evaluate::{Candidate, Evaluator};
 use super::plan::{LayerPlan, Plan};
 use super::predicate::Predicate;
 use super::scope::Scope;
+use super::seen::Seen;
 use super::stream::{Step, Stream, admit_all, admits};
 use super::{Advance, Order, Query, Truth, Work};
 use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
 use crate::store::{Layer, Location, Record, Snapshot};
-use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Cursor {
 struct LayerRun {
     stream: Stream,
     /// Ids given, where the stream may repeat one; or ids gathered, where they have to be put in order.
-    seen: RoaringBitmap,
+    seen: Seen,
     /// Ids of the stream whose probes were asked together, and whether they passed; the next one last.
     probed: SmallVec<[(u32, bool); 8]>,
     /// Candidates that are still to be evaluated.
@@ -304,7 +304,7 @@ impl LayerRun {
             } else {
                 Stream::new(&plan.branch)
             },
-            seen: RoaringBitmap::new(),
+            seen: if plan.gather { Seen::ordered() } else { Seen::default() },
             probed: SmallVec::new(),
             waiting: VecDeque::new(),
             gathered_from: None,
@@ -421,7 +421,7 @@ impl LayerRun {
             }
         }
         let from = self.gathered_from.unwrap_or(0);
-        match self.seen.range(from..).next() {
+        match self.seen.next(from) {
             Some(id) => {
                 self.gathered_from = Some(id + 1);
                 Found::Id(id)

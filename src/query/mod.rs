@@ -17,6 +17,7 @@ pub mod membership;
 pub mod plan;
 pub mod predicate;
 mod scope;
+mod seen;
 pub mod sorted;
 mod stream;
 #[cfg(test)]

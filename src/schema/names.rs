@@ -41,7 +41,8 @@ impl NameTable {
                 return None;
             }
             let (known, number) = &self.entries[slot as usize - 1];
-            if known.eq_ignore_ascii_case(name) {
+            // Nearly always it is spelled as it is known.
+            if **known == *name || known.eq_ignore_ascii_case(name) {
                 return Some(*number);
             }
             at = (at + 1) & mask;
@@ -72,10 +73,14 @@ fn hash(name: &str) -> usize {
     const LOWER: u64 = 0x2020_2020_2020_2020;
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut state = name.len() as u64;
-    for word in name.as_bytes().chunks(8) {
-        let mut octets = [0; 8];
-        octets[..word.len()].copy_from_slice(word);
-        state = (state.rotate_left(29) ^ (u64::from_le_bytes(octets) | LOWER)).wrapping_mul(ODD);
+    let mut step = |octets: u64| state = (state.rotate_left(29) ^ (octets | LOWER)).wrapping_mul(ODD);
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    words.iter().for_each(|word| step(u64::from_le_bytes(*word)));
+    match name.as_bytes().last_chunk::<8>() {
+        _ if rest.is_empty() => {}
+        // What is left over, with the octets before it.
+        Some(last) => step(u64::from_le_bytes(*last)),
+        None => step(rest.iter().fold(0, |octets, octet| octets << 8 | u64::from(*octet))),
     }
     (state >> 32) as usize
 }

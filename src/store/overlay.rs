@@ -258,15 +258,16 @@ fn is_claimed(writer: &Writer, layer: &Layer) -> bool {
 
 /// One segment of what is visible in several. All are in memory, so their records have this schema's type numbers.
 fn merge(inputs: &[Layer], schema: &Schema) -> Segment {
-    let mut entries: Vec<(NormalizedDn, &[u8])> = Vec::new();
-    for layer in inputs {
+    let mut entries = Vec::new();
+    for (layer, input) in inputs.iter().zip(0..) {
         for_each_visible_key(layer, &mut |id, key| {
-            entries.push((NormalizedDn(key.to_vec()), layer.segment.record(id).octets()));
+            entries.push((NormalizedDn(key.to_vec()), input, id));
             true
         });
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Segment::build(&entries, schema)
+    let segments: Vec<&Segment> = inputs.iter().map(|layer| &*layer.segment).collect();
+    Segment::merge(&segments, &entries, schema)
 }
 
 /// Calls `each` with id and key of every visible entry, ascending, until it returns false.

@@ -5,11 +5,69 @@ use super::super::conditions::Target;
 use crate::access::View;
 use crate::model::{Dn, Filter, Outcome, ResultCode};
 use crate::query::Groups;
-use crate::schema::NormalizedDn;
+use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Snapshot};
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+/// A base object that was looked for before.
+struct LastBase {
+    schema: Arc<Schema>,
+    spelled: String,
+    key: NormalizedDn,
+    /// Where it is in one state of the directory.
+    found: Option<(Weak<Snapshot>, Location)>,
+}
+
+thread_local! {
+    /// The base object that this thread looked for last, that of single entries apart: nearly all searches have the one of before.
+    static LAST: RefCell<Option<LastBase>> = const { RefCell::new(None) };
+}
+
+impl LastBase {
+    fn is_in(&self, snapshot: &Arc<Snapshot>) -> Option<Location> {
+        let (state, at) = self.found.as_ref()?;
+        std::ptr::eq(state.as_ptr(), Arc::as_ptr(snapshot)).then_some(*at)
+    }
+}
 
 impl Directory {
+    /// As [`Directory::base_key`], for a base object that others will ask for.
+    pub(super) fn shared_base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
+        LAST.with_borrow_mut(|last| {
+            if let Some(last) = last.as_ref()
+                && last.spelled == base
+                && Arc::ptr_eq(&last.schema, &self.schema)
+            {
+                return Ok(last.key.clone());
+            }
+            let key = self.base_key(base)?;
+            *last = Some(LastBase {
+                schema: self.schema.clone(),
+                spelled: base.to_owned(),
+                key: key.clone(),
+                found: None,
+            });
+            Ok(key)
+        })
+    }
+
+    /// Where an entry is.
+    fn find_base(&self, snapshot: &Arc<Snapshot>, key: &NormalizedDn) -> Option<Location> {
+        LAST.with_borrow_mut(|last| {
+            let last = last
+                .as_mut()
+                .filter(|last| last.key == *key && Arc::ptr_eq(&last.schema, &self.schema));
+            let Some(last) = last else { return snapshot.find(key) };
+            if let Some(at) = last.is_in(snapshot) {
+                return Some(at);
+            }
+            let at = snapshot.find(key)?;
+            last.found = Some((Arc::downgrade(snapshot), at));
+            Some(at)
+        })
+    }
+
     /// The key of a base object.
     pub(in crate::directory) fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
         let invalid = |fault: String| Outcome::new(ResultCode::InvalidDnSyntax, fault);
@@ -22,7 +80,7 @@ impl Directory {
     /// The base object must exist and be visible, or be above everything the view allows. Where it is; the root is nowhere.
     pub(in crate::directory) fn check_base(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         view: &View,
         base: &NormalizedDn,
     ) -> Result<Option<Location>, Outcome> {
@@ -33,7 +91,7 @@ impl Directory {
             let covered = view.covers(base) || view.bases.iter().any(|within| within.is_within(base));
             covered && (view.hiding.entries().is_empty() || !view.hides(snapshot.record(at), &self.schema))
         };
-        match snapshot.find(base).filter(|at| visible(*at)) {
+        match self.find_base(snapshot, base).filter(|at| visible(*at)) {
             Some(at) => Ok(Some(at)),
             None => Err(self.no_such_object(snapshot, view, base)),
         }

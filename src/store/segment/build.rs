@@ -1,12 +1,13 @@
 //! Segments from entries that come in order: in memory, and into a file.
 
 use super::file::{FileWriter, Section};
-use super::gather::{AttributeTerms, Gathered, build_all};
+use super::gather::{AttributeTerms, Gathered, LEFT_OUT, build_all};
 use super::{
     Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types,
 };
+use crate::index::EntryId;
 use crate::index::bloom::TermFilter;
-use crate::index::dictionary::DictionaryBuilder;
+use crate::index::dictionary::{Dictionary, DictionaryBuilder};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::StoreError;
 use crate::store::kv::corrupt;
@@ -31,14 +32,53 @@ impl Entries {
     }
 }
 
+/// [`Segment::build`].
 pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> Segment {
     let types = identity_types(schema);
-    let mut parts = Entries::default();
     let mut gathered = Gathered::new(schema, &[]);
-    let mut octets = Vec::with_capacity(entries.iter().map(|entry| entry.1.len() * 2).sum());
-    for ((key, record), number) in entries.iter().zip(0..) {
-        parts.push(&key.0, record.len());
+    for ((_, record), number) in entries.iter().zip(0..) {
         gathered.add(number, Record::new(record, types), schema);
+    }
+    let entries = entries.iter().map(|(key, record)| (key, *record));
+    assembled(entries, gathered, schema)
+}
+
+/// [`Segment::merge`].
+pub(super) fn merged(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId)], schema: &Schema) -> Segment {
+    let mut ids: Vec<Vec<u32>> = inputs
+        .iter()
+        .map(|input| vec![LEFT_OUT; input.len() as usize])
+        .collect();
+    for ((_, input, id), number) in entries.iter().zip(0..) {
+        ids[*input as usize][id.0 as usize] = number;
+    }
+    let mut gathered = Gathered::new(schema, &[]);
+    for (input, ids) in inputs.iter().zip(&ids) {
+        for (slot, attribute) in input.layout.slots.iter().zip(schema.attributes()) {
+            if let (Slot::At(_), Some(index)) = (slot, input.index(attribute.id)) {
+                gathered.add_index(attribute.id, &index, ids, schema);
+            }
+        }
+    }
+    let entries = entries
+        .iter()
+        .map(|(key, input, id)| (key, inputs[*input as usize].record(*id).octets()));
+    assembled(entries, gathered, schema)
+}
+
+fn assembled<'e>(
+    entries: impl ExactSizeIterator<Item = (&'e NormalizedDn, &'e [u8])> + Clone,
+    gathered: Gathered,
+    schema: &Schema,
+) -> Segment {
+    let attributes = gathered.into_attributes();
+    let count = entries.len();
+    let mut terms = TermFilter::new(attributes.iter().map(AttributeTerms::len).sum::<usize>() + count);
+    let mut parts = Entries::default();
+    let mut octets = Vec::with_capacity(entries.clone().map(|entry| entry.1.len() * 2).sum());
+    for (key, record) in entries {
+        terms.insert(KEYS, &key.0);
+        parts.push(&key.0, record.len());
         octets.extend_from_slice(record);
     }
     let records = 0..octets.len();
@@ -47,18 +87,21 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> S
         octets.len() - part.len()..octets.len()
     };
     let mut layout = Layout {
-        entries: entries.len() as u32,
+        entries: count as u32,
         entry_table: append(&parts.table.finish()),
         records,
         names: append(&parts.names.finish()),
         depths: append(&parts.depths),
-        types: types.into(),
+        types: identity_types(schema).into(),
         indexes: Vec::new(),
         slots: empty_slots(schema),
     };
-    let attributes = gathered.into_attributes();
-    let terms = filter_of(entries, &attributes);
-    build_all(attributes, None, entries.len() as u32, 1, &mut |built| {
+    build_all(attributes, None, count as u32, 1, &mut |built| {
+        let dictionary = Dictionary::open(&built.dictionary);
+        dictionary.scan(0..dictionary.len(), |_, term| {
+            terms.insert(u32::from(built.id.0), term);
+            true
+        });
         layout.slots[usize::from(built.id.0)] = Slot::At(layout.indexes.len() as u16);
         layout.indexes.push(IndexLayout {
             dictionary: append(&built.dictionary),
@@ -74,19 +117,6 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> S
         layout,
         terms,
     }
-}
-
-/// What the segment has, so that a search passes over it where it has not what is looked for.
-fn filter_of(entries: &[(NormalizedDn, &[u8])], attributes: &[AttributeTerms]) -> TermFilter {
-    let terms: usize = attributes.iter().map(AttributeTerms::len).sum();
-    let mut filter = TermFilter::new(terms + entries.len());
-    for (key, _) in entries {
-        filter.insert(KEYS, &key.0);
-    }
-    for attribute in attributes {
-        attribute.for_each(&mut |term| filter.insert(u32::from(attribute.id.0), term));
-    }
-    filter
 }
 
 /// Threads that build the indexes of a bulk load.

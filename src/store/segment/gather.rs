@@ -1,11 +1,12 @@
 //! Index terms of many entries into dictionaries, postings, substrings and columns: the part that a segment in memory, a
 //! compaction and a bulk load share.
 
+use super::AttributeIndex;
 use crate::index::Ordinal;
 use crate::index::column::ColumnBuilder;
 use crate::index::dictionary::DictionaryBuilder;
 use crate::index::octets::{common_prefix, push_varint, varint};
-use crate::index::postings::PostingsBuilder;
+use crate::index::postings::{PostingCursor, Postings, PostingsBuilder};
 use crate::index::substring::SubstringBuilder;
 use crate::schema::{AttributeId, Schema};
 use crate::store::record::{self, Record};
@@ -14,6 +15,9 @@ use std::sync::Mutex;
 
 /// In a table of entry ids by order of arrival: the entry was left out.
 pub(super) const LEFT_OUT: u32 = u32::MAX;
+
+/// Terms of one type up to which sorting them with their repetitions costs less than telling those apart by hashing.
+const HASHED: usize = 1 << 16;
 
 /// Terms of entries in the order they came, by attribute type.
 pub(super) struct Gathered {
@@ -78,11 +82,31 @@ impl Gathered {
         if let Some(terms) = self.attribute(id, schema) {
             terms.note_present(number);
             if terms.indexed {
-                terms.entries.push(number);
-                push_varint(&mut terms.octets, term.len() as u32);
-                terms.octets.extend_from_slice(term);
+                terms.note_term(number, term);
             }
         }
+    }
+
+    /// Notes what an index says. `ids` has the new number of each of its entries.
+    pub(super) fn add_index(&mut self, id: AttributeId, index: &AttributeIndex<'_>, ids: &[u32], schema: &Schema) {
+        let Some(terms) = self.attribute(id, schema) else {
+            return;
+        };
+        let numbers = |postings: Postings<'_>, ordinal, each: &mut dyn FnMut(u32)| {
+            let mut cursor = PostingCursor::new(postings.list(ordinal));
+            while let Some(id) = cursor.next(postings) {
+                let number = ids.get(id.0 as usize).copied();
+                number
+                    .filter(|number| *number != LEFT_OUT)
+                    .into_iter()
+                    .for_each(&mut *each);
+            }
+        };
+        numbers(index.presence, Ordinal(0), &mut |number| terms.present.push(number));
+        index.dictionary.scan(0..index.dictionary.len(), |ordinal, term| {
+            numbers(index.postings, ordinal, &mut |number| terms.note_term(number, term));
+            true
+        });
     }
 
     fn attribute(&mut self, id: AttributeId, schema: &Schema) -> Option<&mut AttributeTerms> {
@@ -102,7 +126,8 @@ impl Gathered {
 
     /// The types that an entry has, ascending, the indexed ones with their terms.
     pub(super) fn into_attributes(self) -> Vec<AttributeTerms> {
-        self.attributes.into_iter().flatten().map(|terms| *terms).collect()
+        let attributes = self.attributes.into_iter().flatten().map(|terms| *terms);
+        attributes.filter(|terms| !terms.present.is_empty()).collect()
     }
 }
 
@@ -122,19 +147,15 @@ impl AttributeTerms {
         }
     }
 
+    fn note_term(&mut self, number: u32, term: &[u8]) {
+        self.entries.push(number);
+        push_varint(&mut self.octets, term.len() as u32);
+        self.octets.extend_from_slice(term);
+    }
+
     /// The number of terms, repeated ones too.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Calls `each` with every term, as often as it came.
-    pub(super) fn for_each(&self, each: &mut dyn FnMut(&[u8])) {
-        let mut at = 0;
-        while let Some(len) = varint(&self.octets, &mut at) {
-            let end = at + len as usize;
-            each(&self.octets[at..end]);
-            at = end;
-        }
     }
 
     /// Sorts the terms into an index for `entries` entries. `ids` says which id each entry got, by its number; without it, its number is its id.
@@ -169,29 +190,41 @@ impl AttributeTerms {
 
     /// The distinct terms ascending, the rank of each posting's term among them, and how many postings each has.
     fn rank(&self) -> (Vec<&[u8]>, Vec<u32>, Vec<u32>) {
+        let hashes = self.entries.len() > HASHED;
         let mut numbers: HashMap<&[u8], u32> = HashMap::new();
-        let (mut distinct, mut ranks) = (Vec::new(), Vec::with_capacity(self.entries.len()));
+        let (mut met, mut ranks) = (Vec::new(), Vec::with_capacity(self.entries.len()));
+        let mut meet = |term| {
+            met.push(term);
+            met.len() as u32 - 1
+        };
+        let mut last: Option<(&[u8], u32)> = None;
         let mut at = 0;
         while let Some(len) = varint(&self.octets, &mut at) {
             let term = &self.octets[at..at + len as usize];
             at += len as usize;
-            ranks.push(*numbers.entry(term).or_insert_with(|| {
-                distinct.push(term);
-                distinct.len() as u32 - 1
-            }));
+            let number = match last {
+                Some((before, number)) if before == term => number,
+                _ if hashes => *numbers.entry(term).or_insert_with(|| meet(term)),
+                _ => meet(term),
+            };
+            last = Some((term, number));
+            ranks.push(number);
         }
         drop(numbers);
-        let order = ascending(&distinct);
-        let mut rank_of = vec![0u32; distinct.len()];
-        for (rank, number) in order.iter().enumerate() {
-            rank_of[*number as usize] = rank as u32;
+        let mut distinct: Vec<&[u8]> = Vec::with_capacity(met.len());
+        let mut rank_of = vec![0u32; met.len()];
+        for number in ascending(&met) {
+            let term = met[number as usize];
+            if distinct.last() != Some(&term) {
+                distinct.push(term);
+            }
+            rank_of[number as usize] = distinct.len() as u32 - 1;
         }
         let mut counts = vec![0u32; distinct.len()];
         for number in &mut ranks {
             *number = rank_of[*number as usize];
             counts[*number as usize] += 1;
         }
-        let distinct = order.iter().map(|number| distinct[*number as usize]).collect();
         (distinct, ranks, counts)
     }
 }

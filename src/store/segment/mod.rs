@@ -292,6 +292,12 @@ impl Segment {
         build::in_memory(entries, schema)
     }
 
+    /// Builds one segment in memory of several: of the entries `(key, which of the inputs, its id there)`, which ascend by key.
+    /// Their terms come from the indexes of the inputs, so nothing is normalised again.
+    pub fn merge(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId)], schema: &Schema) -> Segment {
+        build::merged(inputs, entries, schema)
+    }
+
     #[inline]
     fn part(&self, range: &Range<usize>) -> &[u8] {
         self.octets.all().get(range.clone()).unwrap_or(&[])

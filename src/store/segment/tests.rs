@@ -189,6 +189,49 @@ fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entr
     }
 }
 
+/// What several segments in memory become is what their visible entries would have become at once.
+#[test]
+fn a_merged_segment_is_one_built_of_its_entries() {
+    let schema = schema();
+    let entries = directory(&schema, 1200);
+    let mut rng = Rng::new(5);
+    let place: Vec<usize> = entries.iter().map(|_| rng.below(3)).collect();
+    let all_records = records(&schema, &entries);
+    let mut stale = entry("cn=stale,o=nhs", &[("objectClass", "device"), ("serialNumber", "1")]);
+    let inputs: Vec<(Segment, Vec<(NormalizedDn, u32)>)> = (0..3)
+        .map(|input| {
+            let (mut pairs, mut listed) = (Vec::new(), Vec::new());
+            for (number, (key, old)) in entries.iter().enumerate() {
+                if place[number] == input {
+                    listed.push((key.clone(), pairs.len() as u32));
+                    pairs.push((key.clone(), all_records[number].clone()));
+                } else if number % 5 == 0 {
+                    // Of an older time, and hidden since.
+                    stale.dn = old.dn.clone();
+                    pairs.push((key.clone(), encode(&stale, &operational(number), &schema)));
+                }
+            }
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, record)| (key.clone(), record.as_slice()))
+                .collect();
+            (Segment::build(&pairs, &schema), listed)
+        })
+        .collect();
+    let mut listed: Vec<(NormalizedDn, u32, EntryId)> = Vec::new();
+    for ((_, of_input), input) in inputs.iter().zip(0..) {
+        listed.extend(of_input.iter().map(|(key, id)| (key.clone(), input, EntryId(*id))));
+    }
+    listed.sort_by(|left, right| left.0.cmp(&right.0));
+    let segments: Vec<&Segment> = inputs.iter().map(|(segment, _)| segment).collect();
+    let merged = Segment::merge(&segments, &listed, &schema);
+    let built = in_memory(&schema, &entries);
+    assert!(merged.octets.all() == built.octets.all(), "not the same octets");
+    stands_for(&merged, &schema, &entries, &[]);
+    assert!(merged.may_have(schema.find_attribute("sn").unwrap(), b"smith"));
+    assert!(!merged.may_have(schema.find_attribute("serialNumber").unwrap(), b"1"));
+}
+
 #[test]
 fn records_come_back_as_entries() {
     let schema = schema();
