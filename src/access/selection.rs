@@ -91,6 +91,12 @@ impl Selection {
         let Some(id) = schema.find_class(name) else {
             return;
         };
+        // It may have every attribute.
+        if id == schema.extensible_object() {
+            self.all_user = true;
+            self.all_operational = true;
+            return;
+        }
         let chain: &[ClassId] = schema.class_chain(id);
         for class in chain.iter().chain([&id]) {
             let Some(class) = schema.classes().get(usize::from(class.0)) else {

@@ -45,6 +45,7 @@ enum Scope {
     Base,
     One,
     Sub,
+    Children,
 }
 
 /// What a search came to.
@@ -116,6 +117,7 @@ pub fn explain(
         assertion: None,
         sort: None,
         manage_dsa_it: false,
+        domain_scope: false,
         aliases: DerefAliases::Never,
         subentries: None,
         virtual_list: None,
@@ -292,6 +294,7 @@ impl From<Scope> for SearchScope {
             Scope::Base => SearchScope::BaseObject,
             Scope::One => SearchScope::SingleLevel,
             Scope::Sub => SearchScope::WholeSubtree,
+            Scope::Children => SearchScope::Subordinates,
         }
     }
 }

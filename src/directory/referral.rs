@@ -72,6 +72,8 @@ impl Knowledge<'_> {
             key: &NormalizedDn::default(),
             scope: Some(match scope {
                 SearchScope::SingleLevel => SearchScope::BaseObject,
+                // The object elsewhere is below the base.
+                SearchScope::Subordinates => SearchScope::WholeSubtree,
                 other => other,
             }),
             manage: false,

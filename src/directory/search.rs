@@ -55,6 +55,8 @@ pub struct SearchRequest<'a> {
     pub subentries: Option<bool>,
     /// ManageDsaIT (RFC 3296): referral objects are entries like others.
     pub manage_dsa_it: bool,
+    /// Domain scope: no references to where the search goes on.
+    pub domain_scope: bool,
     pub virtual_list: Option<VirtualListRequest<'a>>,
 }
 
@@ -173,7 +175,9 @@ impl Directory {
         };
         let base = match request.scope {
             SearchScope::BaseObject => self.base_key(request.base)?,
-            SearchScope::SingleLevel | SearchScope::WholeSubtree => self.shared_base_key(request.base)?,
+            SearchScope::SingleLevel | SearchScope::WholeSubtree | SearchScope::Subordinates => {
+                self.shared_base_key(request.base)?
+            }
         };
         if base == self.subschema_key() {
             let record = self.subschema();
@@ -200,7 +204,8 @@ impl Directory {
         if !request.assertion.is_none_or(holds) {
             return Err(Outcome::new(ResultCode::AssertionFailed, ""));
         }
-        let here = request.scope != SearchScope::SingleLevel && holds(request.filter);
+        let own = matches!(request.scope, SearchScope::BaseObject | SearchScope::WholeSubtree);
+        let here = own && holds(request.filter);
         Ok(Search {
             directory: self.clone(),
             view,
@@ -274,7 +279,8 @@ impl Directory {
             self.view_list(session, asked, &base, &request, sorting.as_mut())?;
         }
         let area = self.area(&snapshot, &session.view, (base, base_at), &request, &held)?;
-        let goes_on = held.referrals && !request.manage_dsa_it && request.subentries != Some(true) && !ended;
+        let refers = !request.manage_dsa_it && !request.domain_scope && request.subentries != Some(true);
+        let goes_on = held.referrals && refers && !ended;
         let continuations = goes_on.then(|| self.continuations(session, &snapshot, &area, request.scope).into());
         let entries = match ended {
             true => Entries::None,

@@ -147,7 +147,9 @@ fn resolve_key(key: &SortKey<'_>, schema: &Schema, view: &View) -> Result<Key, S
     let attribute = schema.attribute(id);
     let fits = |rule: &MatchingRule| {
         let own = [attribute.equality, attribute.ordering].into_iter().flatten();
-        rule.comparison() == Comparison::Ordering
+        let orders =
+            rule.comparison() == Comparison::Ordering || rule.comparison() == Comparison::Equality && has_order(*rule);
+        orders
             && own
                 .into_iter()
                 .any(|own| own.shares_form(*rule) || (own.is_text() && rule.is_text()))

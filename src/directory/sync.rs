@@ -652,6 +652,7 @@ impl Trail {
             aliases: DerefAliases::Never,
             subentries: None,
             manage_dsa_it: true,
+            domain_scope: false,
         };
         let mut audit = AuditPool::take();
         begin_audit(&mut audit, session, &request, &self.filter);

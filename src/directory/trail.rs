@@ -18,6 +18,7 @@ pub(super) fn begin_audit(
         SearchScope::BaseObject => "base",
         SearchScope::SingleLevel => "one",
         SearchScope::WholeSubtree => "sub",
+        SearchScope::Subordinates => "children",
     };
     audit.fact("scope", scope.as_bytes());
     TEXT.with_borrow_mut(|text| {

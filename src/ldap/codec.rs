@@ -265,7 +265,8 @@ fn search<'a>(mut body: Reader<'a>, limits: &WireLimits) -> Result<SearchOperati
         0 => SearchScope::BaseObject,
         1 => SearchScope::SingleLevel,
         2 => SearchScope::WholeSubtree,
-        found => return Err(DecodeError::field("scope", "0, 1 or 2", found)),
+        3 => SearchScope::Subordinates,
+        found => return Err(DecodeError::field("scope", "0 to 3", found)),
     };
     let aliases = match body.integer(ber::ENUMERATED)? {
         0 => DerefAliases::Never,

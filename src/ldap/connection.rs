@@ -242,8 +242,11 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             }
         } else if let Some(since) = self.stopping_since {
             self.conversation.end_syncs();
-            let over = since.elapsed() >= self.conversation.limits().shutdown_grace;
-            if over || self.conversation.outstanding() == 0 {
+            // A client that waits for nothing takes an end for what it is and connects again; the notice it would take for the
+            // answer to its next request.
+            if self.conversation.outstanding() == 0 {
+                self.closing = Some(Ending::Closed);
+            } else if since.elapsed() >= self.conversation.limits().shutdown_grace {
                 self.conversation
                     .disconnect(ResultCode::Unavailable, "the server is stopping");
                 self.closing = Some(Ending::Closed);
@@ -256,10 +259,14 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             return;
         }
         self.conversation.metrics().timeouts.increment();
+        self.closing = Some(Ending::Closed);
+        // As at a stop: who has bound and asks nothing now is told nothing.
+        if self.conversation.is_bound() && self.input.unread().is_empty() {
+            return;
+        }
         let seconds = self.idle_limit().as_secs();
         let message = format!("expected a complete request within {seconds} seconds");
         self.conversation.disconnect(ResultCode::Unavailable, &message);
-        self.closing = Some(Ending::Closed);
     }
 
     fn idle_limit(&self) -> Duration {

@@ -59,6 +59,7 @@ impl Conversation {
                 critical: controls.sort_is_critical,
             }),
             manage_dsa_it: controls.manage_dsa_it,
+            domain_scope: controls.domain_scope,
             aliases: operation.aliases,
             subentries: controls.subentries,
             virtual_list: controls.virtual_list,
@@ -300,11 +301,14 @@ impl Sort {
 }
 
 /// Features listed in the root DSE that a search makes true: all operational attributes (RFC 3673), attributes by object class
-/// (RFC 4529), absolute true and false filters (RFC 4526).
+/// (RFC 4529), absolute true and false filters (RFC 4526), language tags and
+/// ranges (RFC 3866).
 pub const FEATURES: &[&str] = &[
     "1.3.6.1.4.1.4203.1.5.1",
     "1.3.6.1.4.1.4203.1.5.2",
     "1.3.6.1.4.1.4203.1.5.3",
+    "1.3.6.1.4.1.4203.1.5.4",
+    "1.3.6.1.4.1.4203.1.5.5",
 ];
 
 /// Controls listed in the root DSE.

@@ -64,6 +64,8 @@ pub enum SearchScope {
     BaseObject,
     SingleLevel,
     WholeSubtree,
+    /// The subtree without its base object, as OpenLDAP's clients ask for it (draft-sermersheim-ldap-subordinate-scope).
+    Subordinates,
 }
 
 /// Where a search dereferences aliases (RFC 4511 section 4.5.1.3).

@@ -44,6 +44,7 @@ impl<'a> LdapUrl<'a> {
             ("", SearchScope::BaseObject) => "base",
             ("", SearchScope::SingleLevel) => "one",
             ("", SearchScope::WholeSubtree) => "sub",
+            ("", SearchScope::Subordinates) => "children",
             (own, _) => own,
         };
         self.text(dn, [self.attributes, scope, self.filter, self.extensions])

@@ -28,6 +28,10 @@ pub(super) fn compared(schema: &Schema, rule: MatchingRule, value: &[u8]) -> Opt
             mask: integer_value(value).ok()??,
             all: rule.comparison() == Comparison::BitAnd,
         },
+        Comparison::Subtree | Comparison::OneLevel | Comparison::Subordinate | Comparison::Superior => Test::Related {
+            rule,
+            value: normalized(schema, rule, value)?,
+        },
         // Follows names of one type from entry to entry; see `in_chain`.
         Comparison::InChain => return None,
     })

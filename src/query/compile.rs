@@ -296,6 +296,27 @@ impl<'a> Compiler<'a> {
         compared(self.schema, rule, value)
     }
 
+    /// The test of a rule that is not the type's own. For where the entry's own name lies no value has to be made of it.
+    fn by_rule(&self, target: &Target<'_>, rule: MatchingRule, value: &[u8]) -> Option<Test> {
+        let relation = rule.comparison();
+        if target.attribute.id != self.schema.well_known().entry_dn {
+            return compared(self.schema, rule, value);
+        }
+        match relation {
+            Comparison::Superior => {
+                let name = self.name(value)?;
+                let mut above: Vec<_> = std::iter::successors(name.parent(), NormalizedDn::parent).collect();
+                above.reverse();
+                Some(Test::Names(above.into()))
+            }
+            Comparison::Subtree | Comparison::OneLevel | Comparison::Subordinate => Some(Test::Own {
+                relation,
+                name: self.name(value)?,
+            }),
+            _ => compared(self.schema, rule, value),
+        }
+    }
+
     fn extensible(
         &self,
         rule: Option<&str>,
@@ -336,7 +357,7 @@ impl<'a> Compiler<'a> {
             None => self.equality(&target, value),
             Some(rule) if target.attribute.takes(rule) => match target.attribute.equality {
                 Some(equality) if equality == rule => self.equality(&target, value),
-                _ => compared(self.schema, rule, value),
+                _ => self.by_rule(&target, rule, value),
             },
             Some(_) => None,
         };
@@ -363,7 +384,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn item(&self, target: &Target<'_>, test: Test, dn_attributes: bool) -> Predicate {
-        if let Test::Name(_) = test {
+        if matches!(test, Test::Name(_) | Test::Own { .. } | Test::Names(_)) {
             let options = target.options.is_empty();
             let item = Item {
                 asserted: Some(target.attribute.id),
@@ -508,9 +529,17 @@ pub fn child_or_named(schema: &Schema, above: &NormalizedDn, mut names: Vec<Norm
     names.dedup();
     let id = schema.well_known().entry_dn;
     let mut child = named(id, Vec::new());
-    child.test = Test::Child(above.clone());
+    child.test = Test::Own {
+        relation: Comparison::OneLevel,
+        name: above.clone(),
+    };
     let items = [child, named(id, names)];
     Predicate::or(items.into_iter().map(Arc::new).map(Predicate::Item).collect())
+}
+
+/// The entries with these names, which ascend.
+pub fn named_entries(schema: &Schema, names: Vec<NormalizedDn>) -> Predicate {
+    Predicate::Item(Arc::new(named(schema.well_known().entry_dn, names)))
 }
 
 /// Entries that the view does not hide.

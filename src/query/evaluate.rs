@@ -4,7 +4,7 @@ use super::Truth;
 use super::collective::is_excluded;
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::model::carries_options;
-use crate::schema::matching::{integer_of_form, integer_value};
+use crate::schema::matching::{Comparison, integer_of_form, integer_value};
 use crate::schema::{AttributeId, ClassId, MatchingRule, Schema, approximate};
 use crate::store::record::derived_values;
 use crate::store::{Record, RecordAttribute};
@@ -88,9 +88,8 @@ impl Evaluator {
             let excluded = |id: &AttributeId| is_excluded(candidate.record, *id, schema);
             return subentry.covers(candidate, schema) && !item.types.iter().any(excluded);
         }
-        if let Test::Child(above) = &item.test {
-            let below = candidate.key.strip_prefix(above.0.as_slice()).unwrap_or_default();
-            return below.iter().filter(|octet| **octet == 0).count() == 1;
+        if let Test::Own { relation, name } = &item.test {
+            return is_related(*relation, candidate.key, &name.0);
         }
         if let Test::Names(names) = &item.test {
             return names
@@ -135,7 +134,7 @@ impl Evaluator {
     pub(super) fn value(&mut self, test: &Test, value: &[u8], schema: &Schema) -> bool {
         let rule = match test {
             Test::Present => return true,
-            Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_) => return false,
+            Test::Name(_) | Test::Collective(_) | Test::Own { .. } | Test::Names(_) => return false,
             Test::Bits { mask, all } => {
                 return matches!(integer_value(value), Ok(Some(value)) if has_bits(value, *mask, *all));
             }
@@ -151,7 +150,8 @@ impl Evaluator {
             | Test::AtMost { rule, .. }
             | Test::Before { rule, .. }
             | Test::Word { rule, .. }
-            | Test::Approximate { rule, .. } => *rule,
+            | Test::Approximate { rule, .. }
+            | Test::Related { rule, .. } => *rule,
         };
         self.normalized.clear();
         rule.normalize(schema, value, &mut self.normalized).is_ok() && test.admits(&self.normalized)
@@ -217,13 +217,14 @@ impl Test {
             | Test::AtMost { rule, .. }
             | Test::Before { rule, .. }
             | Test::Word { rule, .. }
-            | Test::Approximate { rule, .. } => Some(*rule),
+            | Test::Approximate { rule, .. }
+            | Test::Related { rule, .. } => Some(*rule),
             Test::Class { .. } => Some(MatchingRule::ObjectIdentifier),
             Test::Present
             | Test::Bits { .. }
             | Test::Name(_)
             | Test::Collective(_)
-            | Test::Child(_)
+            | Test::Own { .. }
             | Test::Names(_) => None,
         }
     }
@@ -243,10 +244,26 @@ impl Test {
                 let own = approximate::keys(normalized);
                 wanted.iter().all(|key| own.contains(key))
             }
+            Test::Related { rule, value } => is_related(rule.comparison(), normalized, value),
             // Given normalised by the integer rules.
             Test::Bits { mask, all } => integer_of_form(normalized).is_some_and(|value| has_bits(value, *mask, *all)),
-            Test::Present | Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_) => false,
+            Test::Present | Test::Name(_) | Test::Collective(_) | Test::Own { .. } | Test::Names(_) => false,
         }
+    }
+}
+
+/// Whether a name stands so to another; both as keys, in which an ancestor is a prefix.
+fn is_related(relation: Comparison, name: &[u8], other: &[u8]) -> bool {
+    let below = |lower: &[u8], upper: &[u8]| lower.len() > upper.len() && lower.starts_with(upper);
+    match relation {
+        Comparison::Subtree => name.starts_with(other),
+        Comparison::Subordinate => below(name, other),
+        Comparison::Superior => below(other, name),
+        Comparison::OneLevel => {
+            let rest = name.strip_prefix(other).unwrap_or_default();
+            rest.iter().filter(|octet| **octet == 0).count() == 1
+        }
+        _ => false,
     }
 }
 

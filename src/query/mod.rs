@@ -30,7 +30,7 @@ use crate::store::Location;
 use std::sync::Arc;
 
 pub use collective::Collective;
-pub use compile::{child_or_named, class_predicate, compile, compile_in, visible};
+pub use compile::{child_or_named, class_predicate, compile, compile_in, named_entries, visible};
 pub use computed::Subordinates;
 pub use content::Content;
 pub use cursor::Cursor;

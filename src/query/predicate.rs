@@ -2,6 +2,7 @@
 
 use super::collective::CollectiveSubentry;
 use super::computed::Surroundings;
+use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, ClassId, MatchingRule, NormalizedDn, Schema};
 use smallvec::SmallVec;
 use std::collections::HashSet;
@@ -103,12 +104,20 @@ pub enum Test {
         mask: i64,
         all: bool,
     },
+    /// The rules that ask where in the tree a name lies: the value stands so to this name.
+    Related {
+        rule: MatchingRule,
+        value: Vec<u8>,
+    },
     /// entryDN (RFC 5020): the entry's own name.
     Name(NormalizedDn),
     /// The entry is in the subtree of this subentry, which gives it a value that passes.
     Collective(Arc<CollectiveSubentry>),
-    /// The entry's own name lies directly below this one.
-    Child(NormalizedDn),
+    /// The entry's own name stands so to this one.
+    Own {
+        relation: Comparison,
+        name: NormalizedDn,
+    },
     /// memberOf and chains: the entry's own name is one of these, which ascend.
     Names(Arc<[NormalizedDn]>),
 }
@@ -275,7 +284,7 @@ impl Item {
         self.dn_attributes
             || matches!(
                 self.test,
-                Test::Name(_) | Test::Collective(_) | Test::Child(_) | Test::Names(_)
+                Test::Name(_) | Test::Collective(_) | Test::Own { .. } | Test::Names(_)
             )
             || matches!(self.origin, Origin::Computed(_))
     }
@@ -342,9 +351,19 @@ impl fmt::Display for ItemText<'_> {
             Test::Bits { mask, all } => write!(f, " has {} bits of {mask}", if *all { "all" } else { "any" }),
             Test::Name(key) => write!(f, "={}", Octets(&key.0)),
             Test::Collective(subentry) => write!(f, " by {}", subentry.dn),
-            Test::Child(key) => write!(f, " lies directly below {}", Octets(&key.0)),
+            Test::Related { rule, value } => write!(f, ":{}:={}", rule.name(), Octets(value)),
+            Test::Own { relation, name } => write!(f, " lies {} {}", place(*relation), Octets(&name.0)),
             Test::Names(names) => write!(f, " leads to {} names", names.len()),
         }
+    }
+}
+
+fn place(relation: Comparison) -> &'static str {
+    match relation {
+        Comparison::Subtree => "at or below",
+        Comparison::OneLevel => "directly below",
+        Comparison::Superior => "above",
+        _ => "below",
     }
 }
 

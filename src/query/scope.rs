@@ -94,6 +94,7 @@ impl Scope {
             SearchScope::BaseObject => key == self.base.0,
             SearchScope::SingleLevel => usize::from(depth) == self.depth + 1 && key.starts_with(&self.base.0),
             SearchScope::WholeSubtree => key.starts_with(&self.base.0),
+            SearchScope::Subordinates => key.len() > self.base.0.len() && key.starts_with(&self.base.0),
         };
         in_scope
             && !self.nothing
@@ -147,6 +148,11 @@ impl Scope {
                 ids.push(range.clone(), end);
                 end = end.max(range.end);
             }
+        }
+        if self.scope == SearchScope::Subordinates
+            && let Some(id) = self.base_in(layer, segment)
+        {
+            ids.cut(id.0..id.0 + 1);
         }
         for subtree in self.without.iter() {
             ids.cut(segment.subtree(subtree));

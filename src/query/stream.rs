@@ -31,6 +31,8 @@ pub(super) enum Stream {
     },
     /// Not yet given.
     One,
+    /// The least id that may come next.
+    Range(u32),
     /// The place of the next.
     Some(usize),
     Lists {
@@ -65,6 +67,7 @@ impl Stream {
             Access::Nothing => Stream::End,
             Access::Entries => Stream::Entries { next: 0, deeper: 0 },
             Access::One(_) => Stream::One,
+            Access::Range(range) => Stream::Range(range.start),
             Access::Some(_) => Stream::Some(0),
             Access::Lists(lists) => match lists.first() {
                 Some(first) => Stream::Lists {
@@ -99,6 +102,13 @@ impl Stream {
                     Step::End
                 }
             }
+            (Stream::Range(next), Access::Range(range)) => match ids.next(*next).filter(|id| *id < range.end) {
+                Some(id) => {
+                    *next = id + 1;
+                    Step::Id(id)
+                }
+                None => Step::End,
+            },
             (Stream::Some(at), Access::Some(all)) => next_of_some(all, at, ids),
             (Stream::Lists { at, position }, Access::Lists(lists)) => {
                 next_of_lists(lists, at, position, segment, ids, work)

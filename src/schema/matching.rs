@@ -34,7 +34,7 @@ pub enum SubstringPiece {
 }
 
 /// How a prepared assertion is compared with a prepared value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Comparison {
     /// Equal octets.
     Equality,
@@ -50,6 +50,14 @@ pub enum Comparison {
     BitOr,
     /// The value is the assertion, or the entry it names has the same attribute lead there.
     InChain,
+    /// The value is the name asserted or lies below it.
+    Subtree,
+    /// The value lies directly below the name asserted.
+    OneLevel,
+    /// The value lies below the name asserted.
+    Subordinate,
+    /// The name asserted lies below the value.
+    Superior,
 }
 
 /// What prepared octets are; rules of one form share a dictionary.
@@ -154,6 +162,10 @@ matching_rules! {
     IntegerBitAnd "integerBitAndMatch" "1.2.840.113556.1.4.803" "27" Integer BitAnd,
     IntegerBitOr "integerBitOrMatch" "1.2.840.113556.1.4.804" "27" Integer BitOr,
     InChain "inChainMatch" "1.2.840.113556.1.4.1941" "12" Name InChain,
+    DnOneLevel "dnOneLevelMatch" "1.3.6.1.4.1.4203.666.4.8" "12" Name OneLevel,
+    DnSubtree "dnSubtreeMatch" "1.3.6.1.4.1.4203.666.4.9" "12" Name Subtree,
+    DnSubordinate "dnSubordinateMatch" "1.3.6.1.4.1.4203.666.4.10" "12" Name Subordinate,
+    DnSuperior "dnSuperiorMatch" "1.3.6.1.4.1.4203.666.4.11" "12" Name Superior,
 }
 
 impl MatchingRule {

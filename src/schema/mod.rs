@@ -306,6 +306,11 @@ impl Schema {
         self.attribute_names.find(name).map(AttributeId)
     }
 
+    /// The class whose entries may have every attribute (RFC 4512 section 4.3).
+    pub fn extensible_object(&self) -> ClassId {
+        self.extensible_object
+    }
+
     pub fn classes(&self) -> &[ObjectClass] {
         &self.classes
     }

@@ -38,6 +38,11 @@ expect "(&)" 1 "$(bound -b "$BASE" -s base '(&)' 1.1 | grep -c '^dn:')"
 expect "(|)" 0 "$(bound -b "$BASE" -s base '(|)' 1.1 | grep -c '^dn:' || true)"
 entry=$(bound -E '!mv=(objectClass=inetOrgPerson)' -b "$BASE" "(&(objectClass=nhsPerson)(mail=$one))" '*' | grep -v '^dn:' | sed 's/:.*//' | sort -u | xargs)
 expect "matched values" objectClass "$entry"
+below=$(bound -s children -b "ou=People,$BASE" '(|(ou=People)(objectClass=nhsPerson))' 1.1 -E pr=500/noprompt | grep -c '^dn:')
+expect "everything below" "$PEOPLE" "$below"
+expect "by name's place" "$PEOPLE" "$(bound -E pr=500/noprompt -b "$BASE" "(entryDN:dnOneLevelMatch:=ou=People,$BASE)" 1.1 | grep -c '^dn:')"
+bound -E '!sss=sn:caseIgnoreMatch' -E '!domainScope' -b "$BASE" -s base 1.1 | grep -qi '^dn:'
+bound -b "$BASE" -s base '@extensibleObject' | grep -q '^entryUUID:'
 LDAPTLS_CACERT=/dev/null refused 255 bound -b "$BASE" -s base
 ldapwhoami -x -H "$URL" -D "$DN" -w "$SECRET" | grep -qi "^dn: *cn=$NAME,ou=Applications,$BASE"
 refused 50 ldapdelete -x -H "$URL" -D "$DN" -w "$SECRET" "ou=People,$BASE"

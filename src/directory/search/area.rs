@@ -7,7 +7,7 @@ use super::super::{Directory, Session};
 use super::SearchRequest;
 use crate::access::View;
 use crate::model::{Dn, Outcome, ResultCode, SearchScope};
-use crate::query::{Cursor, Order, Predicate, Query, child_or_named, visible};
+use crate::query::{Cursor, Order, Predicate, Query, child_or_named, named_entries, visible};
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
@@ -98,9 +98,12 @@ impl Directory {
             return Ok(area);
         }
         area.kinds = Predicate::and(vec![area.kinds, self.kinds.alias.predicate(&self.schema).negate()]);
-        if request.scope == SearchScope::WholeSubtree {
+        if matches!(request.scope, SearchScope::WholeSubtree | SearchScope::Subordinates) {
             let roots = aliases.subtrees(&area.base)?;
             if roots != [area.base.clone()] {
+                if request.scope == SearchScope::Subordinates {
+                    area.restriction = named_entries(&self.schema, vec![area.base.clone()]).negate();
+                }
                 area.look_in(roots, view);
             }
             return Ok(area);

@@ -153,7 +153,7 @@ fn faults_of_content_are_protocol_errors() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         (
             "scope",
-            specimen::search(1, "", 3, &[], |out| specimen::present(out, "cn")),
+            specimen::search(1, "", 4, &[], |out| specimen::present(out, "cn")),
         ),
         ("universal filter tag", with_filter(|out| put_octets(out, 0x04, b"cn"))),
         ("NOT of nothing", with_filter(|out| put_octets(out, 0xa2, b""))),

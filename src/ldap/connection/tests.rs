@@ -564,6 +564,14 @@ async fn idle_connections_are_told_and_closed() {
     tokio::time::sleep(Duration::from_millis(150)).await;
     client.send(&[specimen::extended(2, extended::WHO_AM_I, None)]).await;
     assert_eq!(client.next().await.id, 2, "a bound connection may stay longer");
+
+    let limits = WireLimits {
+        idle: Duration::from_millis(60),
+        ..WireLimits::default()
+    };
+    let mut client = Client::bound(limits).await;
+    assert_eq!(client.rest().await.len(), 0, "who asks nothing is told nothing");
+    assert_eq!(client.metrics.timeouts.value(), 1);
 }
 
 #[tokio::test]
@@ -606,10 +614,10 @@ async fn back_pressure_holds_a_search() {
 }
 
 #[tokio::test]
-async fn a_stop_is_announced() {
+async fn at_a_stop_who_asks_nothing_is_told_nothing() {
     let mut client = Client::bound(WireLimits::default()).await;
     client.stop.send_replace(true);
-    assert_eq!(client.disconnected().await, 52);
+    assert_eq!(client.rest().await.len(), 0);
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// Permissive modify, as Active Directory has it.
 pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
+/// Domain scope, as Active Directory has it: no references to other servers.
+pub const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
 /// Proxied authorization (RFC 4370).
 pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
 
@@ -61,6 +63,7 @@ pub const SUPPORTED: &[&str] = &[
     VIRTUAL_LIST_VIEW,
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
+    DOMAIN_SCOPE,
     SUBENTRIES,
     SYNC_REQUEST,
     PROXIED_AUTHORIZATION,
@@ -85,7 +88,9 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | MATCHED_VALUES => on::SEARCH,
+        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | MATCHED_VALUES | DOMAIN_SCOPE => {
+            on::SEARCH
+        }
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -120,6 +125,7 @@ pub struct Controls<'a> {
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
     pub manage_dsa_it: bool,
+    pub domain_scope: bool,
     /// Whether subentries are asked for instead of other entries.
     pub subentries: Option<bool>,
     pub sort: Option<Vec<SortKey<'a>>>,
@@ -199,6 +205,10 @@ impl<'a> Controls<'a> {
             Some(MANAGE_DSA_IT) => {
                 no_value("ManageDsaIT", value)?;
                 self.manage_dsa_it = true;
+            }
+            Some(DOMAIN_SCOPE) => {
+                no_value("domain scope", value)?;
+                self.domain_scope = true;
             }
             Some(PROXIED_AUTHORIZATION) => self.proxied = Some(proxied(critical, value)?),
             Some(TRANSACTION) => self.transaction = Some(transaction(critical, value)?),

@@ -8,6 +8,7 @@ use super::{Access, Branch, ListAt, Ordinals, Probe, Values};
 use crate::index::dictionary::Dictionary;
 use crate::index::{EntryId, Ordinal};
 use crate::query::predicate::{Item, Origin, Predicate, Test};
+use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
 use crate::store::record::indexed_derived_types;
 use crate::store::{AttributeIndex, Segment};
@@ -180,7 +181,10 @@ impl<'a> Chooser<'a> {
                 None => Branch::nothing(),
             };
         }
-        if let Test::Child(_) | Test::Collective(_) = &item.test {
+        if let Test::Own { relation, name } = &item.test {
+            return self.below(*relation, name);
+        }
+        if let Test::Collective(_) = &item.test {
             return self.unserved();
         }
         if let Test::Names(names) = &item.test {
@@ -202,6 +206,25 @@ impl<'a> Chooser<'a> {
         let of_classes = matches!(item.test, Test::Class { .. } | Test::Present);
         branch.exact &= of_classes || !item.types.contains(&self.schema.well_known().object_class);
         branch
+    }
+
+    /// The entries at or below a name: they lie together.
+    fn below(&self, relation: Comparison, name: &NormalizedDn) -> Branch {
+        let mut range = self.segment.subtree(name);
+        if relation != Comparison::Subtree && self.segment.find(name).is_some() {
+            range.start += 1;
+        }
+        if range.is_empty() {
+            return Branch::nothing();
+        }
+        let estimate = (range.len() as u64).min(self.entries);
+        Branch {
+            access: Access::Range(range),
+            exact: relation != Comparison::OneLevel,
+            estimate,
+            cost: estimate,
+            ..Branch::nothing()
+        }
     }
 
     fn names(&self, names: &[NormalizedDn]) -> Branch {
@@ -329,6 +352,11 @@ impl<'a> Chooser<'a> {
                 } else {
                     return self.substrings(item, attribute, &index);
                 }
+            }
+            Test::Related { rule, value } if rule.comparison() != Comparison::Superior => {
+                let range = dictionary.prefix_range(value);
+                let verify = rule.comparison() != Comparison::Subtree;
+                return self.values(item, attribute, &index, Ordinals::Range(range), verify);
             }
             _ => return self.values(item, attribute, &index, Ordinals::Range(0..dictionary.len()), true),
         };
@@ -462,19 +490,15 @@ fn dearness(predicate: &Predicate) -> u8 {
     match predicate {
         Predicate::Item(item) => match &item.test {
             Test::Name(_) => 0,
-            Test::Names(_) => 3,
+            Test::Names(_) | Test::Own { .. } => 3,
             // Object classes are rarely rare.
             Test::Class { .. } => 2,
             Test::Equality { .. } => 1,
             Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 4,
             Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 3,
+            Test::Related { .. } => 4,
             Test::Substrings { .. } => 5,
-            Test::Present
-            | Test::Word { .. }
-            | Test::Approximate { .. }
-            | Test::Bits { .. }
-            | Test::Child(_)
-            | Test::Collective(_) => 6,
+            Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } | Test::Collective(_) => 6,
         },
         Predicate::Or(_) | Predicate::And(_) => 7,
         _ => 8,

@@ -97,6 +97,11 @@ fn write_access(f: &mut fmt::Formatter<'_>, indent: usize, branch: &Branch, sche
             format_args!("every entry in scope: {} entries", Count(branch.estimate)),
         ),
         Access::One(_) => line(f, indent, format_args!("entry by name, 1 candidate")),
+        Access::Range(range) => line(
+            f,
+            indent,
+            format_args!("a subtree, {} candidates", Count(range.len() as u64)),
+        ),
         Access::Some(ids) => line(
             f,
             indent,

@@ -69,6 +69,8 @@ pub(super) enum Access {
     /// Every id in scope.
     Entries,
     One(EntryId),
+    /// Ids that follow each other.
+    Range(Range<u32>),
     /// Ascending.
     Some(Arc<[EntryId]>),
     /// One list after the other.
@@ -303,7 +305,7 @@ impl Branch {
     /// Whether ids come in no order, and one may come more than once.
     pub fn is_unordered(&self) -> bool {
         match &self.access {
-            Access::Nothing | Access::Entries | Access::One(_) | Access::Some(_) => false,
+            Access::Nothing | Access::Entries | Access::One(_) | Access::Range(_) | Access::Some(_) => false,
             Access::Lists(lists) => lists.len() > 1,
             Access::Values(_) | Access::Union(_) => true,
         }

@@ -70,6 +70,10 @@ const RULES: &[&str] = &[
     "1.2.840.113556.1.4.804",
     "1.2.840.113556.1.4.1941",
     "distinguishedNameMatch",
+    "dnSubtreeMatch",
+    "dnOneLevelMatch",
+    "dnSubordinateMatch",
+    "dnSuperiorMatch",
     "noSuchMatch",
 ];
 
@@ -387,6 +391,7 @@ pub(super) fn random_query(rng: &mut Rng, predicate: Predicate, view: &View) -> 
         SearchScope::WholeSubtree,
         SearchScope::SingleLevel,
         SearchScope::BaseObject,
+        SearchScope::Subordinates,
     ];
     let order = *pick(rng, &[Order::Any, Order::Name]);
     let resume = order == Order::Name && rng.below(2) == 0;
@@ -418,6 +423,7 @@ fn meant(snapshot: &Snapshot, query: &Query) -> Vec<Location> {
                 SearchScope::BaseObject => *key == query.base,
                 SearchScope::SingleLevel => key.parent().as_ref() == Some(&query.base),
                 SearchScope::WholeSubtree => key.is_within(&query.base),
+                SearchScope::Subordinates => key.is_within(&query.base) && *key != query.base,
             };
             in_scope
                 && query.within.iter().any(|subtree| key.is_within(subtree))
