@@ -107,6 +107,7 @@ pub struct LimitSettings {
     pub sorted_entries: usize,
     pub sorted_bytes: usize,
     pub kept_list_bytes: usize,
+    pub sort_memory_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -389,6 +390,7 @@ impl Default for LimitSettings {
             sorted_entries: directory.sort.sorted_entries,
             sorted_bytes: directory.sort.sorted_bytes,
             kept_list_bytes: directory.sort.kept_list_bytes,
+            sort_memory_bytes: directory.sort.sort_memory_bytes,
         }
     }
 }
@@ -409,6 +411,7 @@ impl LimitSettings {
                 sorted_entries: self.sorted_entries,
                 sorted_bytes: self.sorted_bytes,
                 kept_list_bytes: self.kept_list_bytes,
+                sort_memory_bytes: self.sort_memory_bytes,
             },
             ..DirectoryLimits::default()
         }

@@ -261,6 +261,26 @@ fn explain_shows_plan_and_counts() {
     assert_eq!(explained["entries"], 2, "{explained}");
     assert!(explained["candidates"].as_u64().unwrap() >= 2, "{explained}");
     assert!(!explained["plan"].as_array().unwrap().is_empty(), "{explained}");
+    let sorted = json(&place.succeed(
+        &[
+            "explain",
+            "(cn=*mit*)",
+            "--sort",
+            "-sn:caseIgnoreOrderingMatch/cn",
+            "--json",
+        ],
+        "",
+    ));
+    assert!(
+        sorted["sort"].as_str().unwrap().starts_with("gather what matches"),
+        "{sorted}"
+    );
+    assert!(explained["sort"].is_null());
+    assert!(
+        place
+            .refuse(2, &["explain", "(cn=*)", "--sort", "jpegPhoto"])
+            .contains("jpegPhoto")
+    );
     let explained = place.succeed(&["explain", "(sn=smith)", "--stats"], "");
     assert!(
         explained.contains("found 1 entries") && explained.contains("ATTRIBUTE"),

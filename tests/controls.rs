@@ -30,6 +30,8 @@ mod oid {
 }
 
 const PROTOCOL_ERROR: u32 = 2;
+const BUSY: u32 = 51;
+const VIRTUAL_LIST_VIEW_ERROR: u32 = 76;
 const UNAVAILABLE_CRITICAL_EXTENSION: u32 = 12;
 const NO_SUCH_ATTRIBUTE: u32 = 16;
 const NO_SUCH_OBJECT: u32 = 32;
@@ -586,6 +588,106 @@ async fn an_order_tells_nothing_that_is_hidden() {
         assert_eq!(sorted(&mut reader, &keys, true).await.0, "123", "by name");
     }
     assert_eq!(sorted(&mut writer, &[("mobile", None, false)], true).await.0, "321");
+}
+
+/// A server whose limits are these.
+fn limited(limits: &str) -> Server {
+    let place = Place::filled();
+    let config = place.data().join("nhsdir.toml");
+    let text = std::fs::read_to_string(&config).unwrap() + "[limits]\n" + limits;
+    std::fs::write(&config, text).unwrap();
+    place.serve()
+}
+
+/// T6: what all sorts together may take is a limit of its own.
+#[tokio::test]
+async fn sorts_that_find_no_memory_say_busy_or_come_unsorted() {
+    let server = limited("sort_memory_bytes = 1\n");
+    let mut ldap = server.bound("reader").await;
+    let keys = [("sn", None, false)];
+    assert_eq!(sorted(&mut ldap, &keys, true).await, (String::new(), BUSY, Some(51)));
+    let (found, code, result) = sorted(&mut ldap, &keys, false).await;
+    assert_eq!((found.len(), code, result), (3, 0, Some(51)));
+    for crit in [false, true] {
+        let page = ldap3::controls::PagedResults {
+            size: 2,
+            cookie: Vec::new(),
+        }
+        .into();
+        let search = ldap.with_controls(vec![sort(&keys, crit), page]);
+        let paged = search
+            .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+            .await
+            .unwrap();
+        assert_eq!(
+            paged.1.rc, BUSY,
+            "no page may come unsorted: the next one would not know where to go on"
+        );
+    }
+    let window = RawControl {
+        ctype: oid::VIRTUAL_LIST_VIEW.to_owned(),
+        crit: true,
+        val: Some(b"\x30\x0e\x02\x01\x00\x02\x01\x02\xa0\x06\x02\x01\x01\x02\x01\x00".to_vec()),
+    };
+    let search = ldap.with_controls(vec![sort(&keys, true), window]);
+    let view = search
+        .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+        .await
+        .unwrap();
+    assert_eq!((view.0.len(), view.1.rc), (0, VIRTUAL_LIST_VIEW_ERROR));
+    let mut told = view.1.ctrls.iter();
+    let told = told
+        .find(|Control(_, raw)| raw.ctype == "2.16.840.1.113730.3.4.10")
+        .unwrap();
+    assert_eq!(
+        told.1.val.as_deref(),
+        Some(&b"\x30\x09\x02\x01\x00\x02\x01\x00\x0a\x01\x0b"[..])
+    );
+    assert_eq!(
+        uids(&mut ldap, "(uid=*)").await.len(),
+        3,
+        "a search without a sort knows nothing of it"
+    );
+}
+
+/// Where the keys of a page are too many octets it is shorter; no entry comes twice and none is left out, critical or not.
+#[tokio::test]
+async fn sorted_pages_with_little_room_are_short_and_go_on() {
+    let server = limited("sorted_bytes = 100\n");
+    let mut ldap = server.bound("reader").await;
+    for (keys, expected) in [
+        (&[("sn", None, false)][..], "312"),
+        (&[("sn", None, true), ("cn", None, false)], "213"),
+    ] {
+        for crit in [false, true] {
+            let (mut cookie, mut all, mut pages) = (Vec::new(), String::new(), 0);
+            loop {
+                let page = ldap3::controls::PagedResults { size: 3, cookie }.into();
+                let search = ldap.with_controls(vec![sort(keys, crit), page]);
+                let found = search
+                    .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
+                    .await
+                    .unwrap();
+                let (entries, result) = found.success().unwrap();
+                all += &order(entries);
+                pages += 1;
+                let mut controls = result.ctrls.iter();
+                let paged = controls
+                    .find(|Control(_, raw)| raw.ctype == oid::PAGED_RESULTS)
+                    .unwrap();
+                cookie = paged.1.parse::<ldap3::controls::PagedResults>().cookie;
+                if cookie.is_empty() || pages == 9 {
+                    break;
+                }
+            }
+            assert_eq!(all, expected, "{keys:?}");
+            assert!(pages > 1, "{keys:?}");
+        }
+    }
+    // Without pages a sort that is not critical gives what it has as it came.
+    let (order, code, result) = sorted(&mut ldap, &[("sn", None, false)], false).await;
+    assert_eq!((order.len(), code, result), (3, 0, Some(11)));
+    assert_eq!(sorted(&mut ldap, &[("sn", None, false)], true).await.1, 11);
 }
 
 /// T5: values that are not what a control says are refused, twice the same control too, and the connection lives.

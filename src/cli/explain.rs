@@ -2,7 +2,7 @@
 
 use super::{Answer, Place, operator};
 use crate::access::Selection;
-use crate::directory::{Directory, ProtocolFacts, SearchRequest, SearchStep, Session};
+use crate::directory::{Directory, ProtocolFacts, SearchRequest, SearchStep, Session, SortKey, SortRequest};
 use crate::model::{DerefAliases, Filter, Outcome, SearchScope};
 use crate::query::Work;
 use crate::schema::Schema;
@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Stop after so many entries; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     size_limit: u32,
+    /// Sort by these keys, as `ldapsearch -E sss=` has them: `-` before one is reverse, `/` stands between two
+    #[arg(long, value_name = "[-]ATTRIBUTE[:RULE]", allow_hyphen_values = true)]
+    sort: Option<String>,
     /// Show what each index costs
     #[arg(long)]
     stats: bool,
@@ -52,6 +55,8 @@ enum Scope {
 pub struct Explained {
     /// The plan's lines; empty for the root DSE and the subschema.
     pub plan: String,
+    /// How its entries are put in order, where a sort was asked.
+    pub sort: Option<String>,
     pub estimate: u64,
     pub candidates: u64,
     pub entries: u64,
@@ -73,14 +78,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
             (None, Some((suffix, _))) => suffix.to_string(),
             (None, None) => String::new(),
         };
-        let explained = explain(
-            &directory,
-            &session,
-            &base,
-            arguments.scope.into(),
-            text,
-            arguments.size_limit,
-        )?;
+        let sort = arguments.sort.as_deref().map(sort_keys);
+        let asked = Asked {
+            base: &base,
+            scope: arguments.scope.into(),
+            filter: text,
+            size_limit: arguments.size_limit,
+            sort: sort.as_deref(),
+        };
+        let explained = explain(&directory, &session, asked)?;
         explained.print(arguments.json);
     } else if !arguments.stats {
         bail!("expected a filter like '(cn=smi*)', or --stats");
@@ -91,16 +97,45 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     Ok(Answer::Done)
 }
 
+/// The keys of a sort as `ldapsearch` takes them.
+fn sort_keys(text: &str) -> Vec<SortKey<'_>> {
+    let keys = text.split('/').map(|key| {
+        let (reverse, key) = match key.strip_prefix('-') {
+            Some(key) => (true, key),
+            None => (false, key),
+        };
+        let (attribute, rule) = match key.split_once(':') {
+            Some((attribute, rule)) => (attribute, Some(rule)),
+            None => (key, None),
+        };
+        SortKey {
+            attribute,
+            rule,
+            reverse,
+        }
+    });
+    keys.collect()
+}
+
+/// A search to explain.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub base: &'a str,
+    pub scope: SearchScope,
+    pub filter: &'a str,
+    pub size_limit: u32,
+    pub sort: Option<&'a [SortKey<'a>]>,
+}
+
 /// Runs a search to its end, keeping the plan.
-pub fn explain(
-    directory: &Arc<Directory>,
-    session: &Session,
-    base: &str,
-    scope: SearchScope,
-    filter: &str,
-    size_limit: u32,
-) -> anyhow::Result<Explained> {
-    let filter = Filter::parse(filter)?;
+pub fn explain(directory: &Arc<Directory>, session: &Session, asked: Asked<'_>) -> anyhow::Result<Explained> {
+    let Asked {
+        base,
+        scope,
+        size_limit,
+        ..
+    } = asked;
+    let filter = Filter::parse(asked.filter)?;
     if let Some(name) = directory.schema().first_undefined(&filter) {
         eprintln!("nhsdir: attribute type {name} is not defined; its term is Undefined and matches nothing");
     }
@@ -115,7 +150,7 @@ pub fn explain(
         time_limit_seconds: 0,
         page: None,
         assertion: None,
-        sort: None,
+        sort: asked.sort.map(|keys| SortRequest { keys, critical: true }),
         manage_dsa_it: false,
         domain_scope: false,
         aliases: DerefAliases::Never,
@@ -124,7 +159,8 @@ pub fn explain(
     };
     let started = Instant::now();
     let search = directory.search(Some(session), request, &ProtocolFacts::default());
-    let mut search = search.map_err(|outcome| refusal(base, &outcome))?;
+    let mut search = search.map_err(|refused| refusal(base, &refused.outcome))?;
+    let sort = search.sort_way().map(|way| way.to_string());
     let (plan, estimate) = search
         .plan()
         .map_or_else(Default::default, |plan| (plan.to_string(), plan.estimate()));
@@ -142,6 +178,7 @@ pub fn explain(
     let took = started.elapsed();
     Ok(Explained {
         plan,
+        sort,
         estimate,
         candidates: done.candidates,
         entries,
@@ -164,6 +201,7 @@ impl Explained {
         if json {
             let value = serde_json::json!({
                 "plan": self.plan.lines().collect::<Vec<_>>(),
+                "sort": self.sort,
                 "estimate": self.estimate,
                 "candidates": self.candidates,
                 "entries": self.entries,
@@ -174,6 +212,9 @@ impl Explained {
             return;
         }
         println!("{}", self.plan.trim_end());
+        if let Some(sort) = &self.sort {
+            println!("sort: {sort}");
+        }
         println!(
             "estimated {} candidates, examined {}, found {} entries in {took_us:.0} us",
             self.estimate, self.candidates, self.entries

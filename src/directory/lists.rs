@@ -3,9 +3,9 @@
 //! Invariants: content count and positions come from the list of what the view shows, so what it hides counts nowhere; a list is
 //! made once for a snapshot, a search and a view, and kept for the next window; what is kept has a limit in octets.
 
-use super::search::append_search;
-use super::sort::{SortKey, Sorting};
-use super::{Directory, Search, SearchRequest, Session};
+use super::search::{ControlFault, SearchRefusal, append_search};
+use super::sort::Sorted;
+use super::{Directory, Search, SearchRequest};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
 use crate::query::sorted::{ListBuilder, Listing, SortKeys, SortedList};
@@ -43,50 +43,37 @@ pub struct VirtualListResult {
 }
 
 impl Directory {
-    /// Why a search cannot be answered as a virtual list view: a result code of section 6.2.
-    pub fn virtual_list_fault(
-        &self,
-        session: &Session,
-        asked: &VirtualListRequest<'_>,
-        sort: Option<&[SortKey<'_>]>,
-    ) -> Option<ResultCode> {
-        let Some(keys) = sort else {
-            return Some(ResultCode::SortControlMissing);
-        };
-        let keys = match self.sort_keys(session, keys) {
-            Ok(keys) => keys,
-            Err(fault) if fault.code == ResultCode::InsufficientAccessRights => return Some(fault.code),
-            Err(_) => return Some(ResultCode::InappropriateMatching),
-        };
-        if asked.context.is_some_and(|context| !context.is_empty()) {
-            return Some(ResultCode::ProtocolError);
-        }
-        match asked.target {
-            ListTarget::Value(value) if keys.first_octets(value).is_none() => Some(ResultCode::InappropriateMatching),
-            _ => None,
-        }
-    }
-
     /// Makes a sorted search a view of its list.
+    ///
+    /// # Errors
+    /// Why it cannot be answered so: a result code of section 6.2.
     pub(super) fn view_list(
         &self,
-        session: &Session,
         asked: VirtualListRequest<'_>,
         base: &NormalizedDn,
         request: &SearchRequest<'_>,
-        sorting: Option<&mut Sorting>,
-    ) -> Result<(), Outcome> {
-        let fault = self.virtual_list_fault(session, &asked, request.sort.map(|sort| sort.keys));
-        let (None, Some(sorting)) = (fault, sorting) else {
-            let message = "the search cannot be answered as a virtual list view";
-            return Err(Outcome::new(ResultCode::VirtualListViewError, message));
-        };
+        sorted: &mut Sorted,
+    ) -> Result<(), SearchRefusal> {
         let mut key = ListKey::new();
         append_search(&mut key, base, request);
-        if let Some(list) = VirtualList::new(asked, key, &sorting.keys) {
-            sorting.view(list);
-        }
-        Ok(())
+        let code = match sorted {
+            Sorted::No => ResultCode::SortControlMissing,
+            Sorted::Fault(fault) if fault.code == ResultCode::InsufficientAccessRights => fault.code,
+            Sorted::Fault(_) => ResultCode::InappropriateMatching,
+            Sorted::Yes(_) if asked.context.is_some_and(|context| !context.is_empty()) => ResultCode::ProtocolError,
+            Sorted::Yes(sorting) => match VirtualList::new(asked, key, &sorting.keys) {
+                Some(list) => {
+                    sorting.view(list);
+                    return Ok(());
+                }
+                None => ResultCode::InappropriateMatching,
+            },
+        };
+        let message = "the search cannot be answered as a virtual list view";
+        Err(SearchRefusal {
+            control: Some(ControlFault::VirtualList(code)),
+            ..Outcome::new(ResultCode::VirtualListViewError, message).into()
+        })
     }
 }
 
@@ -96,7 +83,7 @@ impl Search {
         if !self.is_list_view {
             return None;
         }
-        let Some(list) = self.sorting.as_ref().and_then(Sorting::virtual_list) else {
+        let Some(list) = self.sorting().and_then(|sorting| sorting.virtual_list()) else {
             // The root DSE or the subschema subentry.
             return Some(VirtualListResult {
                 position: self.given,
@@ -128,6 +115,8 @@ pub(super) struct VirtualList {
     /// Entries still to be given.
     left: Range<usize>,
     result: VirtualListResult,
+    /// Other sorts take the memory that there is for all.
+    busy: bool,
 }
 
 enum Target {
@@ -151,7 +140,12 @@ impl VirtualList {
             list: None,
             left: 0..0,
             result: VirtualListResult::failed(ResultCode::OperationsError),
+            busy: false,
         })
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
     }
 
     /// The next entry of the window; at its beginning the list is found or made.
@@ -169,11 +163,16 @@ impl VirtualList {
                 _ => {
                     let limits = &directory.sort_limits;
                     let builder = self.builder.get_or_insert_with(|| {
-                        let together = (limits.sorted_entries, limits.sorted_bytes);
-                        ListBuilder::new(keys, &snapshot, limits.kept_list_bytes, together)
+                        ListBuilder::new(keys, &snapshot, limits.kept_list_bytes, &directory.sort_room())
                     });
                     match builder.step(keys, cursor, work) {
                         Listing::Paused => return Advance::Paused,
+                        Listing::NoMemory if directory.lists.give_way() => return Advance::Paused,
+                        Listing::NoMemory => {
+                            self.busy = true;
+                            self.result = VirtualListResult::failed(ResultCode::AdminLimitExceeded);
+                            return Advance::CandidateLimit;
+                        }
                         Listing::Limit => {
                             self.result = VirtualListResult::failed(ResultCode::AdminLimitExceeded);
                             return Advance::CandidateLimit;
@@ -263,6 +262,14 @@ struct Kept {
 }
 
 impl KeptLists {
+    /// Lets go of every list, for a sort that finds no memory; says whether there was one.
+    pub(super) fn give_way(&self) -> bool {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let any = !kept.is_empty();
+        kept.clear();
+        any
+    }
+
     fn find(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Option<Arc<SortedList>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |kept: &Kept| {

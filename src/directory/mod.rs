@@ -42,6 +42,7 @@ use crate::access::{Policy, PolicyFault, View};
 use crate::account::{Account, AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, SharedSource};
+use crate::query::sorted::SortMemory;
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaFault};
 use crate::store::{KeyedPair, KeyedWrite, Store, StoreError, StoreOptions};
 use arc_swap::ArcSwap;
@@ -59,9 +60,9 @@ pub use integrity::{IntegrityOptions, UniqueOptions};
 pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
-pub use search::{Search, SearchDone, SearchRequest, SearchStep};
+pub use search::{ControlFault, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep};
 pub use secret::strip_clear_text;
-pub use sort::{SortFault, SortKey, SortRequest};
+pub use sort::{SortFault, SortKey, SortRequest, SortWay};
 pub use sync::{Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};
 pub use transaction::{Ending, TransactionDone};
 pub use update::{Modification, ModificationKind, Update};
@@ -151,6 +152,8 @@ pub struct SortLimits {
     pub sorted_bytes: usize,
     /// Octets of all lists kept for virtual list views; eight for each entry of a list.
     pub kept_list_bytes: usize,
+    /// Octets that all sorts that run and all such lists may take together.
+    pub sort_memory_bytes: usize,
 }
 
 impl Default for SortLimits {
@@ -159,6 +162,7 @@ impl Default for SortLimits {
             sorted_entries: 100_000,
             sorted_bytes: 64 << 20,
             kept_list_bytes: 128 << 20,
+            sort_memory_bytes: 256 << 20,
         }
     }
 }
@@ -205,6 +209,7 @@ pub struct Directory {
     daily: daily::DailyCounts,
     lists: lists::KeptLists,
     sort_limits: SortLimits,
+    sort_memory: Arc<SortMemory>,
     /// What the root DSE and the subschema are released through.
     protocol_view: Arc<View>,
     subschema_key: NormalizedDn,
@@ -347,6 +352,7 @@ impl Directory {
             daily: daily::DailyCounts::default(),
             lists: lists::KeptLists::default(),
             sort_limits,
+            sort_memory: Arc::new(SortMemory::new(sort_limits.sort_memory_bytes)),
             protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
             general,

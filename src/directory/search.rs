@@ -3,17 +3,19 @@
 mod area;
 mod base;
 mod limits;
+mod pages;
 
 use self::area::Area;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, size_limit};
+pub(super) use self::pages::append_search;
 use super::computed::{Computation, Wanted};
 use super::kinds::Held;
 use super::lists::{VirtualListRequest, VirtualListResult};
-use super::page::{PageRequest, Resume};
+use super::page::PageRequest;
 use super::protocol::ProtocolFacts;
 use super::referral::{Continuation, Continuations};
-use super::sort::{SortRequest, Sorting};
+use super::sort::{SortFault, SortRequest, SortWay, Sorted, Sorting};
 use super::trail::{AuditPool, begin_audit};
 use super::{Directory, Session};
 use crate::access::{ComputedAttribute, ReleasedEntry, Selection, View, release};
@@ -26,7 +28,6 @@ use crate::query::{
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Record, Snapshot};
 use std::collections::VecDeque;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,7 +75,7 @@ pub struct Search {
     computed: Vec<ComputedAttribute>,
     tail_members: TailMembers,
     limits: Limits,
-    pub(super) sorting: Option<Sorting>,
+    sorted: Sorted,
     /// A virtual list view was asked for.
     pub(super) is_list_view: bool,
     /// Entries found and not yet given.
@@ -112,10 +113,32 @@ pub struct SearchDone {
     pub page: Option<(Vec<u8>, u32)>,
     /// There when a virtual list view was asked for.
     pub virtual_list: Option<VirtualListResult>,
-    /// The entries came unsorted, because there were too many to sort.
-    pub unsorted: bool,
+    /// Why not everything was put in order, where a sort was asked.
+    pub unsorted: Option<SortFault>,
     /// Candidates examined in all.
     pub candidates: u64,
+}
+
+/// Why a search did not begin, and what its controls are answered.
+#[derive(Debug)]
+pub struct SearchRefusal {
+    pub outcome: Outcome,
+    /// What could not be done, where that is the reason.
+    pub control: Option<ControlFault>,
+}
+
+/// What a control asked for in vain.
+#[derive(Debug)]
+pub enum ControlFault {
+    Sort(SortFault),
+    /// A result code of the virtual list view's own (section 6.2 of its draft).
+    VirtualList(ResultCode),
+}
+
+impl From<Outcome> for SearchRefusal {
+    fn from(outcome: Outcome) -> SearchRefusal {
+        SearchRefusal { outcome, control: None }
+    }
 }
 
 impl Directory {
@@ -130,7 +153,7 @@ impl Directory {
         session: Option<&Session>,
         request: SearchRequest<'_>,
         facts: &ProtocolFacts,
-    ) -> Result<Search, Outcome> {
+    ) -> Result<Search, SearchRefusal> {
         let started = Instant::now();
         let mut audit = AuditPool::take();
         if let Some(session) = session {
@@ -144,13 +167,13 @@ impl Directory {
                 search.audit = session.map(|_| audit);
                 Ok(search)
             }
-            Err(outcome) => {
+            Err(refusal) => {
                 if session.is_some() {
-                    audit.finish(&outcome, started.elapsed());
+                    audit.finish(&refusal.outcome, started.elapsed());
                     self.audit.append(&audit);
                 }
                 AuditPool::give_back(audit);
-                Err(outcome)
+                Err(refusal)
             }
         }
     }
@@ -161,17 +184,15 @@ impl Directory {
         request: SearchRequest<'_>,
         facts: &ProtocolFacts,
         started: Instant,
-    ) -> Result<Search, Outcome> {
+    ) -> Result<Search, SearchRefusal> {
         let root = request.base.is_empty() && request.scope == SearchScope::BaseObject;
         if root {
             let record = self.root_dse(session, facts);
-            return self.protocol_search(record, request, started);
+            return Ok(self.protocol_search(record, request, started)?);
         }
         let Some(session) = session else {
-            return Err(Outcome::new(
-                ResultCode::InsufficientAccessRights,
-                "bind before you search",
-            ));
+            let message = "bind before you search";
+            return Err(Outcome::new(ResultCode::InsufficientAccessRights, message).into());
         };
         let base = match request.scope {
             SearchScope::BaseObject => self.base_key(request.base)?,
@@ -181,7 +202,7 @@ impl Directory {
         };
         if base == self.subschema_key() {
             let record = self.subschema();
-            return self.protocol_search(record, request, started);
+            return Ok(self.protocol_search(record, request, started)?);
         }
         self.directory_search(session, base, request, started)
     }
@@ -227,7 +248,7 @@ impl Directory {
                     last: None,
                 }),
             },
-            sorting: None,
+            sorted: Sorted::No,
             is_list_view: request.virtual_list.is_some(),
             ahead: VecDeque::new(),
             given: 0,
@@ -243,7 +264,7 @@ impl Directory {
         base: NormalizedDn,
         request: SearchRequest<'_>,
         started: Instant,
-    ) -> Result<Search, Outcome> {
+    ) -> Result<Search, SearchRefusal> {
         let snapshot = self.store.snapshot();
         let held = self.held(&snapshot);
         let base = self.resolve_base(&snapshot, &session.view, base, &request, &held)?;
@@ -253,7 +274,7 @@ impl Directory {
         let (page, resume) = match request.page {
             Some(_) if request.virtual_list.is_some() => {
                 let message = "a virtual list view and paged results do not go together";
-                return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+                return Err(Outcome::new(ResultCode::UnwillingToPerform, message).into());
             }
             Some(asked) => self.resume(session, &base, &request, asked)?,
             None => (None, None),
@@ -274,9 +295,10 @@ impl Directory {
             page,
             counted,
         };
-        let (mut sorting, resume) = self.sorting(session, request.sort, limits.left(0), resume)?;
+        let asked_for = (limits.left(0), request.page.is_some());
+        let (mut sorted, resume) = self.sorting(session, request.sort, asked_for, resume)?;
         if let Some(asked) = request.virtual_list {
-            self.view_list(session, asked, &base, &request, sorting.as_mut())?;
+            self.view_list(asked, &base, &request, &mut sorted)?;
         }
         let area = self.area(&snapshot, &session.view, (base, base_at), &request, &held)?;
         let refers = !request.manage_dsa_it && !request.domain_scope && request.subentries != Some(true);
@@ -291,7 +313,14 @@ impl Directory {
                     view: &session.view,
                     collective: held.collective.as_ref(),
                 };
-                let cursor = self.open_cursor(groups, snapshot.clone(), area, &request, resume, sorting.is_some())?;
+                let cursor = self.open_cursor(
+                    groups,
+                    snapshot.clone(),
+                    area,
+                    &request,
+                    resume,
+                    matches!(sorted, Sorted::Yes(_)),
+                )?;
                 Entries::Directory {
                     cursor: Box::new(cursor),
                     snapshot,
@@ -309,7 +338,7 @@ impl Directory {
             computed: Vec::new(),
             tail_members: TailMembers::default(),
             limits,
-            sorting,
+            sorted,
             is_list_view: request.virtual_list.is_some(),
             ahead: VecDeque::new(),
             given: 0,
@@ -363,84 +392,6 @@ impl Directory {
         }
         Ok(cursor)
     }
-
-    fn resume(
-        &self,
-        session: &Session,
-        base: &NormalizedDn,
-        request: &SearchRequest<'_>,
-        asked: PageRequest<'_>,
-    ) -> Result<(Option<Page>, Option<NormalizedDn>), Outcome> {
-        let quotas = &session.view.quotas;
-        if !quotas.may_page {
-            let message = "the account's release profile does not allow paged results";
-            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
-        }
-        let question = question(session, base, request);
-        let size = if quotas.page_size == 0 {
-            asked.size
-        } else {
-            asked.size.min(quotas.page_size)
-        };
-        // A page of a sorted search that cannot be put in order has no place to go on from.
-        let size = match request.sort {
-            Some(_) => size.min(
-                u32::try_from(self.sort_limits.sorted_entries)
-                    .unwrap_or(u32::MAX)
-                    .max(2)
-                    - 1,
-            ),
-            None => size,
-        };
-        if asked.cookie.is_empty() {
-            return Ok((
-                Some(Page {
-                    size,
-                    given_before: 0,
-                    question,
-                    last: None,
-                }),
-                None,
-            ));
-        }
-        let Some(resume) = self.cookies.open(asked.cookie, &question) else {
-            let message = "the paged results cookie is not one of this search; begin again without a cookie";
-            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
-        };
-        Ok((
-            Some(Page {
-                size,
-                given_before: resume.given,
-                question,
-                last: None,
-            }),
-            Some(resume.after),
-        ))
-    }
-}
-
-/// What a cookie is bound to: the account and the search.
-fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>) -> Vec<u8> {
-    let account = &session.identity.account.facts.key.0;
-    let mut question = Vec::with_capacity(256);
-    question.extend_from_slice(&account.len().to_be_bytes());
-    question.extend_from_slice(account);
-    append_search(&mut question, base, request);
-    question
-}
-
-/// What is searched for, and in which order.
-pub(super) fn append_search(question: &mut Vec<u8>, base: &NormalizedDn, request: &SearchRequest<'_>) {
-    question.extend_from_slice(&base.0.len().to_be_bytes());
-    question.extend_from_slice(&base.0);
-    question.push(request.scope as u8);
-    question.push(request.aliases as u8);
-    question.push(request.subentries.map_or(2, u8::from));
-    question.push(u8::from(request.manage_dsa_it));
-    write!(question, "{}", request.filter).expect("writing to memory succeeds");
-    for key in request.sort.iter().flat_map(|sort| sort.keys) {
-        write!(question, "\0{key:?}").expect("writing to memory succeeds");
-    }
 }
 
 impl Search {
@@ -474,7 +425,14 @@ impl Search {
         loop {
             match self.next_location(work) {
                 Advance::Paused => return SearchStep::More,
+                Advance::End if self.sorting().is_some_and(Sorting::is_short) => {
+                    return self.done(Outcome::success(), false);
+                }
                 Advance::End => return self.step_continuations(work),
+                Advance::CandidateLimit if self.sorting().and_then(Sorting::over) == Some(ResultCode::Busy) => {
+                    let message = "other sorted searches take the memory there is for sorting; try again later";
+                    return self.done(Outcome::new(ResultCode::Busy, message), true);
+                }
                 Advance::CandidateLimit => {
                     let message = "too many candidates; ask with a more selective filter";
                     return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
@@ -513,7 +471,7 @@ impl Search {
 
     /// The next matching entry. The cursor runs a few entries ahead, so that the misses of their records overlap.
     fn next_location(&mut self, work: &mut Work) -> Advance {
-        if self.sorting.is_some() {
+        if let Sorted::Yes(_) = self.sorted {
             return self.next_sorted(work);
         }
         if let Some(at) = self.ahead.pop_front() {
@@ -539,7 +497,7 @@ impl Search {
 
     /// The next entry by sort key.
     fn next_sorted(&mut self, work: &mut Work) -> Advance {
-        let (Entries::Directory { cursor, .. }, Some(sorting)) = (&mut self.entries, &mut self.sorting) else {
+        let (Entries::Directory { cursor, .. }, Sorted::Yes(sorting)) = (&mut self.entries, &mut self.sorted) else {
             return Advance::End;
         };
         sorting.next(cursor, &self.directory, work)
@@ -575,7 +533,7 @@ impl Search {
             return true;
         };
         self.given += 1;
-        if let Some(sorting) = &mut self.sorting {
+        if let Sorted::Yes(sorting) = &mut self.sorted {
             sorting.given();
         }
         if let Some(page) = &mut self.limits.page {
@@ -593,7 +551,7 @@ impl Search {
     fn done(&mut self, mut outcome: Outcome, complete: bool) -> SearchStep {
         let page = self.limits.page.take().map(|page| (self.cookie(&page, complete), 0));
         let virtual_list = self.virtual_list_result(&mut outcome);
-        let unsorted = self.sorting.as_ref().is_some_and(Sorting::is_over);
+        let unsorted = self.sort_fault();
         self.finish_audit(&outcome);
         let candidates = self.candidates();
         self.entries = Entries::None;
@@ -606,16 +564,27 @@ impl Search {
         })
     }
 
-    fn cookie(&self, page: &Page, complete: bool) -> Vec<u8> {
-        let (Entries::Directory { snapshot, .. }, Some(at), false) = (&self.entries, page.last, complete) else {
-            return Vec::new();
-        };
-        let sorted = self.sorting.as_ref().and_then(Sorting::last);
-        let resume = Resume {
-            after: sorted.map_or_else(|| snapshot.key(at), |octets| NormalizedDn(octets.to_vec())),
-            given: page.given_before.saturating_add(self.given),
-        };
-        self.directory.cookies.seal(&resume, &page.question)
+    pub(super) fn sorting(&self) -> Option<&Sorting> {
+        match &self.sorted {
+            Sorted::Yes(sorting) => Some(sorting),
+            Sorted::No | Sorted::Fault(_) => None,
+        }
+    }
+
+    fn sort_fault(&self) -> Option<SortFault> {
+        match &self.sorted {
+            Sorted::Fault(fault) => Some(fault.clone()),
+            Sorted::Yes(sorting) => sorting.over().map(SortFault::of_all),
+            Sorted::No => None,
+        }
+    }
+
+    /// How the entries will be put in order, where a sort was asked.
+    pub fn sort_way(&self) -> Option<SortWay> {
+        match (&self.entries, self.sorting()) {
+            (Entries::Directory { cursor, .. }, Some(sorting)) => Some(sorting.way(cursor)),
+            _ => None,
+        }
     }
 
     fn finish_audit(&mut self, outcome: &Outcome) {

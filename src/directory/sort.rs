@@ -6,13 +6,15 @@
 //! it has as it came.
 
 use super::lists::VirtualList;
+use super::search::{ControlFault, SearchRefusal};
 use super::{Directory, Session};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
-use crate::query::sorted::{Gathering, Key, SortKeys, Taken, Walk, WalkStep};
+use crate::query::sorted::{Gathering, Key, Room, SortKeys, Taken, Walk, WalkStep};
 use crate::query::{Advance, Cursor, Work};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
+use std::fmt;
 use std::sync::Arc;
 
 /// One key of a sort as asked.
@@ -32,11 +34,20 @@ pub struct SortRequest<'a> {
     pub critical: bool,
 }
 
-/// Why a search cannot be sorted: a result code of RFC 2891 section 1.2, and by which attribute.
+/// Why a search cannot be sorted: a result code of RFC 2891 section 1.2, and by which attribute; empty where by none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SortFault {
     pub code: ResultCode,
     pub attribute: String,
+}
+
+impl SortFault {
+    pub(super) fn of_all(code: ResultCode) -> SortFault {
+        SortFault {
+            code,
+            attribute: String::new(),
+        }
+    }
 }
 
 /// A sort under way.
@@ -48,14 +59,54 @@ pub(super) struct Sorting {
     after: Option<Vec<u8>>,
     /// More entries than these cannot be given.
     wanted: usize,
-    limits: (usize, usize),
+    room: Room,
+    /// Each page goes on where the one before ended, so a short one does no harm.
+    paged: bool,
     /// Candidates after which a walk is given up: where what matches lies far on in the order, gathering costs less.
     patience: u64,
     /// The octets of the entry that came last, and of the one that was given last.
     current: Vec<u8>,
     last: Option<Vec<u8>>,
-    /// There was too much to put in order.
-    over: bool,
+    /// Why not everything was put in order.
+    over: Option<ResultCode>,
+    /// The page ends here, before it is full: no more could be put in order.
+    short: bool,
+}
+
+/// How a search stands to the sort that was asked.
+pub(super) enum Sorted {
+    /// None was.
+    No,
+    Yes(Box<Sorting>),
+    /// It goes on unsorted.
+    Fault(SortFault),
+}
+
+/// How a search will be put in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SortWay {
+    /// The values of the first key one after the other; given up for gathering after so many candidates.
+    Walk { patience: Option<u64> },
+    /// All that matches; so many are kept at most.
+    Gather { kept: usize },
+    /// The list of all that matches, kept for the next view.
+    List,
+}
+
+impl fmt::Display for SortWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SortWay::Walk { patience: None } => f.write_str("walk the values of the first key in order"),
+            SortWay::Walk { patience: Some(limit) } => {
+                write!(
+                    f,
+                    "walk the values of the first key in order; after {limit} candidates gather instead"
+                )
+            }
+            SortWay::Gather { kept } => write!(f, "gather what matches, at most {kept} entries, and put it in order"),
+            SortWay::List => f.write_str("list all that matches in order"),
+        }
+    }
 }
 
 /// How entries are put in order.
@@ -72,12 +123,7 @@ enum Way {
 }
 
 impl Directory {
-    /// Why the session may not sort by these keys.
-    pub fn sort_fault(&self, session: &Session, keys: &[SortKey<'_>]) -> Option<SortFault> {
-        resolve(keys, &self.schema, &session.view).err()
-    }
-
-    pub(super) fn sort_keys(&self, session: &Session, keys: &[SortKey<'_>]) -> Result<SortKeys, SortFault> {
+    fn sort_keys(&self, session: &Session, keys: &[SortKey<'_>]) -> Result<SortKeys, SortFault> {
         Ok(SortKeys {
             keys: resolve(keys, &self.schema, &session.view)?,
             schema: Arc::clone(&self.schema),
@@ -91,11 +137,11 @@ impl Directory {
         &self,
         session: &Session,
         asked: Option<SortRequest<'_>>,
-        wanted: u32,
+        (wanted, paged): (u32, bool),
         resume: Option<NormalizedDn>,
-    ) -> Result<(Option<Sorting>, Option<NormalizedDn>), Outcome> {
+    ) -> Result<(Sorted, Option<NormalizedDn>), SearchRefusal> {
         let Some(asked) = asked else {
-            return Ok((None, resume));
+            return Ok((Sorted::No, resume));
         };
         let after = resume.as_ref().map(|resume| resume.0.clone());
         match self.sort_keys(session, asked.keys) {
@@ -106,19 +152,33 @@ impl Directory {
                     critical: asked.critical,
                     after,
                     wanted: (wanted as usize).saturating_add(1),
-                    limits: (self.sort_limits.sorted_entries, self.sort_limits.sorted_bytes),
+                    room: self.sort_room(),
+                    paged,
                     patience: u64::MAX,
                     current: Vec::new(),
                     last: None,
-                    over: false,
+                    over: None,
+                    short: false,
                 };
-                Ok((Some(sorting), None))
+                Ok((Sorted::Yes(Box::new(sorting)), None))
             }
-            Err(_) if !asked.critical => Ok((None, resume)),
-            Err(fault) => Err(Outcome::new(
-                ResultCode::UnavailableCriticalExtension,
-                format!("the search cannot be sorted by {}", fault.attribute),
-            )),
+            Err(fault) if !asked.critical => Ok((Sorted::Fault(fault), resume)),
+            Err(fault) => {
+                let message = format!("the search cannot be sorted by {}", fault.attribute);
+                Err(SearchRefusal {
+                    control: Some(ControlFault::Sort(fault)),
+                    ..Outcome::new(ResultCode::UnavailableCriticalExtension, message).into()
+                })
+            }
+        }
+    }
+
+    /// What one sort may take.
+    pub(super) fn sort_room(&self) -> Room {
+        Room {
+            entries: self.sort_limits.sorted_entries,
+            octets: self.sort_limits.sorted_bytes,
+            memory: Arc::clone(&self.sort_memory),
         }
     }
 }
@@ -185,9 +245,27 @@ impl Sorting {
         }
     }
 
-    /// Whether the entries come in no order after all, because there were too many.
-    pub(super) fn is_over(&self) -> bool {
+    /// Why not everything was put in order, where that is so.
+    pub(super) fn over(&self) -> Option<ResultCode> {
         self.over
+    }
+
+    /// Whether the page ends before it is full.
+    pub(super) fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// How the entries will be put in order.
+    pub(super) fn way(&self, cursor: &Cursor) -> SortWay {
+        match (&self.way, self.walks(cursor)) {
+            (Way::View(_), _) => SortWay::List,
+            (_, Some(patience)) => SortWay::Walk {
+                patience: Some(patience).filter(|patience| *patience != u64::MAX),
+            },
+            (_, None) => SortWay::Gather {
+                kept: self.wanted.min(self.room.entries),
+            },
+        }
     }
 
     /// The next entry in order.
@@ -198,15 +276,19 @@ impl Sorting {
                 Way::Gather(gathering) => match cursor.advance(work) {
                     Advance::Entry(at) => {
                         let octets = self.keys.octets(cursor.snapshot(), at);
-                        if gathering.take(octets, at) == Taken::Limit
-                            && let Some(end) = self.overflow()
-                        {
+                        let over = match gathering.take(octets, at) {
+                            Taken::Limit => ResultCode::AdminLimitExceeded,
+                            Taken::NoMemory if directory.lists.give_way() => continue,
+                            Taken::NoMemory => ResultCode::Busy,
+                            Taken::Kept | Taken::Before | Taken::Beyond => continue,
+                        };
+                        if let Some(end) = self.overflow(over) {
                             return end;
                         }
                     }
                     Advance::End => {
                         gathering.finish();
-                        let gathering = std::mem::replace(gathering, Gathering::new(None, 1, (0, 0)));
+                        let gathering = std::mem::replace(gathering, Gathering::new(None, 1, &self.room));
                         self.way = Way::Give(gathering);
                     }
                     other => return other,
@@ -217,7 +299,10 @@ impl Sorting {
                             self.current = next.octets;
                             Advance::Entry(next.at)
                         }
-                        None => Advance::End,
+                        None => {
+                            self.short = self.paged && gathering.is_cut();
+                            Advance::End
+                        }
                     };
                 }
                 Way::Walk(_) if cursor.candidates() > self.patience => self.way = self.gather(),
@@ -229,12 +314,22 @@ impl Sorting {
                     WalkStep::Paused => return Advance::Paused,
                     WalkStep::End => return Advance::End,
                     WalkStep::CandidateLimit => return Advance::CandidateLimit,
-                    WalkStep::Limit => {
-                        self.over = true;
+                    WalkStep::NoMemory if directory.lists.give_way() => {}
+                    step @ (WalkStep::Limit | WalkStep::NoMemory) => {
+                        let busy = matches!(step, WalkStep::NoMemory);
+                        self.over = Some(if busy {
+                            ResultCode::Busy
+                        } else {
+                            ResultCode::AdminLimitExceeded
+                        });
                         return Advance::CandidateLimit;
                     }
                 },
-                Way::View(list) => return list.next(&self.keys, cursor, directory, work),
+                Way::View(list) => {
+                    let next = list.next(&self.keys, cursor, directory, work);
+                    self.over = list.is_busy().then_some(ResultCode::Busy);
+                    return next;
+                }
                 Way::Unsorted(gathering) => {
                     return match gathering.any() {
                         Some(at) => Advance::Entry(at),
@@ -247,37 +342,46 @@ impl Sorting {
 
     /// Gathering looks at every candidate; a walk at as many as it takes to find those that are wanted.
     fn choose(&mut self, cursor: &Cursor) -> Way {
+        let Some(patience) = self.walks(cursor) else {
+            return self.gather();
+        };
+        self.patience = patience;
+        let after = self.after.clone();
+        let walk = Walk::new(
+            &self.keys,
+            cursor.snapshot(),
+            after,
+            self.wanted,
+            &self.room,
+            self.paged,
+        );
+        Way::Walk(Box::new(walk))
+    }
+
+    /// After how many candidates a walk is to be given up, where it should be tried.
+    fn walks(&self, cursor: &Cursor) -> Option<u64> {
         let snapshot = cursor.snapshot();
         let matching = cursor.plan().estimate();
         let wanted = matching.min(self.wanted as u64).max(1);
         let pays = matching > WALKED_FROM && matching.saturating_mul(matching) >= wanted.saturating_mul(snapshot.len());
-        let too_many = wanted > self.limits.0 as u64;
-        if (pays || too_many) && self.keys.is_walkable(snapshot) {
-            self.patience = if too_many { u64::MAX } else { matching };
-            let after = self.after.clone();
-            return Way::Walk(Box::new(Walk::new(
-                &self.keys,
-                snapshot,
-                after,
-                self.wanted,
-                self.limits,
-            )));
-        }
-        self.gather()
+        let too_many = wanted > self.room.entries as u64;
+        let patience = if too_many { u64::MAX } else { matching };
+        ((pays || too_many) && self.keys.is_walkable(snapshot)).then_some(patience)
     }
 
     /// Gathers what comes after the entry that was given last. Every way gives the same order, so that one may follow another.
     fn gather(&self) -> Way {
         let after = self.last.clone().or_else(|| self.after.clone());
-        Way::Gather(Gathering::new(after, self.wanted, self.limits))
+        Way::Gather(Gathering::new(after, self.wanted, &self.room).shrinking(self.paged))
     }
 
-    /// There is too much to gather: a search that need not be sorted goes on with what it has.
-    fn overflow(&mut self) -> Option<Advance> {
-        self.over = true;
+    /// There is too much to gather: a search that need not be sorted goes on with what it has. One in pages does not: its next
+    /// page would not know where to go on.
+    fn overflow(&mut self, over: ResultCode) -> Option<Advance> {
+        self.over = Some(over);
         let way = std::mem::replace(&mut self.way, Way::Open);
         match way {
-            Way::Gather(gathering) if !self.critical => {
+            Way::Gather(gathering) if !self.critical && !self.paged => {
                 self.way = Way::Unsorted(gathering);
                 None
             }

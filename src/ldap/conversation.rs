@@ -10,7 +10,7 @@ use super::limits::WireLimits;
 use super::session::{Admission, SessionState, Transport};
 use super::sync::RunningSync;
 use super::transaction::{Transaction, is_within};
-use crate::directory::{Directory, ProtocolFacts, Search, Session, SortFault, TransactionDone, UpdateDone};
+use crate::directory::{Directory, ProtocolFacts, Search, Session, TransactionDone, UpdateDone};
 use crate::metrics::{self, Metrics};
 use crate::model::{Outcome, ResultCode, SharedSource};
 use std::future::Future;
@@ -55,21 +55,14 @@ pub struct Conversation {
     pub(super) turn: usize,
 }
 
-/// What a search has to say of its sort.
-pub(super) enum Sort {
-    NotAsked,
-    Asked,
-    /// It goes on unsorted.
-    Refused(SortFault),
-}
-
 /// A search that did not end in its first step.
 pub(super) struct RunningSearch {
     pub(super) id: MessageId,
     pub(super) search: Search,
     /// The paged results control was asked for: its answer is always there.
     pub(super) paged: bool,
-    pub(super) sort: Sort,
+    /// A sort was asked for: how it went is said.
+    pub(super) sorted: bool,
 }
 
 /// An operation that waits for the core.

@@ -2,13 +2,14 @@
 
 use super::codec::{SearchOperation, tag};
 use super::controls::{self, Controls};
-use super::conversation::{Conversation, RunningSearch, Sort};
+use super::conversation::{Conversation, RunningSearch};
 use super::encode::{self, Extra};
 use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
 use crate::directory::{
-    ProtocolFacts, Search, SearchDone, SearchRequest, SearchStep, Session, SortRequest, VirtualListResult,
+    ControlFault, ProtocolFacts, Search, SearchDone, SearchRequest, SearchStep, Session, SortFault, SortRequest,
+    VirtualListResult,
 };
 use crate::metrics::Metrics;
 use crate::model::{Outcome, ResultCode};
@@ -67,40 +68,33 @@ impl Conversation {
         if let Some(asked) = controls.sync {
             return self.sync(id, request, asked, session);
         }
-        let sort = match (&controls.sort, session) {
-            (None, _) => Sort::NotAsked,
-            (Some(keys), Some(session)) => match self.directory.sort_fault(session, keys) {
-                Some(fault) => Sort::Refused(fault),
-                None => Sort::Asked,
-            },
-            // One entry is in order.
-            (Some(_), None) => Sort::Asked,
-        };
         match self.directory.search(session, request, self.facts()) {
             Ok(search) => {
                 let mut running = RunningSearch {
                     id,
                     search,
                     paged: page.is_some(),
-                    sort,
+                    sorted: controls.sort.is_some(),
                 };
                 if self.work == 0 || !self.step(&mut running) {
                     self.metrics().searches_running.increment();
                     self.searches.push(running);
                 }
             }
-            Err(outcome) => {
-                let extra = Extra {
+            Err(refusal) => {
+                let mut extra = Extra {
                     page: page.map(|_| (&[][..], 0)),
-                    // A search that failed for another reason says nothing of its sort.
-                    sort: match (&sort, outcome.code) {
-                        (Sort::Refused(_), ResultCode::UnavailableCriticalExtension) => sort.result(&outcome),
-                        _ => None,
-                    },
-                    virtual_list: self.virtual_list_fault(controls, session, &outcome),
                     ..Extra::default()
                 };
-                self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, extra);
+                // A search that failed for another reason says nothing of its sort and its list.
+                match &refusal.control {
+                    None => {}
+                    Some(ControlFault::Sort(fault)) => extra.sort = Some(sort_result(fault)),
+                    Some(ControlFault::VirtualList(code)) => {
+                        extra.virtual_list = Some(VirtualListResult::failed(*code));
+                    }
+                }
+                self.answer(id, tag::SEARCH_RESULT_DONE, &refusal.outcome, extra);
             }
         }
     }
@@ -111,26 +105,6 @@ impl Conversation {
             true => &self.service.external_facts,
             false => &self.service.facts,
         }
-    }
-
-    /// What a virtual list view that could not begin says of itself.
-    fn virtual_list_fault(
-        &self,
-        controls: &Controls<'_>,
-        session: Option<&Session>,
-        outcome: &Outcome,
-    ) -> Option<VirtualListResult> {
-        let asked = controls.virtual_list.as_ref()?;
-        let code = match session {
-            Some(session) if outcome.code == ResultCode::VirtualListViewError => {
-                let fault = self
-                    .directory
-                    .virtual_list_fault(session, asked, controls.sort.as_deref());
-                fault.unwrap_or(ResultCode::Other)
-            }
-            _ => return None,
-        };
-        Some(VirtualListResult::failed(code))
     }
 
     /// A search that never ran. Clients that page need the response control all the same.
@@ -240,7 +214,7 @@ impl Conversation {
                 Some((cookie, estimate)) => Some((cookie.as_slice(), *estimate)),
                 None => running.paged.then_some((&[], 0)),
             },
-            sort: running.sort.result_of(&done),
+            sort: running.sorted.then(|| sort_result_of(&done)),
             virtual_list: done.virtual_list,
             ..Extra::default()
         };
@@ -278,26 +252,20 @@ impl Conversation {
     }
 }
 
-impl Sort {
-    /// The sort result of a search that ran.
-    fn result_of(&self, done: &SearchDone) -> Option<(ResultCode, Option<&str>)> {
-        match self {
-            Sort::Asked if done.unsorted => Some((ResultCode::AdminLimitExceeded, None)),
-            _ => self.result(&done.outcome),
-        }
+/// The sort result (RFC 2891 section 1.2) of a search that ended so.
+fn sort_result_of(done: &SearchDone) -> (ResultCode, Option<&str>) {
+    match (&done.unsorted, done.outcome.code) {
+        (Some(fault), _) => sort_result(fault),
+        (None, code @ (ResultCode::AdminLimitExceeded | ResultCode::TimeLimitExceeded)) => (code, None),
+        (None, _) => (ResultCode::Success, None),
     }
+}
 
-    /// The sort result (RFC 2891 section 1.2) of a search that ended so.
-    fn result(&self, outcome: &Outcome) -> Option<(ResultCode, Option<&str>)> {
-        match self {
-            Sort::NotAsked => None,
-            Sort::Refused(fault) => Some((fault.code, Some(&fault.attribute))),
-            Sort::Asked => Some(match outcome.code {
-                code @ (ResultCode::AdminLimitExceeded | ResultCode::TimeLimitExceeded) => (code, None),
-                _ => (ResultCode::Success, None),
-            }),
-        }
-    }
+fn sort_result(fault: &SortFault) -> (ResultCode, Option<&str>) {
+    (
+        fault.code,
+        Some(fault.attribute.as_str()).filter(|name| !name.is_empty()),
+    )
 }
 
 /// Features listed in the root DSE that a search makes true: all operational attributes (RFC 3673), attributes by object class

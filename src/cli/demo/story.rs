@@ -2,7 +2,7 @@
 
 use super::client::{connect, search};
 use crate::cli::client::described;
-use crate::cli::explain::explain;
+use crate::cli::explain::{Asked, explain};
 use crate::cli::{Setting, account, operator};
 use crate::directory::{Directory, Session};
 use crate::model::SearchScope;
@@ -199,7 +199,14 @@ impl Teller {
         }
         let (directory, session) = (&self.directory, &self.session);
         let size_limit = u32::try_from(limit).unwrap_or(0);
-        let explained = explain(directory, session, base, SearchScope::WholeSubtree, filter, size_limit)?;
+        let asked = Asked {
+            base,
+            scope: SearchScope::WholeSubtree,
+            filter,
+            size_limit,
+            sort: None,
+        };
+        let explained = explain(directory, session, asked)?;
         explained.plan.lines().for_each(|line| println!("      plan  {line}"));
         Ok(entries)
     }

@@ -1,5 +1,6 @@
 //! The least entries of many, by their sort octets.
 
+use super::room::{Held, Room};
 use crate::store::Location;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -13,6 +14,9 @@ pub struct Gathering {
     wanted: usize,
     entries_limit: usize,
     octets_limit: usize,
+    held: Held,
+    /// Where the octets are too many the greatest entries are left out, and come later.
+    shrinks: bool,
     kept: BinaryHeap<Sorted>,
     kept_octets: usize,
     ready: BinaryHeap<Reverse<Sorted>>,
@@ -46,6 +50,9 @@ impl Ord for Sorted {
     }
 }
 
+/// What an entry takes beside its octets.
+const ENTRY_OCTETS: usize = 64;
+
 /// What became of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Taken {
@@ -56,20 +63,31 @@ pub enum Taken {
     Beyond,
     /// There are too many; all are kept.
     Limit,
+    /// All sorts together take too much; all are kept.
+    NoMemory,
 }
 
 impl Gathering {
-    pub fn new(after: Option<Vec<u8>>, wanted: usize, (entries_limit, octets_limit): (usize, usize)) -> Gathering {
+    pub fn new(after: Option<Vec<u8>>, wanted: usize, room: &Room) -> Gathering {
         Gathering {
             after,
             wanted: wanted.max(1),
-            entries_limit,
-            octets_limit,
+            entries_limit: room.entries,
+            octets_limit: room.octets,
+            held: Held::nothing(room),
+            shrinks: false,
             kept: BinaryHeap::new(),
             kept_octets: 0,
             ready: BinaryHeap::new(),
             cut: false,
         }
+    }
+
+    /// Leaves out the greatest entries where their octets are too many, instead of coming to a limit: for whoever comes again for
+    /// what was left out.
+    pub fn shrinking(mut self, shrinks: bool) -> Gathering {
+        self.shrinks = shrinks;
+        self
     }
 
     pub fn take(&mut self, octets: Vec<u8>, at: Location) -> Taken {
@@ -89,9 +107,17 @@ impl Gathering {
             self.kept_octets += octets.len();
             self.kept.push(Sorted { octets, at });
         }
-        match self.kept.len() > self.entries_limit || self.kept_octets > self.octets_limit {
-            true => Taken::Limit,
-            false => Taken::Kept,
+        while self.shrinks && self.kept_octets > self.octets_limit && self.kept.len() > 1 {
+            self.kept_octets -= self.kept.pop().map_or(0, |greatest| greatest.octets.len());
+            self.wanted = self.kept.len();
+            self.cut = true;
+        }
+        if self.kept.len() > self.entries_limit || (self.kept_octets > self.octets_limit && !self.shrinks) {
+            return Taken::Limit;
+        }
+        match self.held.at_least(self.kept.len() * ENTRY_OCTETS + self.kept_octets) {
+            true => Taken::Kept,
+            false => Taken::NoMemory,
         }
     }
 

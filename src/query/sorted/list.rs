@@ -3,6 +3,8 @@
 use super::SortKeys;
 use super::gather::{Gathering, Taken};
 use super::merge::ValueMerge;
+use super::room::{Held, Room};
+use super::walk::bitmap_octets;
 use crate::index::EntryId;
 use crate::index::postings::PostingCursor;
 use crate::query::{Advance, Cursor, Work};
@@ -10,9 +12,10 @@ use crate::store::{Location, Snapshot};
 use roaring::RoaringBitmap;
 
 /// Matching entries in order: eight octets each.
-#[derive(Default)]
 pub struct SortedList {
     entries: Vec<u64>,
+    /// For as long as the list is there.
+    _held: Held,
 }
 
 /// The layer number that stands for the tail.
@@ -34,10 +37,17 @@ pub struct ListBuilder {
     one_key: bool,
     reverse: bool,
     entries: Vec<u64>,
-    limits: (usize, usize),
-    /// Entries that still find room.
-    room: usize,
+    room: Room,
+    /// Entries that still find a place in the list, and that were found.
+    places: usize,
+    found: usize,
+    held: Held,
+    /// What the bitmaps of matching ids may take.
+    bitmap_octets: usize,
 }
+
+/// What an entry that matches takes: its place in the list, and in the group that is put in order.
+const FOUND_OCTETS: usize = 8 + size_of::<Location>();
 
 enum Stage {
     Collect,
@@ -55,6 +65,15 @@ pub enum Listing {
     Done(SortedList),
     /// More entries than can be kept, or than the search may examine.
     Limit,
+    /// All sorts together take too much; may be asked again.
+    NoMemory,
+}
+
+/// What there was too much of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Over {
+    Limit,
+    Memory,
 }
 
 impl SortedList {
@@ -104,8 +123,8 @@ fn packed(at: Location) -> u64 {
 }
 
 impl ListBuilder {
-    /// `octets` bounds the list; `limits` the entries and the octets of keys that are put in order by comparing them.
-    pub fn new(keys: &SortKeys, snapshot: &Snapshot, octets: usize, limits: (usize, usize)) -> ListBuilder {
+    /// `octets` bounds the list; `room` what is put in order by comparing.
+    pub fn new(keys: &SortKeys, snapshot: &Snapshot, octets: usize, room: &Room) -> ListBuilder {
         ListBuilder {
             stage: Stage::Collect,
             matching: vec![RoaringBitmap::new(); snapshot.layers.len() + 1],
@@ -113,12 +132,15 @@ impl ListBuilder {
             list: 0,
             position: None,
             group: Vec::new(),
-            gathering: Gathering::new(None, usize::MAX, limits),
+            gathering: Gathering::new(None, usize::MAX, room),
             one_key: keys.keys.len() == 1,
             reverse: keys.is_reverse(),
             entries: Vec::new(),
-            limits,
-            room: octets / 8,
+            room: room.clone(),
+            places: octets / 8,
+            found: 0,
+            held: Held::nothing(room),
+            bitmap_octets: bitmap_octets(snapshot),
         }
     }
 
@@ -127,54 +149,80 @@ impl ListBuilder {
             if work.left == 0 {
                 return Listing::Paused;
             }
-            let within = match self.stage {
+            let done = match self.stage {
                 Stage::Collect => match self.collect(keys, cursor, work) {
-                    Some(within) => within,
+                    Some(done) => done,
                     None => return Listing::Paused,
                 },
-                Stage::Values => self.next_value(cursor.snapshot(), work),
+                Stage::Values => {
+                    self.next_value(cursor.snapshot(), work);
+                    Ok(())
+                }
                 Stage::Order(at) => self.order(at, keys, cursor.snapshot(), work),
-                Stage::Give => self.give(work),
+                Stage::Give => {
+                    self.give(work);
+                    Ok(())
+                }
                 Stage::Missing => {
                     self.missing();
-                    true
+                    Ok(())
                 }
                 Stage::Done => {
                     if self.reverse {
                         self.entries.reverse();
                     }
-                    let mut entries = std::mem::take(&mut self.entries);
-                    entries.shrink_to_fit();
-                    return Listing::Done(SortedList { entries });
+                    return self.finished();
                 }
             };
-            if !within {
-                return Listing::Limit;
+            match done {
+                Ok(()) => {}
+                Err(Over::Limit) => return Listing::Limit,
+                Err(Over::Memory) => return Listing::NoMemory,
             }
         }
     }
 
-    /// Finds what matches; `None` for a pause, false where that is too much.
-    fn collect(&mut self, keys: &SortKeys, cursor: &mut Cursor, work: &mut Work) -> Option<bool> {
+    fn finished(&mut self) -> Listing {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.shrink_to_fit();
+        // Where the list was made by comparing alone, nothing is held for it yet.
+        let octets = entries.capacity() * 8;
+        if !self.held.at_least(octets) {
+            self.entries = entries;
+            // It is in order: turned back, so that it is turned round again.
+            if self.reverse {
+                self.entries.reverse();
+            }
+            return Listing::NoMemory;
+        }
+        let mut held = Held::nothing(&self.room);
+        std::mem::swap(&mut held, &mut self.held);
+        held.at_most(octets);
+        Listing::Done(SortedList { entries, _held: held })
+    }
+
+    /// Finds what matches; `None` for a pause.
+    fn collect(&mut self, keys: &SortKeys, cursor: &mut Cursor, work: &mut Work) -> Option<Result<(), Over>> {
         loop {
             let at = match cursor.advance(work) {
                 Advance::Entry(at) => at,
                 Advance::Paused => return None,
-                Advance::CandidateLimit => return Some(false),
+                Advance::CandidateLimit => return Some(Err(Over::Limit)),
                 Advance::End => {
                     self.stage = match self.merge {
                         Some(_) => Stage::Values,
                         None => Stage::Give,
                     };
                     self.gathering.finish();
-                    return Some(true);
+                    return Some(Ok(()));
                 }
             };
             if self.merge.is_none() {
-                if self.gathering.take(keys.octets(cursor.snapshot(), at), at) == Taken::Limit {
-                    return Some(false);
+                match self.gathering.take(keys.octets(cursor.snapshot(), at), at) {
+                    Taken::Limit => return Some(Err(Over::Limit)),
+                    Taken::NoMemory => return Some(Err(Over::Memory)),
+                    Taken::Kept | Taken::Before | Taken::Beyond => continue,
                 }
-                continue;
             }
             let tail = self.matching.len() - 1;
             let (place, number) = match at {
@@ -184,18 +232,21 @@ impl ListBuilder {
             if let Some(matching) = self.matching.get_mut(place) {
                 matching.insert(number);
             }
-            self.room = self.room.saturating_sub(1);
-            if self.room == 0 {
-                return Some(false);
+            self.found += 1;
+            if self.found >= self.places {
+                return Some(Err(Over::Limit));
+            }
+            if !self.held.at_least(self.bitmap_octets + self.found * FOUND_OCTETS) {
+                return Some(Err(Over::Memory));
             }
         }
     }
 
     /// Reads on in the lists of a value, or goes to the next value.
-    fn next_value(&mut self, snapshot: &Snapshot, work: &mut Work) -> bool {
+    fn next_value(&mut self, snapshot: &Snapshot, work: &mut Work) {
         let Some(merge) = &mut self.merge else {
             self.stage = Stage::Missing;
-            return true;
+            return;
         };
         while let Some(list) = merge.lists.get(self.list) {
             let segment = snapshot.layers.get(list.layer).map(|layer| &layer.segment);
@@ -211,7 +262,7 @@ impl ListBuilder {
                 }
                 work.left = work.left.saturating_sub(1);
                 if work.left == 0 {
-                    return true;
+                    return;
                 }
             }
             self.position = None;
@@ -226,7 +277,7 @@ impl ListBuilder {
         }
         if !self.group.is_empty() {
             self.close_group();
-            return true;
+            return;
         }
         work.left = work.left.saturating_sub(1);
         self.list = 0;
@@ -234,7 +285,6 @@ impl ListBuilder {
             self.merge = None;
             self.stage = Stage::Missing;
         }
-        true
     }
 
     /// A group of entries is whole: gives it, or has it put in order first.
@@ -247,7 +297,7 @@ impl ListBuilder {
             .group
             .is_sorted_by(|left, right| layer(left) == layer(right) && packed(*left) < packed(*right));
         if self.group.len() > 1 && !(self.one_key && one_list) {
-            self.gathering = Gathering::new(None, usize::MAX, self.limits);
+            self.gathering = Gathering::new(None, usize::MAX, &self.room);
             self.stage = Stage::Order(0);
             return;
         }
@@ -260,32 +310,37 @@ impl ListBuilder {
         }
     }
 
-    fn order(&mut self, mut at: usize, keys: &SortKeys, snapshot: &Snapshot, work: &mut Work) -> bool {
+    fn order(&mut self, mut at: usize, keys: &SortKeys, snapshot: &Snapshot, work: &mut Work) -> Result<(), Over> {
         while let Some(next) = self.group.get(at) {
-            if self.gathering.take(keys.octets(snapshot, *next), *next) == Taken::Limit {
-                return false;
-            }
             at += 1;
+            match self.gathering.take(keys.octets(snapshot, *next), *next) {
+                Taken::Limit => return Err(Over::Limit),
+                Taken::NoMemory => {
+                    self.stage = Stage::Order(at);
+                    return Err(Over::Memory);
+                }
+                Taken::Kept | Taken::Before | Taken::Beyond => {}
+            }
             work.left = work.left.saturating_sub(1);
             if work.left == 0 {
                 self.stage = Stage::Order(at);
-                return true;
+                return Ok(());
             }
         }
         self.group.clear();
         self.gathering.finish();
         self.stage = Stage::Give;
-        true
+        Ok(())
     }
 
     /// Gives a group that is in order. Where the order is reversed the list is turned round in the end, so that each group
     /// goes in from its end.
-    fn give(&mut self, work: &mut Work) -> bool {
+    fn give(&mut self, work: &mut Work) {
         while let Some(next) = self.gathering.pop() {
             self.group.push(next.at);
             work.left = work.left.saturating_sub(1);
             if work.left == 0 {
-                return true;
+                return;
             }
         }
         let group = std::mem::take(&mut self.group);
@@ -298,7 +353,6 @@ impl ListBuilder {
             Some(_) => Stage::Values,
             None => Stage::Missing,
         };
-        true
     }
 
     /// What no value led to.

@@ -11,10 +11,12 @@
 mod gather;
 mod list;
 mod merge;
+mod room;
 mod walk;
 
 pub use gather::{Gathering, Taken};
 pub use list::{ListBuilder, Listing, SortedList};
+pub use room::{Room, SortMemory};
 pub use walk::{Walk, WalkStep};
 
 use crate::access::View;

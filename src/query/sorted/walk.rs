@@ -3,6 +3,7 @@
 
 use super::gather::{Gathering, Sorted, Taken};
 use super::merge::{ListOf, ValueMerge};
+use super::room::{Held, Room};
 use super::{FirstKey, SortKeys};
 use crate::index::EntryId;
 use crate::index::Ordinal;
@@ -27,7 +28,10 @@ pub struct Walk {
     giving: bool,
     one_key: bool,
     together: usize,
-    limits: (usize, usize),
+    room: Room,
+    shrinks: bool,
+    /// For the ids that have a value.
+    held: Held,
 }
 
 /// What is still to be walked, the next stage last.
@@ -68,16 +72,20 @@ pub enum WalkStep {
     CandidateLimit,
     /// More entries of one value than can be put in order.
     Limit,
+    /// All sorts together take too much; may be asked again.
+    NoMemory,
 }
 
 impl Walk {
-    /// Goes on after the octets `after`. `wanted` entries are asked for at most, one more tells that there are more.
+    /// Goes on after the octets `after`. `wanted` entries are asked for at most, one more tells that there are more. For `shrinks`
+    /// see [`Gathering::shrinking`].
     pub fn new(
         keys: &SortKeys,
         snapshot: &Snapshot,
         after: Option<Vec<u8>>,
         wanted: usize,
-        limits: (usize, usize),
+        room: &Room,
+        shrinks: bool,
     ) -> Walk {
         let reverse = keys.is_reverse();
         let start = after.as_deref().map(|after| keys.split(after).0);
@@ -102,14 +110,16 @@ impl Walk {
         let together = if one_key { wanted.min(TOGETHER) } else { wanted };
         Walk {
             stages,
-            gathering: Gathering::new(after.clone(), together, limits),
+            gathering: Gathering::new(after.clone(), together, room),
             after,
             members: Vec::new(),
             at: 0,
             giving: true,
             one_key,
             together,
-            limits,
+            room: room.clone(),
+            shrinks,
+            held: Held::nothing(room),
         }
     }
 
@@ -128,6 +138,9 @@ impl Walk {
                     return WalkStep::Paused;
                 }
                 work.left -= 1;
+                if !self.holds_ids(cursor.snapshot()) {
+                    return WalkStep::NoMemory;
+                }
                 // What was left out of this group for now is read again from its beginning.
                 let again = self.gathering.is_cut();
                 if !(self.open_group(keys, cursor.snapshot(), again, work)) {
@@ -143,6 +156,14 @@ impl Walk {
             }
             self.gathering.finish();
             self.giving = true;
+        }
+    }
+
+    /// Whether there is memory for the ids that have a value, where they are to be read.
+    fn holds_ids(&mut self, snapshot: &Snapshot) -> bool {
+        match self.stages.last() {
+            Some(Stage::Missing(_)) => self.held.at_least(bitmap_octets(snapshot)),
+            _ => true,
         }
     }
 
@@ -179,7 +200,7 @@ impl Walk {
             }
         }
         self.skip_given(keys, snapshot);
-        self.gathering = Gathering::new(self.after.clone(), self.together, self.limits);
+        self.gathering = Gathering::new(self.after.clone(), self.together, &self.room).shrinking(self.shrinks);
         self.giving = false;
         true
     }
@@ -236,6 +257,7 @@ impl Walk {
             }
             match self.gathering.take(octets, at) {
                 Taken::Limit => return Some(WalkStep::Limit),
+                Taken::NoMemory => return Some(WalkStep::NoMemory),
                 // The rest of a list has greater names still.
                 Taken::Beyond if self.one_key => self.at += 1,
                 Taken::Kept | Taken::Before | Taken::Beyond => {}
@@ -243,6 +265,12 @@ impl Walk {
         }
         None
     }
+}
+
+/// What bitmaps of all ids of a snapshot may take: a container of 8 KiB for each 65,536 ids of a layer.
+pub(super) fn bitmap_octets(snapshot: &Snapshot) -> usize {
+    let entries = usize::try_from(snapshot.len()).unwrap_or(usize::MAX);
+    (entries / 8).saturating_add((snapshot.layers.len() + 1) * (8 << 10))
 }
 
 impl Member {

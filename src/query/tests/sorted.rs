@@ -3,12 +3,20 @@
 use super::fixture::{drain, schema};
 use super::property::{pick, random_filter, random_query, random_snapshot, random_view};
 use crate::index::testing::Rng;
-use crate::query::sorted::{Gathering, Key, ListBuilder, Listing, SortKeys, SortedList, Walk, WalkStep};
+use crate::query::sorted::{
+    Gathering, Key, ListBuilder, Listing, Room, SortKeys, SortMemory, SortedList, Taken, Walk, WalkStep,
+};
 use crate::query::{Cursor, Groups, Order, Query, Work, compile_in};
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
 
-const LIMITS: (usize, usize) = (1_000_000, 1 << 30);
+fn room() -> Room {
+    Room {
+        entries: 1_000_000,
+        octets: 1 << 30,
+        memory: Arc::new(SortMemory::new(1 << 30)),
+    }
+}
 
 fn random_keys(rng: &mut Rng, view: &crate::access::View) -> SortKeys {
     const NAMES: &[&str] = &[
@@ -62,7 +70,10 @@ fn walked(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
     loop {
         let page = 1 + rng.below(60);
         let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query.clone());
-        let mut walk = Walk::new(keys, snapshot, after.clone(), page + 1, LIMITS);
+        // Where the keys of few entries find room, a group is read again for those that did not.
+        let octets = if rng.below(2) == 0 { 300 } else { 1 << 30 };
+        let room = Room { octets, ..room() };
+        let mut walk = Walk::new(keys, snapshot, after.clone(), page + 1, &room, true);
         let mut given = 0;
         while given < page {
             let mut work = Work {
@@ -76,7 +87,7 @@ fn walked(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
                 }
                 WalkStep::Paused => {}
                 WalkStep::End => return found,
-                WalkStep::CandidateLimit | WalkStep::Limit => panic!("no limit was set"),
+                WalkStep::CandidateLimit | WalkStep::Limit | WalkStep::NoMemory => panic!("no limit was set"),
             }
         }
     }
@@ -84,7 +95,7 @@ fn walked(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
 
 fn listed(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKeys) -> SortedList {
     let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query.clone());
-    let mut builder = ListBuilder::new(keys, snapshot, 1 << 30, LIMITS);
+    let mut builder = ListBuilder::new(keys, snapshot, 1 << 30, &room());
     loop {
         let mut work = Work {
             left: 1 + rng.below(50) as u32,
@@ -92,7 +103,7 @@ fn listed(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
         match builder.step(keys, &mut cursor, &mut work) {
             Listing::Done(list) => return list,
             Listing::Paused => {}
-            Listing::Limit => panic!("no limit was set"),
+            Listing::Limit | Listing::NoMemory => panic!("no limit was set"),
         }
     }
 }
@@ -157,7 +168,7 @@ fn every_way_gives_the_order_of_comparing_all() {
 
 #[test]
 fn gathering_keeps_the_least_that_are_wanted() {
-    let mut gathering = Gathering::new(Some(vec![3]), 4, LIMITS);
+    let mut gathering = Gathering::new(Some(vec![3]), 4, &room());
     let at = |index| Location::Tail { index };
     for number in [9, 1, 7, 3, 8, 5, 4, 6, 2] {
         gathering.take(vec![number], at(number.into()));
@@ -166,4 +177,56 @@ fn gathering_keeps_the_least_that_are_wanted() {
     gathering.finish();
     let given: Vec<_> = std::iter::from_fn(|| gathering.pop()).map(|next| next.at).collect();
     assert_eq!(given, [at(4), at(5), at(6), at(7)]);
+}
+
+/// What has no room comes on the next page: none is left out, none comes twice.
+#[test]
+fn a_gathering_that_shrinks_gives_all_in_short_pages() {
+    let small = Room { octets: 7, ..room() };
+    let (mut given, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let mut gathering = Gathering::new(after.clone(), 6, &small).shrinking(true);
+        for number in [9, 1, 7, 3, 8, 5, 4, 6, 2] {
+            let taken = gathering.take(vec![number, 0], Location::Tail { index: number.into() });
+            assert!(!matches!(taken, Taken::Limit | Taken::NoMemory));
+        }
+        gathering.finish();
+        while let Some(next) = gathering.pop() {
+            given.push(next.octets[0]);
+            after = Some(next.octets);
+        }
+        pages += 1;
+        if !gathering.is_cut() {
+            break;
+        }
+    }
+    assert_eq!((given, pages), ((1..=9).collect(), 3));
+}
+
+/// The memory of all is a limit of all: who finds none says so, and can go on once others are done.
+#[test]
+fn sorts_share_their_memory() {
+    let memory = Arc::new(SortMemory::new(64 << 10));
+    let limited = Room {
+        memory: Arc::clone(&memory),
+        ..room()
+    };
+    let fill = |gathering: &mut Gathering| {
+        (0u16..)
+            .map(|number| gathering.take(number.to_be_bytes().to_vec(), Location::Tail { index: number.into() }))
+            .take(2000)
+            .position(|taken| taken == Taken::NoMemory)
+    };
+    let mut first = Gathering::new(None, 1000, &limited);
+    assert_eq!(
+        fill(&mut first),
+        Some(992),
+        "three grains and the fourth hold 992 entries of 66 octets"
+    );
+    let mut second = Gathering::new(None, 900, &limited);
+    assert_eq!(fill(&mut second), Some(0));
+    drop(first);
+    assert_eq!(fill(&mut second), None);
+    drop(second);
+    assert_eq!(memory.left(), 64 << 10);
 }
