@@ -62,24 +62,19 @@ pub fn release<'a>(
     schema: &'a Schema,
 ) -> Option<ReleasedEntry<'a>> {
     let parts = record.parts().unwrap_or_default();
-    let (mut whole, mut decides) = (selection.copies_user_block(), false);
-    let (mut slots, mut user_octets) = (0, 0usize);
-    for slot in parts.slots() {
-        slots += 1;
-        decides |= view.hiding.decisive.contains(slot.id);
-        if !slot.operational {
-            user_octets = user_octets.saturating_add(slot.len);
-            whole &= view.releasable.contains(slot.id);
-        }
-    }
+    let Survey {
+        releasable,
+        decides,
+        user_octets,
+    } = survey(parts, view);
+    let mut whole = releasable && selection.copies_user_block();
     let mut hidden = 0;
     if decides {
         hidden = hidden_attributes(parts, view, schema)?;
         whole &= hidden == 0 || !parts.slots().any(|slot| is_hidden(view, hidden, slot.id));
     }
     let user_block = parts.block().get(..user_octets);
-    // What the walk did not see, because the record is damaged, does not leave.
-    whole &= slots == parts.len() && user_block.is_some();
+    whole &= user_block.is_some();
     let user_block = user_block.unwrap_or(parts.block());
     Some(ReleasedEntry {
         record,
@@ -92,6 +87,45 @@ pub fn release<'a>(
         hidden,
         whole,
     })
+}
+
+/// What a record has, for a view.
+struct Survey {
+    /// The view may see every user attribute.
+    releasable: bool,
+    /// It has an attribute that a condition is about.
+    decides: bool,
+    user_octets: usize,
+}
+
+fn survey(parts: RecordParts<'_>, view: &View) -> Survey {
+    let decisive = &view.hiding.decisive;
+    let mut survey = Survey {
+        releasable: true,
+        decides: false,
+        user_octets: 0,
+    };
+    if let Some((mut types, octets)) = parts.short_types() {
+        for id in types.by_ref().take(parts.user_len()) {
+            survey.releasable &= view.releasable.contains(id);
+            survey.decides |= decisive.contains(id);
+        }
+        survey.decides |= types.any(|id| decisive.contains(id));
+        survey.user_octets = octets;
+        return survey;
+    }
+    let mut slots = 0;
+    for slot in parts.slots() {
+        slots += 1;
+        survey.decides |= decisive.contains(slot.id);
+        if !slot.operational {
+            survey.user_octets = survey.user_octets.saturating_add(slot.len);
+            survey.releasable &= view.releasable.contains(slot.id);
+        }
+    }
+    // What the walk did not see, because the record is damaged, does not leave.
+    survey.releasable &= slots == parts.len();
+    survey
 }
 
 /// One bit for each condition of hidden attributes that the entry meets; `None` where the whole entry is hidden.

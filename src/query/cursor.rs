@@ -23,8 +23,12 @@ pub struct Cursor {
     tail: usize,
     /// A matching tail entry that was found and not yet given.
     tail_head: Option<u32>,
-    /// With [`Order::Any`]: the layer that is being searched.
+    /// With [`Order::Any`]: the layer that is being searched. With [`Order::Name`]: the layer that gave the last entry.
     layer: usize,
+    /// With [`Order::Name`]: entries that `layer` gave in a row.
+    in_a_row: u32,
+    /// With [`Order::Name`]: ids of `layer` below this come before the heads of all other sources; 0 where that is not known.
+    leads_until: u32,
     examiner: Examiner,
     /// The candidate limit was reached.
     limited: bool,
@@ -87,6 +91,8 @@ struct Examiner {
 
 /// Items that are evaluated for one unit of work.
 const ITEMS_A_UNIT: usize = 8;
+/// Entries that one layer gives in a row before it is looked up how far it may go on; few in tests, whose directories are small.
+const LEADS_AFTER: u32 = if cfg!(test) { 2 } else { 16 };
 /// Ids whose probes are asked together.
 const PROBED_AT_ONCE: usize = 32;
 /// Candidates whose records are brought near together.
@@ -116,6 +122,8 @@ impl Cursor {
             tail,
             tail_head: None,
             layer: 0,
+            in_a_row: 0,
+            leads_until: 0,
             limited: false,
             snapshot,
         }
@@ -211,18 +219,21 @@ impl Cursor {
     /// Merges the layers and the tail by key.
     fn advance_by_name(&mut self, work: &mut Work) -> Advance {
         let alone = self.runs.len() + usize::from(!self.snapshot.tail.is_empty()) == 1;
+        let leads_until = if alone { u32::MAX } else { self.leads_until };
         for (at, run) in self.runs.iter_mut().enumerate() {
             if run.head != Head::Unknown {
                 continue;
             }
             let source = &self.snapshot.layers[at];
             run.head = match run.next_by_name(source, &self.plan.layers[at], &mut self.examiner, work) {
+                // The key of nobody else can come before: it need not be known.
+                Found::Id(id) if at == self.layer && id < leads_until => return located(at, id),
                 Found::Id(id) => Head::At(id),
                 Found::End => Head::End,
                 Found::Paused => return Advance::Paused,
                 Found::Limited => return Advance::CandidateLimit,
             };
-            if let (Head::At(id), false) = (run.head, alone) {
+            if let Head::At(id) = run.head {
                 source.segment.names().value(Ordinal(id), &mut run.head_key);
             }
         }
@@ -250,15 +261,40 @@ impl Cursor {
             (Some((layer, run)), tail) if tail.is_none_or(|tail| run.head_key < *tail) => match run.head {
                 Head::At(id) => {
                     run.head = Head::Unknown;
+                    self.note_lead(layer);
                     located(layer, id)
                 }
                 Head::Unknown | Head::End => Advance::End,
             },
-            _ => match self.tail_head.take() {
-                Some(index) => Advance::Entry(Location::Tail { index }),
-                None => Advance::End,
-            },
+            _ => {
+                self.in_a_row = 0;
+                self.leads_until = 0;
+                match self.tail_head.take() {
+                    Some(index) => Advance::Entry(Location::Tail { index }),
+                    None => Advance::End,
+                }
+            }
         }
+    }
+
+    /// A layer gave an entry after its key was compared. When it did so often enough in a row, it is worth a look-up how far
+    /// it may go before another source has its turn: as long, no key need be read.
+    fn note_lead(&mut self, layer: usize) {
+        self.leads_until = 0;
+        self.in_a_row = if self.layer == layer { self.in_a_row + 1 } else { 1 };
+        self.layer = layer;
+        if self.in_a_row < LEADS_AFTER {
+            return;
+        }
+        self.in_a_row = 0;
+        let others = self.runs.iter().enumerate();
+        let others = others.filter(|(number, run)| *number != layer && matches!(run.head, Head::At(_)));
+        let tail = self.tail_head.map(|index| &self.snapshot.tail[index as usize].key.0);
+        let next = others.map(|(_, run)| &run.head_key).chain(tail).min();
+        self.leads_until = match next {
+            Some(key) => self.snapshot.layers[layer].segment.names().lower_bound(key).0,
+            None => u32::MAX,
+        };
     }
 
     fn next_in_tail(&mut self, work: &mut Work) -> Found {

@@ -135,6 +135,30 @@ impl<'a> RecordParts<'a> {
         })
     }
 
+    /// The types of all attributes, user attributes first, and the octets of the user attributes: all that most answers need,
+    /// for a third of what [`RecordParts::slots`] costs. `None` where the record is damaged or has a long attribute.
+    #[inline]
+    pub fn short_types(&self) -> Option<(impl Iterator<Item = AttributeId> + use<'a>, usize)> {
+        let RecordParts { table, types, .. } = *self;
+        let (lines, rest) = table.as_chunks::<SLOT_OCTETS>();
+        if lines.len() != self.all as usize || !rest.is_empty() {
+            return None;
+        }
+        let length = |line: &[u8; SLOT_OCTETS]| usize::from(u16::from_le_bytes([line[2], line[3]]) & LONG);
+        let octets = lines.get(..self.user as usize)?.iter().map(length).sum();
+        let id = move |line: &[u8; SLOT_OCTETS]| {
+            let number = u16::from_le_bytes([line[0], line[1]]);
+            types.get(usize::from(number)).copied().unwrap_or(NO_TYPE)
+        };
+        Some((lines.iter().map(id), octets))
+    }
+
+    /// How many of the attributes are user attributes.
+    #[inline]
+    pub fn user_len(&self) -> usize {
+        self.user as usize
+    }
+
     /// Every stored attribute, user attributes first.
     #[inline]
     pub fn attributes(&self) -> impl Iterator<Item = RecordAttribute<'a>> + use<'a> {
