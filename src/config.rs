@@ -98,6 +98,7 @@ pub struct LimitSettings {
     pub waiting_updates: usize,
     pub group_updates: usize,
     pub rename_entries: usize,
+    pub delete_entries: usize,
     pub transaction_operations: usize,
     pub transaction_bytes: usize,
     pub transaction_read_bytes: usize,
@@ -381,6 +382,7 @@ impl Default for LimitSettings {
             waiting_updates: directory.waiting_updates,
             group_updates: directory.group_updates,
             rename_entries: directory.rename_entries,
+            delete_entries: directory.delete_entries,
             transaction_operations: wire.transaction_updates,
             transaction_bytes: wire.transaction_octets,
             transaction_read_bytes: directory.transaction_read_octets,
@@ -401,6 +403,7 @@ impl LimitSettings {
             waiting_updates: self.waiting_updates,
             group_updates: self.group_updates,
             rename_entries: self.rename_entries,
+            delete_entries: self.delete_entries,
             transaction_read_octets: self.transaction_read_bytes,
             sync: SyncLimits {
                 consumers: self.sync_consumers,

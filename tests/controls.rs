@@ -16,6 +16,7 @@ mod oid {
     pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
     pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
     pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
+    pub const TREE_DELETE: &str = "1.2.840.113556.1.4.805";
     pub const ALL: &[&str] = &[
         PAGED_RESULTS,
         ASSERTION,
@@ -26,6 +27,7 @@ mod oid {
         DONT_USE_COPY,
         PERMISSIVE_MODIFY,
         MATCHED_VALUES,
+        TREE_DELETE,
     ];
 }
 
@@ -497,7 +499,7 @@ async fn searches_are_sorted() {
     for (key, fault) in [
         (("nowhere", None, false), 16),
         (("sn", Some("integerOrderingMatch"), false), 18),
-        (("sn", Some("caseIgnoreMatch"), false), 18),
+        (("sn", Some("objectIdentifierMatch"), false), 18),
         (("sn", Some("nowhere"), false), 18),
         (("jpegPhoto", None, false), 18),
         (("nhsdirHidden", None, false), 50),
@@ -707,7 +709,7 @@ async fn broken_control_values_are_protocol_errors() {
         Some(b"\x04\x02hi"),
         Some(b"\xa9\x02\x80\x00"),
     ];
-    let plain = [oid::DONT_USE_COPY, oid::PERMISSIVE_MODIFY];
+    let plain = [oid::DONT_USE_COPY, oid::PERMISSIVE_MODIFY, oid::TREE_DELETE];
     for oid in oid::ALL {
         for value in broken.iter().filter(|value| value.is_some() || !plain.contains(oid)) {
             for crit in [false, true] {

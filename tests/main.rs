@@ -19,5 +19,6 @@ mod server;
 mod sync;
 mod tidy;
 mod transactions;
+mod tree_delete;
 mod updates;
 mod wire;

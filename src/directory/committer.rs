@@ -28,6 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+mod delete;
 mod held;
 mod transaction;
 
@@ -76,8 +77,9 @@ pub(super) struct Asked {
     pub secret: Option<SecretPlan>,
     /// The connection whose session goes on, because it changes its own secret; 0 is none.
     pub connection: u64,
-    /// An entry moves only where nothing is below it: who asks may move no member of a group that gives rights.
-    pub moves_alone: bool,
+    /// An entry moves, or goes with all below it, only where nothing is below it: who asks may neither move a member of a group
+    /// that gives rights nor delete what decides who may do what.
+    pub alone: bool,
 }
 
 /// A Password Modify whose rights were checked.
@@ -94,9 +96,16 @@ pub(super) struct SecretAsked {
 pub(super) struct Applied {
     pub done: UpdateDone,
     pub entry_uuid: Option<[u8; 16]>,
+    /// Those below it that went with it.
+    pub below: Vec<[u8; 16]>,
 }
 
 impl Applied {
+    /// The UUIDs of all entries that it was about.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &[u8; 16]> {
+        self.entry_uuid.iter().chain(&self.below)
+    }
+
     pub(super) fn refused(outcome: Outcome) -> Applied {
         Applied {
             done: UpdateDone {
@@ -105,6 +114,7 @@ impl Applied {
                 post_read: None,
             },
             entry_uuid: None,
+            below: Vec::new(),
         }
     }
 }
@@ -115,6 +125,8 @@ pub(super) struct Effects {
     pub changes: Vec<Change>,
     pub keyed: Vec<KeyedWrite>,
     pub entry_uuid: Option<[u8; 16]>,
+    /// Entries below it that go with it.
+    pub below: Vec<[u8; 16]>,
     /// When, in microseconds, of this update alone.
     pub changed: u64,
 }
@@ -320,25 +332,32 @@ impl Writer {
         }
         check_update(group.snapshot(), schema, view, key, &request)?;
         // Of the group as it stands: what lies below may have come there a moment ago.
-        if asked.moves_alone && group.snapshot().children(key, 1) > 0 {
-            let message = "entries below may be members of a group that decides who may do what: it is for administrators to move";
+        if asked.alone && group.snapshot().children(key, 1) > 0 {
+            let message = "entries below may decide who may do what, or be members of a group that does: they are for administrators";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
+        }
+        if let Update::Delete { tree: true, .. } = &request.update {
+            self.check_tree(group.snapshot(), view, key)?;
         }
         let pre_read = read(group.snapshot(), key, &request.pre_read);
         let (actor, connection) = (&asked.actor, asked.connection);
-        let effects = self.effects(group.snapshot(), actor, key, request, asked.secret, connection)?;
+        let mut effects = self.effects(group.snapshot(), actor, key, request, asked.secret, connection)?;
         let put = match effects.changes.last() {
             Some(Change::Put { key: put, .. }) => put.clone(),
             Some(Change::Delete { .. }) | None => key.clone(),
         };
-        let entry_uuid = effects.entry_uuid;
+        let (entry_uuid, below) = (effects.entry_uuid, std::mem::take(&mut effects.below));
         self.take_in(group, key, effects, following);
         let done = UpdateDone {
             outcome: Outcome::success(),
             pre_read,
             post_read: read(group.snapshot(), &put, &post_selection),
         };
-        Ok(Applied { done, entry_uuid })
+        Ok(Applied {
+            done,
+            entry_uuid,
+            below,
+        })
     }
 
     /// An accepted update of the entry under `key` becomes part of the group.
@@ -418,6 +437,7 @@ impl Writer {
         };
         let mut effects = match request.update {
             Update::Add(entry) => self.add(snapshot, &author, key, entry, &planned)?,
+            Update::Delete { tree: true, .. } => self.delete_tree(snapshot, key)?,
             Update::Delete { .. } => self.delete(snapshot, key)?,
             Update::Modify { changes, .. } => self.modify(snapshot, &author, key, changes, permissive, &planned)?,
             Update::ModifyDn {
@@ -547,23 +567,6 @@ impl Writer {
         let checked = schema.check_entry(entry);
         following::take_stand_in(entry);
         first(&checked.err().unwrap_or_default(), naming, |_| true)
-    }
-
-    fn delete(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
-        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
-        if snapshot.children(key, 1) > 0 {
-            return Err(Outcome::new(
-                ResultCode::NotAllowedOnNonLeaf,
-                "delete the entries below it first",
-            ));
-        }
-        let entry_uuid = Some(snapshot.record(at).operational().entry_uuid);
-        Ok(Effects {
-            changes: vec![Change::Delete { key: key.clone() }],
-            keyed: Vec::new(),
-            entry_uuid,
-            ..Effects::default()
-        })
     }
 
     fn modify(

@@ -271,14 +271,16 @@ impl Directory {
     }
 
     /// Whether what is renamed may have nothing below it: members of a group that a rule names could lie there, whose names must
-    /// not become free for others, and nothing that moves along may come by such a name. The committer looks, because what it has
-    /// yet to do may put something there.
-    pub(super) fn moves_alone(&self, session: &Session, update: &Update) -> bool {
+    /// not become free for others, and nothing that moves along may come by such a name. Nor may what goes as a tree, where any rule
+    /// may be about what lies below. The committer looks, because what it has yet to do may put something there.
+    pub(super) fn goes_alone(&self, session: &Session, update: &Update) -> bool {
         let by_group = |rule: &Rule| matches!(rule.who, Who::Group(_));
-        matches!(update, Update::ModifyDn { .. })
-            && session.identity.account.facts.role != Role::Administrator
-            && self.general.enabled
-            && self.general.rules.iter().any(by_group)
+        let concerned = match update {
+            Update::ModifyDn { .. } => self.general.rules.iter().any(by_group),
+            Update::Delete { tree, .. } => *tree && !self.general.rules.is_empty(),
+            Update::Add(_) | Update::Modify { .. } => false,
+        };
+        concerned && session.identity.account.facts.role != Role::Administrator && self.general.enabled
     }
 
     /// Whether a rule gives whoever it names more than reading by way of this entry, or the entry itself. `dn` is its name,

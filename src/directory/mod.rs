@@ -100,6 +100,8 @@ pub struct DirectoryLimits {
     pub group_updates: usize,
     /// Entries that one modifyDN may move.
     pub rename_entries: usize,
+    /// Entries that one Tree Delete may delete.
+    pub delete_entries: usize,
     /// Octets of entries that the updates of one transaction may read.
     pub transaction_read_octets: usize,
     /// Seconds between writes of account bookkeeping (last used, failures).
@@ -135,6 +137,7 @@ impl Default for DirectoryLimits {
             waiting_updates: 4096,
             group_updates: 64,
             rename_entries: 10_000,
+            delete_entries: 10_000,
             transaction_read_octets: 4 << 20,
             bookkeeping_seconds: 5,
             sync: SyncLimits::default(),

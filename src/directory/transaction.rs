@@ -49,7 +49,7 @@ impl Directory {
         self.admit_queued(session, request).map(|_| ()).inspect_err(|outcome| {
             let mut facts = self.facts_of(request);
             facts.transaction = Some(identifier.to_owned());
-            self.audit_update(session, &facts, None, outcome, started);
+            self.audit_update(session, &facts, std::iter::empty(), outcome, started);
         })
     }
 
@@ -65,6 +65,10 @@ impl Directory {
             } => Some(new_key(&self.schema, &key, new_rdn, new_superior.as_ref())?),
             Update::Add(_) | Update::Delete { .. } | Update::Modify { .. } => None,
         };
+        if let Update::Delete { tree: true, .. } = &request.update {
+            // There may be accounts in it.
+            return refused("whole trees");
+        }
         if self.is_account(&key) || to.is_some_and(|to| self.is_account(&to)) {
             return refused("application accounts");
         }
@@ -105,8 +109,7 @@ impl Directory {
             Ok(all) => {
                 for (facts, mut applied) in facts.iter().zip(all) {
                     self.count_read(&session, &mut applied.done);
-                    let uuid = applied.entry_uuid.as_ref();
-                    self.audit_update(&session, facts, uuid, &applied.done.outcome, started);
+                    self.audit_update(&session, facts, applied.entries(), &applied.done.outcome, started);
                     done.updates.push(applied.done);
                 }
             }
@@ -114,7 +117,7 @@ impl Directory {
                 let undone = Outcome::new(ResultCode::Canceled, "its transaction failed");
                 for (place, facts) in facts.iter().enumerate() {
                     let outcome = if at == Some(place) { &outcome } else { &undone };
-                    self.audit_update(&session, facts, None, outcome, started);
+                    self.audit_update(&session, facts, std::iter::empty(), outcome, started);
                 }
                 (done.failed, done.outcome) = (at, outcome);
             }
@@ -142,7 +145,7 @@ impl Directory {
                 actor: session.identity.account.facts.dn.clone(),
                 view: session.view.clone(),
                 key,
-                moves_alone: self.moves_alone(session, &request.update),
+                alone: self.goes_alone(session, &request.update),
                 request,
                 secret: None,
                 connection: 0,

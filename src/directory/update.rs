@@ -6,6 +6,7 @@ use super::trail::AuditPool;
 use super::wellformed::{check_contents, new_key};
 use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock, referral};
+use crate::access::View;
 use crate::account::Role;
 use crate::audit::Act;
 use crate::model::{Attribute, AttributeDescription, Ava, Dn, Entry, Outcome, Rdn, ResultCode, Value};
@@ -20,6 +21,8 @@ pub enum Update {
     Add(Entry),
     Delete {
         dn: Dn,
+        /// With everything below it (Tree Delete).
+        tree: bool,
     },
     Modify {
         dn: Dn,
@@ -56,6 +59,8 @@ pub(super) struct UpdateFacts {
     attributes: String,
     destination: Option<String>,
     assertion: Option<String>,
+    /// Everything below goes too.
+    tree: bool,
     /// The transaction it is part of.
     pub transaction: Option<String>,
 }
@@ -64,7 +69,7 @@ impl Update {
     pub(super) fn dn(&self) -> &Dn {
         match self {
             Update::Add(entry) => &entry.dn,
-            Update::Delete { dn } | Update::Modify { dn, .. } | Update::ModifyDn { dn, .. } => dn,
+            Update::Delete { dn, .. } | Update::Modify { dn, .. } | Update::ModifyDn { dn, .. } => dn,
         }
     }
 
@@ -119,8 +124,7 @@ impl Directory {
             Err(outcome) => Applied::refused(outcome),
         };
         self.count_read(session, &mut applied.done);
-        let uuid = applied.entry_uuid.as_ref();
-        self.audit_update(session, &facts, uuid, &applied.done.outcome, started);
+        self.audit_update(session, &facts, applied.entries(), &applied.done.outcome, started);
         applied.done
     }
 
@@ -136,15 +140,16 @@ impl Directory {
             attributes: update.attributes(),
             destination: update.destination(&self.secret_names),
             assertion,
+            tree: matches!(update, Update::Delete { tree: true, .. }),
             transaction: None,
         }
     }
 
-    pub(super) fn audit_update(
+    pub(super) fn audit_update<'a>(
         &self,
         session: &Session,
         facts: &UpdateFacts,
-        entry_uuid: Option<&[u8; 16]>,
+        entries: impl Iterator<Item = &'a [u8; 16]>,
         outcome: &Outcome,
         started: Instant,
     ) {
@@ -161,9 +166,10 @@ impl Directory {
         if let Some(transaction) = &facts.transaction {
             audit.fact("transaction", transaction.as_bytes());
         }
-        if let Some(uuid) = entry_uuid {
-            audit.entry(uuid);
+        if facts.tree {
+            audit.fact("detail", b"tree");
         }
+        entries.for_each(|uuid| audit.entry(uuid));
         audit.finish(outcome, started.elapsed());
         self.audit.append(&audit);
         AuditPool::give_back(audit);
@@ -193,7 +199,7 @@ impl Directory {
         let asked = Box::new(Asked {
             actor,
             key,
-            moves_alone: self.moves_alone(session, &request.update),
+            alone: self.goes_alone(session, &request.update),
             request,
             secret,
             connection: Directory::going_on(session, own),
@@ -241,6 +247,7 @@ impl Directory {
             Update::ModifyDn {
                 new_rdn, new_superior, ..
             } => self.check_move(session, (key, update.dn()), new_rdn, new_superior.as_ref()),
+            Update::Delete { tree: true, .. } => check_below(&session.view, key),
             Update::Delete { .. } | Update::Modify { .. } => Ok(()),
         }
     }
@@ -278,12 +285,7 @@ impl Directory {
         }
         let superior = new_superior.cloned().or_else(|| dn.parent()).unwrap_or_default();
         self.check_guarded(session, &to, &superior.child(new_rdn.clone()))?;
-        if view.excluded.iter().any(|subtree| subtree.is_within(key)) {
-            return Err(insufficient(
-                "the account's release profile does not reach everything below this entry",
-            ));
-        }
-        Ok(())
+        check_below(view, key)
     }
 
     /// A name is seen by everybody who sees the entry: what never leaves is no part of one.
@@ -306,6 +308,16 @@ impl Directory {
 
     pub(super) fn is_account(&self, key: &NormalizedDn) -> bool {
         application::is_account_key(key, &self.committer.suffixes)
+    }
+}
+
+/// Refuses what would concern an entry below that the view does not reach.
+fn check_below(view: &View, key: &NormalizedDn) -> Result<(), Outcome> {
+    match view.excluded.iter().any(|subtree| subtree.is_within(key)) {
+        false => Ok(()),
+        true => Err(insufficient(
+            "the account's release profile does not reach everything below this entry",
+        )),
     }
 }
 

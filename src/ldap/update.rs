@@ -31,7 +31,10 @@ impl Conversation {
                     })
                 }),
             ),
-            Change::Delete { dn } => (tag::DELETE_RESPONSE, name(dn).map(|dn| Update::Delete { dn })),
+            Change::Delete { dn } => {
+                let tree = controls.tree_delete;
+                (tag::DELETE_RESPONSE, name(dn).map(|dn| Update::Delete { dn, tree }))
+            }
             Change::Modify(modify) => (
                 tag::MODIFY_RESPONSE,
                 name(modify.dn).map(|dn| Update::Modify {

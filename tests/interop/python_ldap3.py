@@ -66,7 +66,10 @@ assert feed.modify_dn(entry, "cn=ldap3 renamed", new_superior=where), feed.resul
 moved = "cn=ldap3 renamed," + where
 assert feed.search(moved, "(objectClass=*)", BASE, attributes=["cn", "entryUUID"]), feed.result
 assert feed.entries[0].cn.value == "ldap3 renamed", feed.entries
-assert feed.delete(moved), feed.result
+below = [moved, "cn=a," + moved, "cn=b,cn=a," + moved]
+assert all(feed.add(dn, "device") for dn in below[1:]), feed.result
+assert not feed.delete(moved) and feed.result["result"] == 66, feed.result
+assert feed.delete(moved, controls=[("1.2.840.113556.1.4.805", True, None)]), feed.result
 assert not feed.search(moved, "(objectClass=*)", BASE) and feed.result["result"] == 32, feed.result
 feed.unbind()
 

@@ -92,7 +92,7 @@ impl Summary {
 fn update(operation: LdifOperation) -> (Dn, Update) {
     match operation {
         LdifOperation::Content(entry) | LdifOperation::Add(entry) => (entry.dn.clone(), Update::Add(entry)),
-        LdifOperation::Delete { dn } => (dn.clone(), Update::Delete { dn }),
+        LdifOperation::Delete { dn } => (dn.clone(), Update::Delete { dn, tree: false }),
         LdifOperation::Modify { dn, changes } => {
             let changes = changes.into_iter().map(modification).collect();
             (dn.clone(), Update::Modify { dn, changes })

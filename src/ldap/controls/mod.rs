@@ -46,6 +46,8 @@ pub const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
 /// Proxied authorization (RFC 4370).
 pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
 
+/// Tree Delete, as Active Directory has it (draft-armijo-ldap-treedelete).
+pub const TREE_DELETE: &str = "1.2.840.113556.1.4.805";
 /// Matched values (RFC 3876).
 pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
 
@@ -69,6 +71,7 @@ pub const SUPPORTED: &[&str] = &[
     PROXIED_AUTHORIZATION,
     TRANSACTION,
     MATCHED_VALUES,
+    TREE_DELETE,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -96,6 +99,7 @@ fn operations(oid: &str) -> u8 {
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
         DONT_USE_COPY => on::SEARCH | on::COMPARE,
         PERMISSIVE_MODIFY => on::MODIFY,
+        TREE_DELETE => on::DELETE,
         PROXIED_AUTHORIZATION => on::SEARCH | on::COMPARE | on::UPDATES | on::EXTENDED,
         TRANSACTION => on::UPDATES | on::EXTENDED,
         _ => u8::MAX,
@@ -125,6 +129,8 @@ pub struct Controls<'a> {
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
     pub manage_dsa_it: bool,
+    /// Everything below the entry is to go too.
+    pub tree_delete: bool,
     pub domain_scope: bool,
     /// Whether subentries are asked for instead of other entries.
     pub subentries: Option<bool>,
@@ -216,6 +222,10 @@ impl<'a> Controls<'a> {
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),
+            Some(TREE_DELETE) => {
+                no_value("Tree Delete", value)?;
+                self.tree_delete = true;
+            }
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;

@@ -1,0 +1,58 @@
+//! Delete (RFC 4511 section 4.8): a leaf, or with Tree Delete an entry and all that is below it, as one change.
+//!
+//! Invariant: of a tree all goes or none; who asks may delete each entry of it.
+
+use super::{Effects, Writer, no_such_object};
+use crate::access::View;
+use crate::model::{Outcome, ResultCode};
+use crate::schema::NormalizedDn;
+use crate::store::{Change, Snapshot};
+
+impl Writer {
+    pub(super) fn delete(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
+        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+        if snapshot.children(key, 1) > 0 {
+            return Err(Outcome::new(
+                ResultCode::NotAllowedOnNonLeaf,
+                "delete the entries below it first",
+            ));
+        }
+        let entry_uuid = Some(snapshot.record(at).operational().entry_uuid);
+        Ok(Effects {
+            changes: vec![Change::Delete { key: key.clone() }],
+            keyed: Vec::new(),
+            entry_uuid,
+            ..Effects::default()
+        })
+    }
+
+    /// Refuses to delete more than one change may, and what the view hides: for whoever asks it is not there.
+    pub(super) fn check_tree(&self, snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Result<(), Outcome> {
+        let limit = self.context.limits.delete_entries;
+        let keys = snapshot.subtree(key, limit.saturating_add(1));
+        if keys.len() > limit {
+            let message = format!("more than {limit} entries would go; raise limits.delete_entries or delete parts");
+            return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
+        }
+        let mut records = keys.iter().filter_map(|key| Some(snapshot.record(snapshot.find(key)?)));
+        if !view.hiding.entries().is_empty() && records.any(|record| view.hides(record, &self.context.schema)) {
+            let message = "the account's release profile does not reach everything below this entry";
+            return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
+        }
+        Ok(())
+    }
+
+    /// What deletes a tree that passed [`Self::check_tree`]: every entry before the one above it, the topmost last.
+    pub(super) fn delete_tree(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
+        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+        let keys = snapshot.subtree(key, self.context.limits.delete_entries);
+        let uuid = |at| snapshot.record(at).operational().entry_uuid;
+        let below = keys.iter().filter(|below| *below != key);
+        Ok(Effects {
+            entry_uuid: Some(uuid(at)),
+            below: below.filter_map(|key| snapshot.find(key).map(uuid)).collect(),
+            changes: keys.into_iter().rev().map(|key| Change::Delete { key }).collect(),
+            ..Effects::default()
+        })
+    }
+}
