@@ -250,3 +250,35 @@ async fn language_tags_are_subtypes_and_ranges_find_them() {
         );
     }
 }
+
+/// RFC 4514 sections 2 and 2.3: names are given with types by their names, below superiors as those are stored, in one spelling.
+#[tokio::test]
+async fn a_name_is_given_in_one_spelling() {
+    let (_server, mut ldap) = writer().await;
+    let unit = vec![("objectClass", vec!["organizationalUnit"]), ("ou", vec!["Par"])];
+    assert_eq!(added(&mut ldap, "OU=Par,O=NHS", unit).await.rc, SUCCESS);
+    let dn = "commonName=Kay,ou=PAR,2.5.4.10=NHS";
+    let member = "UID=ann;OU=\"people\",o=nhs , dc=com";
+    let group = vec![
+        ("objectClass", vec!["groupOfNames"]),
+        ("cn", vec!["Kay"]),
+        ("member", vec![member]),
+    ];
+    assert_eq!(added(&mut ldap, dn, group).await.rc, SUCCESS);
+    let more = Mod::Add("member", one("CN=a\\3db, o=nhs"));
+    assert_eq!(modified(&mut ldap, dn, vec![more]).await.rc, SUCCESS);
+    let entries = found(&mut ldap, BASE, Scope::Subtree, "(cn=kay)", &["member", "entryDN"]).await;
+    assert_eq!(entries[0].dn, "cn=Kay,ou=Par,o=nhs");
+    assert_eq!(entries[0].attrs["entryDN"], ["cn=Kay,ou=Par,o=nhs"]);
+    assert_eq!(
+        entries[0].attrs["member"],
+        ["uid=ann,ou=people,o=nhs,dc=com", "cn=a=b,o=nhs"]
+    );
+    let renamed = ldap
+        .modifydn(dn, "2.5.4.3=L", true, Some("ou=people,O=nhs"))
+        .await
+        .unwrap();
+    assert_eq!(renamed.rc, SUCCESS);
+    let entries = found(&mut ldap, BASE, Scope::Subtree, "(cn=L)", &["cn"]).await;
+    assert_eq!(entries[0].dn, "cn=L,ou=People,o=nhs");
+}

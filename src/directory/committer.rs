@@ -519,6 +519,7 @@ impl Writer {
         if !self.context.suffixes.contains(key) {
             self.check_superior(snapshot, key)?;
         }
+        spell_name(&self.context.schema, snapshot, key, &mut entry.dn)?;
         let operational = Operational {
             entry_uuid: random_uuid(),
             created: author.now,
@@ -667,6 +668,18 @@ pub(super) fn plain(attribute_type: &str) -> AttributeDescription {
         attribute_type: attribute_type.to_owned(),
         options: Vec::new(),
     }
+}
+
+/// A new entry's name begins with types by their first names and goes on as its superior's is stored.
+fn spell_name(schema: &Schema, snapshot: &Snapshot, key: &NormalizedDn, dn: &mut Dn) -> Result<(), Outcome> {
+    let superior = key.parent().and_then(|superior| snapshot.find(&superior));
+    let (Some(at), Some(mut rdn)) = (superior, dn.rdn().cloned()) else {
+        schema.spell_dn(dn);
+        return Ok(());
+    };
+    schema.spell_rdn(&mut rdn);
+    *dn = parsed_dn(snapshot.record(at))?.child(rdn);
+    Ok(())
 }
 
 /// The parsed DN of a stored record.

@@ -87,10 +87,12 @@ fn destination<'a>(
     if to != *key && snapshot.find(&to).is_some() {
         return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
     }
+    let mut rdn = asked.new_rdn.clone();
+    schema.spell_rdn(&mut rdn);
     Ok(Move {
         from: key,
         to,
-        dn: superior_dn.child(asked.new_rdn.clone()),
+        dn: superior_dn.child(rdn),
     })
 }
 

@@ -74,7 +74,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
         Update::Delete { .. } => Ok(()),
         Update::Modify { changes, .. } => {
             let mut changed = Vec::with_capacity(changes.len());
-            for change in changes.iter() {
+            for change in changes.iter_mut() {
                 let adds = match change.kind {
                     ModificationKind::Add | ModificationKind::Replace => true,
                     ModificationKind::Delete | ModificationKind::Increment => false,
@@ -84,6 +84,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
                     let message = format!("{} does not hold integers", change.description);
                     return Err(Outcome::new(ResultCode::ConstraintViolation, message));
                 }
+                schema.spell_values(id, &mut change.values);
                 changed.push((id, &change.description));
             }
             // Deleting it unlocks an account: of other entries it is refused later.
@@ -122,7 +123,7 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
         .iter()
         .flat_map(|rdn| &rdn.avas)
         .for_each(|ava| add_naming_value(schema, entry, ava));
-    schema.name_classes(entry);
+    schema.spell_entry(entry);
     Ok(())
 }
 

@@ -7,6 +7,9 @@ use super::{
 };
 use crate::model::{Attribute, AttributeDescription, Ava, Entry, Rdn, Value};
 
+/// RFC 4512 section 2.4.1.
+const TOP: &str = "2.5.6.0";
+
 /// The attributes of one entry whose types are defined, in the order given.
 type Known<'e> = Vec<(AttributeId, &'e Attribute)>;
 
@@ -144,23 +147,6 @@ impl Schema {
         pairs.min()
     }
 
-    /// Spells an entry's object classes by their names: as given they may be OIDs, or in any case.
-    pub fn name_classes(&self, entry: &mut Entry) {
-        let object_class = self.well_known.object_class;
-        for attribute in &mut entry.attributes {
-            if self.find_attribute(&attribute.description.attribute_type) != Some(object_class) {
-                continue;
-            }
-            for value in &mut attribute.values {
-                let class = std::str::from_utf8(value).ok().and_then(|name| self.find_class(name));
-                let name = class.map(|class| self.class_name(class).as_bytes());
-                if let Some(name) = name.filter(|name| name != value) {
-                    *value = name.to_vec();
-                }
-            }
-        }
-    }
-
     fn check_duplicates(
         &self,
         equality: Option<MatchingRule>,
@@ -220,10 +206,33 @@ impl Schema {
                 None
             }
         };
+        self.check_abstract(&listed, violations);
         self.check_required(&listed, rule, known, violations);
         self.check_allowed(&classes, rule, known, violations);
         if let Some(rule) = rule {
             self.check_auxiliary(&classes, rule, violations);
+        }
+    }
+
+    /// RFC 4512 section 2.4.1: an entry is of an abstract class by way of another class only. `top` lies above every structural
+    /// class (section 2.4.2), whether or not its definition says so.
+    fn check_abstract(&self, listed: &[ClassId], violations: &mut Vec<SchemaViolation>) {
+        let is_abstract = |id: ClassId| self.class(id).kind == ClassKind::Abstract;
+        let stands_alone = |id: ClassId| {
+            let mut others = listed.iter().filter(|other| !is_abstract(**other));
+            self.class(id).oid != TOP && !others.any(|other| self.class_chain(*other).contains(&id))
+        };
+        for id in listed
+            .iter()
+            .copied()
+            .filter(|id| is_abstract(*id) && stands_alone(*id))
+        {
+            violations.push(SchemaViolation::ObjectClass {
+                message: format!(
+                    "no class of the entry is derived from abstract class {}",
+                    self.class_name(id)
+                ),
+            });
         }
     }
 

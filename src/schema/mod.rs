@@ -22,6 +22,7 @@ mod prepare;
 mod print;
 mod resolve;
 mod source;
+mod spelling;
 mod subschema;
 pub mod subtree;
 pub mod syntax;

@@ -345,3 +345,34 @@ fn a_filter_tells_the_first_type_it_does_not_know() {
     let filter = Filter::parse("(&(cn;lang-en=a)(|(mail=b*)(!(colour>=3))))").unwrap();
     assert_eq!(schema.first_undefined(&filter), Some("colour"));
 }
+
+/// RFC 4512 section 2.4.1.
+#[test]
+fn an_abstract_class_is_an_entrys_by_way_of_another() {
+    let text = "objectclass ( 1.2.3.1 NAME 'base' SUP top ABSTRACT MAY description )\n\
+                objectclass ( 1.2.3.2 NAME 'thing' SUP base STRUCTURAL MUST cn )\n\
+                objectclass ( 1.2.3.3 NAME 'more' SUP base AUXILIARY )\n\
+                objectclass ( 1.2.3.4 NAME 'lone' STRUCTURAL MUST cn )\n";
+    let schema = Schema::load(&[("x.schema".to_owned(), text.to_owned())]).unwrap();
+    for (classes, allowed) in [
+        (&["device", "top"][..], true),
+        (&["lone", "top"], true),
+        (&["thing", "base", "top"], true),
+        (&["device", "more", "base"], true),
+        (&["device", "base"], false),
+        (&["lone", "base"], false),
+    ] {
+        let classes = classes.iter().map(|class| ("objectClass", *class));
+        let attributes: Pairs = classes.chain([("cn", "a")]).collect();
+        let faults = schema
+            .check_entry(&entry("cn=a,o=nhs", &attributes))
+            .err()
+            .unwrap_or_default();
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let expected: &[&str] = match allowed {
+            true => &[],
+            false => &["no class of the entry is derived from abstract class base"],
+        };
+        assert_eq!(faults, expected, "{attributes:?}");
+    }
+}

@@ -1,7 +1,7 @@
 """What may differ between nhsdir and slapd in differential.py: each with its RFC section and its reason.
 
 The comparison itself allows for these, which RFC 4511 and 4512 leave to the server:
-- the spelling of DNs, and of DN values (RFC 4514 2: many spellings of one name): slapd re-writes them, nhsdir keeps them as given;
+- the spelling of DNs, and of DN values (RFC 4514 2.4: many ways to escape one value): slapd writes `\\2C`, nhsdir `\\,`;
 - the case of attribute options (RFC 4512 2.5.2: not significant), the order of values (RFC 4511 4.1.7: a set);
 - which entries a search returns that ends with sizeLimitExceeded (RFC 4511 4.5.1.4): their number is compared;
 - options in two spellings within one entry (RFC 4512 2.5.2): slapadd stores one of the values twice and loses the other;

@@ -153,7 +153,8 @@ impl<'a> Preparer<'a> {
             ));
         }
         let (kept, has_password) = take_out(entry, schema, &mut self.kinds, left_out)?;
-        schema.name_classes(entry);
+        schema.spell_dn(&mut entry.dn);
+        schema.spell_entry(entry);
         if let Err(violations) = schema.check_entry(entry) {
             let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
             return Err(format!("{}: {}", entry.dn, violations.join("; ")));

@@ -104,6 +104,26 @@ fn entries_come_in_any_order_and_names_of_init_may_come_again() {
 }
 
 #[test]
+fn names_are_spelled_as_the_server_spells_them() {
+    let room = Room::new();
+    let text = "dn: OU=Pe,o=NHS\nobjectClass: organizationalUnit\nou: Pe\n\n\
+                dn: 2.5.4.3=A, ou=pe,O=nhs\nobjectClass: groupOfNames\ncn: A\nmember: UID=1;ou=\"people\", o=NHS\n\n\
+                dn: cn=B\\, c,cn=a,ou=PE,o=nhs\nobjectClass: device\ncn: B, c\n\n";
+    assert_eq!(room.import(text, &[]).unwrap(), Answer::Done);
+    let all = room.export(&["--filter", "(|(ou=pe)(cn=*))"]);
+    let names: Vec<&str> = all.lines().filter(|line| line.starts_with("dn:")).collect();
+    assert_eq!(
+        names,
+        [
+            "dn: ou=Pe,o=nhs",
+            "dn: cn=A,ou=Pe,o=nhs",
+            "dn: cn=B\\, c,cn=A,ou=Pe,o=nhs"
+        ]
+    );
+    assert!(all.contains("\nmember: uid=1,ou=people,o=NHS\n"), "{all}");
+}
+
+#[test]
 fn nothing_is_written_unless_all_is_good() {
     let bad = [
         "dn: uid=9,ou=People,o=nhs\nobjectClass: inetOrgPerson\nuid: 9\ncn: 9\n\n".to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! Layout (integers little-endian, lengths and counts as varints where nothing else is said):
 //! ```text
-//! length, DN octets (RFC 4514 string as given)
+//! length, DN octets (RFC 4514 string)
 //! u8 form, entryUUID 16 octets, u64 created (seconds since 1970)
 //! forms 1 and 2 (changed since it was loaded): u64 modified, u64 sequence, in form 2 u64 change time (microseconds since 1970),
 //!     length, creator octets, length, modifier octets
@@ -135,6 +135,17 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn dn(&self) -> &'a str {
         Reader::new(self.bytes).text().unwrap_or_default()
+    }
+
+    /// The record under another name.
+    pub(super) fn renamed(&self, dn: &str) -> Vec<u8> {
+        let mut reader = Reader::new(self.bytes);
+        reader.counted();
+        let rest = self.bytes.get(reader.at..).unwrap_or_default();
+        let mut out = Vec::with_capacity(dn.len() + 4 + rest.len());
+        push_counted(&mut out, dn.as_bytes());
+        out.extend_from_slice(rest);
+        out
     }
 
     pub fn operational(&self) -> Operational<'a> {

@@ -10,11 +10,12 @@ use super::gather::{Gathered, LEFT_OUT, ascending};
 use super::mapped::Mapped;
 use super::{Segment, identity_types};
 use crate::index::octets::{push_varint, varint};
-use crate::model::Entry;
+use crate::model::{Dn, Entry};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::kv::{corrupt, io_error};
 use crate::store::record::{self, Operational, Record, encode};
 use crate::store::{KeyedWrite, NextGeneration, Store, StoreError};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -268,12 +269,14 @@ impl<'a> BulkLoad<'a> {
         let mut ids = vec![LEFT_OUT; self.keys.ends.len()];
         let mut parts = Entries::default();
         let mut file = FileWriter::create(path)?;
+        let mut superiors = Superiors::default();
         file.begin(Section::Records, 0)?;
         for (id, number) in order.iter().enumerate() {
             ids[*number as usize] = id as u32;
-            let record = records.record(*number);
-            parts.push(self.keys.key(*number), record.len());
-            file.extend(record)?;
+            let (key, record) = (self.keys.key(*number), records.record(*number));
+            let record = superiors.spell(key, Record::new(record, self.types));
+            parts.push(key, record.len());
+            file.extend(&record)?;
             if id.is_multiple_of(PROGRESS_ENTRIES) {
                 progress(id as u64, order.len() as u64);
             }
@@ -296,6 +299,33 @@ impl Drop for Unpublished {
             // What cannot be removed now is removed at the next open.
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// The names of an entry's superiors as they are stored, from the root down.
+#[derive(Default)]
+struct Superiors<'r>(Vec<(&'r [u8], Cow<'r, str>)>);
+
+impl<'r> Superiors<'r> {
+    /// The record of the next entry in order. Where its name does not go on as its superior's is stored, it is made to.
+    fn spell(&mut self, key: &'r [u8], record: Record<'r>) -> Cow<'r, [u8]> {
+        while self.0.last().is_some_and(|(last, _)| !key.starts_with(last)) {
+            self.0.pop();
+        }
+        let mut name = Cow::Borrowed(record.dn());
+        let mut octets = Cow::Borrowed(record.octets());
+        if let Some((_, superior)) = self.0.last().filter(|(last, _)| *last == parent_of(key))
+            && !name
+                .strip_suffix(superior.as_ref())
+                .is_some_and(|own| own.ends_with(','))
+            && let Some(rdn) = Dn::parse(&name).ok().and_then(|dn| dn.rdn().map(ToString::to_string))
+        {
+            let spelled = format!("{rdn},{superior}");
+            octets = Cow::Owned(record.renamed(&spelled));
+            name = Cow::Owned(spelled);
+        }
+        self.0.push((key, name));
+        octets
     }
 }
 
