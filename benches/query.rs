@@ -168,7 +168,7 @@ impl Bench {
             .iter()
             .map(|(key, record)| (key.clone(), record.as_slice()))
             .collect();
-        let mut snapshot = Snapshot::empty(&schema);
+        let mut snapshot = Snapshot::empty(Arc::clone(&schema));
         snapshot
             .layers
             .push(Layer::new(Arc::new(Segment::build(&pairs, &schema))));
@@ -206,7 +206,7 @@ impl Bench {
             without: self.view.excluded.clone(),
             candidate_limit: 0,
         };
-        Cursor::open(Arc::clone(&self.snapshot), Arc::clone(&self.schema), query)
+        Cursor::open(Arc::clone(&self.snapshot), query)
     }
 
     fn run(&self, filter: &Filter<'_>, order: Order, take: usize) -> (usize, Cursor) {

@@ -15,6 +15,7 @@ mod lists;
 mod matched_values;
 mod proxied;
 mod rights;
+mod schema;
 mod server;
 mod sync;
 mod tidy;

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -131,8 +133,12 @@ pub struct Server {
     pub place: Place,
     pub url: String,
     output: BufReader<ChildStdout>,
+    log: Receiver<String>,
     child: Child,
 }
+
+/// How long a line of the log may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server {
     pub fn start(place: Place, arguments: &[&str]) -> Server {
@@ -148,12 +154,14 @@ impl Server {
             panic!("expected `ready URL`, found {}", text(&output.stderr));
         };
         // Nobody may block on a full pipe.
-        let mut log = child.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (write, log) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(write.send(line))));
         Server {
             place,
             url,
             output,
+            log,
             child,
         }
     }
@@ -161,6 +169,22 @@ impl Server {
     /// The address of the next listener.
     pub fn next_url(&mut self) -> String {
         ready(&mut self.output).expect("another listener is ready")
+    }
+
+    /// Has it read schema and policy again; gives its log up to the line that says how the policy fared.
+    pub fn reload(&self) -> String {
+        let process = self.child.id().to_string();
+        let told = Command::new("kill").args(["-HUP", &process]).status().unwrap();
+        assert!(told.success());
+        let mut log = String::new();
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).expect("a reload is logged");
+            log.push_str(&line);
+            log.push('\n');
+            if line.contains("policy") {
+                return log;
+            }
+        }
     }
 
     /// A TLS connection that trusts this server's certificate and no other; not bound.

@@ -68,7 +68,7 @@ pub struct Condition {
 ///
 /// A policy name stands for the type and its subtypes; the lists here are already expanded: every subtype has its own
 /// bit, and its own condition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     pub profile: String,
     pub searchable: AttributeSet,
@@ -165,6 +165,17 @@ impl View {
             bases: Arc::new([NormalizedDn::default()]),
             ..View::default()
         }
+    }
+
+    /// As [`View::for_protocol`], with the times that tell whether the subschema has changed (RFC 4512 section 4.4).
+    pub fn for_subschema(schema: &Schema) -> View {
+        let mut view = View::for_protocol(schema);
+        let known = schema.well_known();
+        for id in [known.create_timestamp, known.modify_timestamp, known.entry_csn] {
+            view.searchable.insert(id);
+            view.releasable.insert(id);
+        }
+        view
     }
 
     /// Whether an entry with this key may exist for the account, hidden entries apart.

@@ -139,7 +139,7 @@ pub fn explain(directory: &Arc<Directory>, session: &Session, asked: Asked<'_>) 
     if let Some(name) = directory.schema().first_undefined(&filter) {
         eprintln!("nhsdir: attribute type {name} is not defined; its term is Undefined and matches nothing");
     }
-    let selection = Selection::compile(["1.1"].into_iter(), false, directory.schema());
+    let selection = Selection::compile(["1.1"].into_iter(), false, &directory.schema());
     let request = SearchRequest {
         base,
         scope,
@@ -258,7 +258,7 @@ fn index_costs(snapshot: &Snapshot, schema: &Schema) -> Vec<IndexCost> {
 
 fn print_index_costs(directory: &Directory, json: bool) {
     let snapshot = directory.store().snapshot();
-    let costs = index_costs(&snapshot, directory.schema());
+    let costs = index_costs(&snapshot, snapshot.schema());
     let segments = || snapshot.layers.iter().map(|layer| &layer.segment);
     let entries = snapshot.len();
     let records: u64 = segments().map(|segment| segment.record_bytes()).sum();

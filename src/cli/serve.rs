@@ -1,7 +1,7 @@
 //! `nhsdir serve`: from configuration to listeners, until it is told to stop.
 
 use super::{Answer, Place, Setting};
-use crate::directory::Directory;
+use crate::directory::{Directory, DirectoryError};
 use crate::ldap::{self, Service};
 use crate::metrics::Metrics;
 use crate::net::{ListenOptions, Listeners, TlsOptions};
@@ -55,6 +55,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         setting.config.tls.certificate = certificate.display().to_string();
         setting.config.tls.key = key.display().to_string();
     }
+    let place = arguments.place;
     runtime(&setting)?.block_on(async {
         let server = Server::open(&setting).await?;
         for url in &server.urls {
@@ -62,7 +63,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         }
         std::io::stdout().flush().context("standard output is closed")?;
         notify_supervisor("READY=1");
-        server.run_until_signal(&setting).await
+        server.run_until_signal(place).await
     })?;
     Ok(Answer::Done)
 }
@@ -123,8 +124,8 @@ impl Server {
         })
     }
 
-    /// Serves until SIGTERM or SIGINT; SIGHUP reads the policy again (certificates are read when their files change).
-    async fn run_until_signal(self, setting: &Setting) -> anyhow::Result<()> {
+    /// Serves until SIGTERM or SIGINT; SIGHUP reads schema and policy again (certificates are read when their files change).
+    async fn run_until_signal(self, place: Place) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let mut reload = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
@@ -137,7 +138,11 @@ impl Server {
                 _ = terminate.recv() => stop.send_replace(true),
                 _ = interrupt.recv() => stop.send_replace(true),
                 _ = reload.recv() => {
-                    reload_policy(&directory, setting);
+                    let (directory, place) = (directory.clone(), place.clone());
+                    // It reads files and waits for the disk: not on a thread that serves.
+                    if let Err(error) = tokio::task::spawn_blocking(move || reload_all(&directory, &place)).await {
+                        tracing::error!(%error, "the configuration was not read again");
+                    }
                     false
                 }
             };
@@ -189,13 +194,52 @@ fn listen_options(setting: &Setting) -> ListenOptions {
     }
 }
 
-fn reload_policy(directory: &Directory, setting: &Setting) {
-    let reloaded = setting
+/// Takes what the configuration names by now into force: schema files first, for the policy may name what they define. Each that is
+/// at fault is refused by itself, and what was in force stays.
+fn reload_all(directory: &Directory, place: &Place) {
+    let setting = match place.setting() {
+        Ok(setting) => setting,
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "the configuration cannot be read: schema and policy in force stay"
+            );
+            return;
+        }
+    };
+    match setting.schema_files().map_err(|error| vec![format!("{error:#}")]) {
+        Ok(files) => reload_schema(directory, &files),
+        Err(faults) => refuse_schema(&faults),
+    }
+    let policy = setting
         .policy_file()
         .and_then(|policy| Ok(directory.reload_policy(&policy)?));
-    match reloaded {
+    match policy {
         Ok(()) => tracing::info!("the policy was read again"),
         Err(error) => tracing::error!(error = format!("{error:#}"), "the policy in force stays"),
+    }
+}
+
+fn reload_schema(directory: &Directory, files: &[(String, String)]) {
+    match directory.reload_schema(files) {
+        Ok(growth) if growth.is_changed => tracing::info!(
+            new_attribute_types = growth.attribute_types,
+            new_object_classes = growth.object_classes,
+            "the schema was read again and is in force"
+        ),
+        Ok(_) => tracing::info!("the schema was read again and says what it said"),
+        Err(DirectoryError::Schema(faults)) => {
+            refuse_schema(&faults.iter().map(ToString::to_string).collect::<Vec<_>>());
+        }
+        Err(error) => refuse_schema(&[error.to_string()]),
+    }
+}
+
+/// One line for each fault: each has its own place to mend.
+fn refuse_schema(faults: &[String]) {
+    for fault in faults {
+        tracing::error!(fault, "the schema in force stays");
     }
 }
 

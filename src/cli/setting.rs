@@ -79,7 +79,8 @@ impl Setting {
         }
     }
 
-    fn schema_files(&self) -> anyhow::Result<Vec<(String, String)>> {
+    /// `(file name, text)` of the schema files that the configuration names.
+    pub fn schema_files(&self) -> anyhow::Result<Vec<(String, String)>> {
         self.config
             .schema
             .files

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on};
+use crate::directory::SUBSCHEMA_DN;
 use clap::Args;
 use ldap3::Scope;
 use serde_json::json;
@@ -30,7 +31,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         let attributes = ["namingContexts", "vendorVersion"];
         let found = client.search("", Scope::Base, "(objectClass=*)", &attributes).await?;
         let answered_ms = started.elapsed().as_secs_f64() * 1e3;
-        let facts = found.into_iter().next().map(|entry| entry.attrs).unwrap_or_default();
+        let mut facts = found.into_iter().next().map(|entry| entry.attrs).unwrap_or_default();
+        let schema = ["attributeTypes", "objectClasses", "modifyTimestamp"];
+        let found = client
+            .search(SUBSCHEMA_DN, Scope::Base, "(objectClass=*)", &schema)
+            .await?;
+        facts.extend(found.into_iter().flat_map(|entry| entry.attrs));
         print_running(&setting, &facts, client.process, answered_ms, arguments.json);
         Ok(Answer::Done)
     })
@@ -59,6 +65,11 @@ fn print_running(
             "data": setting.data,
             "version": values("vendorVersion").first(),
             "naming_contexts": values("namingContexts"),
+            "schema": {
+                "attribute_types": values("attributeTypes").len(),
+                "object_classes": values("objectClasses").len(),
+                "changed": values("modifyTimestamp").first(),
+            },
             "process": process,
             "resident_kib": resident_kib,
             "answered_ms": answered_ms,
@@ -69,6 +80,12 @@ fn print_running(
     println!("running          nhsdir {}", values("vendorVersion").join(" "));
     println!("data             {}", setting.data.display());
     println!("naming contexts  {}", values("namingContexts").join("; "));
+    println!(
+        "schema           {} attribute types, {} object classes, changed {}",
+        values("attributeTypes").len(),
+        values("objectClasses").len(),
+        values("modifyTimestamp").join(" ")
+    );
     if let Some(process) = process {
         println!(
             "process          {process}, {} MiB resident",

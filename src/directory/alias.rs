@@ -151,7 +151,7 @@ impl Aliases<'_> {
             candidate_limit: 0,
         };
         let limit = self.view.quotas.followed_names;
-        let mut cursor = Cursor::open(self.snapshot.clone(), self.schema.clone(), query);
+        let mut cursor = Cursor::open(self.snapshot.clone(), query);
         let mut targets = Vec::new();
         loop {
             match cursor.advance(&mut Work { left: u32::MAX }) {

@@ -138,9 +138,8 @@ impl Directory {
         if session.policy.load(Ordering::Relaxed) == number {
             return true;
         }
-        let policy = self.policy.load();
-        let view = policy.views.get(&session.view.profile);
-        let holds = view.is_some_and(|view| Arc::ptr_eq(view, &session.view));
+        let view = self.view(&session.view.profile);
+        let holds = view.is_some_and(|view| Arc::ptr_eq(&view, &session.view));
         if holds {
             session.policy.store(number, Ordering::Relaxed);
         }
@@ -150,7 +149,7 @@ impl Directory {
     /// The key where the name is a DN of the schema; names and mail-like names have none.
     pub(super) fn bind_key(&self, name: &str) -> Option<NormalizedDn> {
         name.contains('=')
-            .then(|| Dn::parse(name).ok().and_then(|dn| self.schema.normalize_dn(&dn).ok()))
+            .then(|| Dn::parse(name).ok().and_then(|dn| self.schema().normalize_dn(&dn).ok()))
             .flatten()
     }
 

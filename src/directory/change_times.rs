@@ -37,7 +37,7 @@ mod tests {
     /// A clock that stands still, or was put back behind what the directory holds, still gives every change a later time.
     #[test]
     fn every_change_has_a_later_time() {
-        let schema = Schema::builtin().unwrap();
+        let schema = std::sync::Arc::new(Schema::builtin().unwrap());
         let mut entry = Entry::new(Dn::parse("cn=a").unwrap());
         entry.attributes.push(Attribute::new("cn", vec![b"a".to_vec()]));
         let operational = Operational {
@@ -47,10 +47,10 @@ mod tests {
         };
         let octets = record::encode(&entry, &operational, &schema);
         let key = schema.normalize_dn(&entry.dn).unwrap();
-        let mut snapshot = Snapshot::empty(&schema);
+        let mut snapshot = Snapshot::empty(std::sync::Arc::clone(&schema));
         let segment = Segment::build(&[(key, &octets)], &schema);
         snapshot.layers.push(crate::store::Layer::new(segment.into()));
-        let times = ChangeTimes::after(snapshot.last_change(&schema));
+        let times = ChangeTimes::after(snapshot.last_change());
         assert_eq!(
             [6_999_999, 6_999_999, 8_000_000, 8_000_000].map(|now| times.next(now)),
             [7_000_004, 7_000_005, 8_000_000, 8_000_001]

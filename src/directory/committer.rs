@@ -20,19 +20,22 @@ use crate::account::{Accounts, PreparedSecret, SecretStep};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
-use crate::store::{Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, WriteGroup, record};
+use crate::store::{
+    Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
+};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 mod delete;
 mod held;
+mod queue;
 mod transaction;
 
 use held::Held;
+use queue::Work;
+pub(super) use queue::{Committer, Job, SchemaChange};
 pub(super) use transaction::{Settled, Unsettled};
 
 /// What the writer works with.
@@ -45,26 +48,7 @@ pub(super) struct Context {
     pub limits: DirectoryLimits,
     pub general: Arc<General>,
     pub integrity: Integrity,
-    pub kinds: Arc<Kinds>,
-}
-
-pub(super) enum Job {
-    Update {
-        asked: Box<Asked>,
-        reply: oneshot::Sender<Applied>,
-    },
-    Secret {
-        asked: Box<SecretAsked>,
-        reply: oneshot::Sender<Outcome>,
-    },
-    /// Updates of which all are done or none.
-    Transaction {
-        updates: Vec<Asked>,
-        reply: oneshot::Sender<Settled>,
-    },
-    Bookkeeping {
-        reply: SyncSender<()>,
-    },
+    pub kinds: Kinds,
 }
 
 /// An update whose rights were checked.
@@ -131,62 +115,10 @@ pub(super) struct Effects {
     pub changed: u64,
 }
 
-pub(super) struct Committer {
-    queue: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
-    pub suffixes: Vec<NormalizedDn>,
-}
-
-impl Committer {
-    pub(super) fn start(context: Context) -> Committer {
-        let (queue, jobs) = sync_channel(context.limits.waiting_updates);
-        let suffixes = context.suffixes.clone();
-        let run = move || Writer::new(context).run(&jobs);
-        let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run).ok();
-        Committer {
-            queue: Some(queue),
-            thread,
-            suffixes,
-        }
-    }
-
-    pub(super) fn submit(&self, job: Job) -> Result<(), Outcome> {
-        let stopping = || Outcome::new(ResultCode::Unavailable, "the server is stopping");
-        self.queue
-            .as_ref()
-            .ok_or_else(stopping)?
-            .try_send(job)
-            .map_err(|fault| match fault {
-                TrySendError::Full(_) => Outcome::new(ResultCode::Busy, "too many updates are waiting; try again"),
-                TrySendError::Disconnected(_) => stopping(),
-            })
-    }
-
-    /// Waits until account bookkeeping is on disk.
-    pub(super) fn flush_bookkeeping(&self) {
-        let (reply, done) = sync_channel(1);
-        let queue = self.queue.as_ref();
-        if queue.is_some_and(|queue| queue.send(Job::Bookkeeping { reply }).is_ok()) {
-            // A writer that is gone drops the reply: nothing is left to wait for.
-            let _ = done.recv();
-        }
-    }
-}
-
-impl Drop for Committer {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the writer has been logged by the panic hook; there is no more to do here.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// The state of the writer thread.
 struct Writer {
     context: Context,
-    types: Vec<AttributeId>,
+    types: &'static [AttributeId],
     times: ChangeTimes,
     /// Entries changed by the group.
     touched: RefCell<Vec<NormalizedDn>>,
@@ -200,50 +132,66 @@ const GATHERING: Duration = Duration::from_micros(100);
 
 impl Writer {
     fn new(context: Context) -> Writer {
-        let types = context
-            .schema
-            .attributes()
-            .iter()
-            .map(|attribute| attribute.id)
-            .collect();
         Writer {
+            types: context.schema.type_numbers(),
             times: ChangeTimes::after(context.feed.position().0),
             noting: Noting::new(context.feed.clone()),
             context,
-            types,
             touched: RefCell::default(),
             last_group: Cell::new(0),
         }
     }
 
-    fn run(&self, jobs: &Receiver<Job>) {
+    fn run(&mut self, jobs: &Receiver<Work>) {
         let pause = Duration::from_secs(self.context.limits.bookkeeping_seconds.max(1));
+        let mut next = None;
         loop {
-            match jobs.recv_timeout(pause) {
-                Ok(first) => self.group(first, jobs),
+            let job = match next.take() {
+                Some(job) => Ok(job),
+                None => jobs.recv_timeout(pause),
+            };
+            match job {
+                Ok(Work::Schema { change, reply }) => drop(reply.send(self.change_schema(*change))),
+                Ok(Work::Job(first)) => next = self.group(first, jobs),
                 Err(RecvTimeoutError::Timeout) => self.keep_books(),
                 Err(RecvTimeoutError::Disconnected) => return self.keep_books(),
             }
         }
     }
 
-    /// Applies what is waiting, commits once, answers.
-    fn group(&self, first: Job, jobs: &Receiver<Job>) {
+    fn change_schema(&mut self, change: SchemaChange) -> Result<(), StoreError> {
+        let SchemaChange {
+            schema,
+            integrity,
+            written,
+        } = change;
+        let context = &mut self.context;
+        context.store.change_schema(Arc::clone(&schema), vec![written])?;
+        context.kinds = Kinds::new(&schema);
+        context.integrity = integrity;
+        self.types = schema.type_numbers();
+        context.schema = schema;
+        Ok(())
+    }
+
+    /// Applies what is waiting, commits once, answers. Gives what ends a group and is to come after it.
+    fn group(&self, first: Job, jobs: &Receiver<Work>) -> Option<Work> {
         let limit = self.context.limits.group_updates;
         let mut waiting = vec![first];
-        waiting.extend(jobs.try_iter().take(limit.saturating_sub(1)));
+        let mut next = gather(jobs, limit, &mut waiting);
         // Who was answered a moment ago asks again in a moment: worth a wait that is short beside what a group costs, if it
         // is likely that they come.
-        if waiting.len() < self.last_group.get() {
+        if waiting.len() < self.last_group.get() && next.is_none() {
             std::thread::sleep(GATHERING);
-            waiting.extend(jobs.try_iter().take(limit.saturating_sub(waiting.len())));
+            next = gather(jobs, limit, &mut waiting);
         }
         let mut group = self.context.store.begin();
         self.noting.begin();
         let mut held: Vec<Held> = waiting.into_iter().map(|job| self.apply(job, &mut group)).collect();
-        while held.len() < limit {
+        while held.len() < limit && next.is_none() {
             match jobs.try_recv() {
-                Ok(job) => held.push(self.apply(job, &mut group)),
+                Ok(Work::Job(job)) => held.push(self.apply(job, &mut group)),
+                Ok(other) => next = Some(other),
                 Err(_) => break,
             }
         }
@@ -255,10 +203,9 @@ impl Writer {
                 general,
                 accounts,
                 store,
-                schema,
                 ..
             } = &self.context;
-            general.follow(accounts, &store.snapshot(), schema, &touched);
+            general.follow(accounts, &store.snapshot(), &touched);
         }
         if let Err(fault) = &committed {
             tracing::error!(%fault, "a group of updates could not be made durable");
@@ -267,6 +214,7 @@ impl Writer {
         for held in held {
             held.answer(committed.is_ok());
         }
+        next
     }
 
     fn keep_books(&self) {
@@ -362,11 +310,11 @@ impl Writer {
 
     /// An accepted update of the entry under `key` becomes part of the group.
     fn take_in(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, mut effects: Effects, following: &mut Following) {
-        following.take(&self.context, &self.types, key, &mut effects);
+        following.take(&self.context, self.types, key, &mut effects);
         self.note_touched(&effects);
         let position = Position(effects.changed);
         self.noting
-            .note(group.snapshot(), &effects.changes, position, &self.types);
+            .note(group.snapshot(), &effects.changes, position, self.types);
         if !effects.changes.is_empty() || !effects.keyed.is_empty() {
             group.apply(effects.changes, effects.keyed);
         }
@@ -492,7 +440,7 @@ impl Writer {
         let to = match effects.changes.last() {
             Some(Change::Put { key: to, .. }) if renames && to == key => return Ok(Vec::new()),
             Some(Change::Put { key: to, record }) if renames => {
-                Some((to.clone(), parsed_dn(Record::new(record, &self.types))?))
+                Some((to.clone(), parsed_dn(Record::new(record, self.types))?))
             }
             _ => None,
         };
@@ -608,6 +556,18 @@ impl Writer {
             ..Effects::default()
         })
     }
+}
+
+/// Takes what waits in the queue, up to `limit` in all or what is no update.
+fn gather(jobs: &Receiver<Work>, limit: usize, waiting: &mut Vec<Job>) -> Option<Work> {
+    while waiting.len() < limit {
+        match jobs.try_recv() {
+            Ok(Work::Job(job)) => waiting.push(job),
+            Ok(other) => return Some(other),
+            Err(_) => break,
+        }
+    }
+    None
 }
 
 /// Where an update puts an entry that was not there.

@@ -4,6 +4,7 @@ use super::conditions::Target;
 use super::referral::Asked;
 use super::trail::AuditPool;
 use super::{Directory, ProtocolFacts, Session, clock};
+use crate::access::View;
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
 use crate::query::evaluate::evaluate;
@@ -61,18 +62,23 @@ impl Directory {
         uuid: &mut Option<[u8; 16]>,
     ) -> Result<Outcome, Outcome> {
         let parsed = Dn::parse(dn).map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
-        let key = self
-            .schema
+        let snapshot = self.store.snapshot();
+        let schema = snapshot.schema();
+        let key = schema
             .normalize_dn(&parsed)
             .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
-        let id = asserted(&self.schema, attribute, value)?;
+        let id = asserted(schema, attribute, value)?;
+        let in_force = self.in_force();
         if key.is_root() {
-            return self.compared_protocol(&self.root_dse(Some(session), facts), &key, (attribute, value), guard);
+            let own = self.root_dse(&in_force.schema, Some(session), facts);
+            let own = (own.as_slice(), &*in_force.protocol_view, &*in_force.schema);
+            return compared_protocol(own, &key, (attribute, value), guard);
         }
         if key == self.subschema_key() {
-            return self.compared_protocol(&self.subschema(), &key, (attribute, value), guard);
+            let own = &in_force.subschema;
+            let own = (own.record.as_slice(), &*own.view, &*in_force.schema);
+            return compared_protocol(own, &key, (attribute, value), guard);
         }
-        let snapshot = self.store.snapshot();
         let asked = Asked {
             dn: &parsed,
             key: &key,
@@ -80,7 +86,7 @@ impl Directory {
             manage: guard.manage_dsa_it,
         };
         self.referral(&snapshot, &session.view, &asked)?;
-        let visible = |at| session.view.covers(&key) && !session.view.hides(snapshot.record(at), &self.schema);
+        let visible = |at| session.view.covers(&key) && !session.view.hides(snapshot.record(at), schema);
         let Some(at) = snapshot.find(&key).filter(|at| visible(*at)) else {
             return Err(self.no_such_object(&snapshot, &session.view, &key));
         };
@@ -89,36 +95,35 @@ impl Directory {
         let held = self.held(&snapshot);
         let groups = Groups {
             snapshot: &snapshot,
-            schema: &self.schema,
+            schema,
             view: &session.view,
             collective: held.collective.as_ref(),
         };
         if let Some(assertion) = guard.assertion {
             Target { groups, key: &key }.check(assertion, record)?;
         }
-        if id == self.schema.well_known().member_of {
+        if id == schema.well_known().member_of {
             return compare_membership(groups, record, &key, value);
         }
         compare_record(attribute, value, |filter| truth(groups, filter, record, &key))
     }
+}
 
-    /// Of what is no entry of the directory: everything in it may be seen.
-    fn compared_protocol(
-        &self,
-        record: &[u8],
-        key: &NormalizedDn,
-        (attribute, value): (&str, &[u8]),
-        guard: Guard<'_>,
-    ) -> Result<Outcome, Outcome> {
-        let truth = |filter: &Filter<'_>| {
-            let predicate = compile(filter, &self.schema, &self.protocol_view);
-            evaluate(&predicate, Record::new(record, &self.types), &key.0, &self.schema)
-        };
-        if guard.assertion.is_some_and(|assertion| truth(assertion) != Truth::True) {
-            return Err(Outcome::new(ResultCode::AssertionFailed, ""));
-        }
-        compare_record(attribute, value, |filter| Ok(truth(filter)))
+/// Of what is no entry of the directory: a record, through what it is seen, and its schema.
+fn compared_protocol(
+    (record, view, schema): (&[u8], &View, &Schema),
+    key: &NormalizedDn,
+    (attribute, value): (&str, &[u8]),
+    guard: Guard<'_>,
+) -> Result<Outcome, Outcome> {
+    let truth = |filter: &Filter<'_>| {
+        let predicate = compile(filter, schema, view);
+        evaluate(&predicate, Record::new(record, schema.type_numbers()), &key.0, schema)
+    };
+    if guard.assertion.is_some_and(|assertion| truth(assertion) != Truth::True) {
+        return Err(Outcome::new(ResultCode::AssertionFailed, ""));
     }
+    compare_record(attribute, value, |filter| Ok(truth(filter)))
 }
 
 /// The attribute type of an assertion that can be made at all, of whatever entry.

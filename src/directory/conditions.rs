@@ -107,7 +107,7 @@ pub(super) fn check_update(
     match (&request.update, snapshot.find(key)) {
         (Update::Add(entry), None) => {
             let octets = provisional(entry, schema);
-            target.check(assertion, Record::new(&octets, &snapshot.tail_types))
+            target.check(assertion, Record::new(&octets, snapshot.schema().type_numbers()))
         }
         (Update::Add(_), Some(_)) | (_, None) => Ok(()),
         (_, Some(at)) => target.check(assertion, snapshot.record(at)),

@@ -112,13 +112,13 @@ impl General {
     }
 
     /// What an entry binds as; `None` where it does not exist, or none may.
-    pub(super) fn facts(&self, snapshot: &Snapshot, schema: &Schema, key: &NormalizedDn) -> Option<AccountFacts> {
+    pub(super) fn facts(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Option<AccountFacts> {
         if let Some(manager) = self.manager.as_ref().filter(|manager| manager.key == *key) {
             return Some(manager.clone());
         }
         let at = snapshot.find(key).filter(|_| self.enabled)?;
         let mut facts = account_facts(key, snapshot.record(at));
-        let fits = |rule: &&Rule| rule.fits(snapshot, schema, &self.whole, key, &facts.dn);
+        let fits = |rule: &&Rule| rule.fits(snapshot, &self.whole, key, &facts.dn);
         let (role, profile) = match self.rules.iter().find(fits) {
             Some(rule) => (rule.role, rule.profile.clone()),
             None => (Role::Reader, Some(self.profile.clone())),
@@ -150,28 +150,22 @@ impl General {
     }
 
     /// Whether some rule gives whoever has this name more than reading.
-    fn raises(
-        &self,
-        snapshot: &Snapshot,
-        schema: &Schema,
-        (key, dn): (&NormalizedDn, &str),
-        gives: impl Fn(&str) -> bool,
-    ) -> bool {
+    fn raises(&self, snapshot: &Snapshot, (key, dn): (&NormalizedDn, &str), gives: impl Fn(&str) -> bool) -> bool {
         let mut rules = self.rules.iter().filter(|_| self.enabled);
         rules.any(|rule| {
             (rule.role != Role::Reader || rule.profile.as_deref().is_some_and(&gives))
-                && rule.fits(snapshot, schema, &self.whole, key, dn)
+                && rule.fits(snapshot, &self.whole, key, dn)
         })
     }
 
     /// Takes what has changed into the accounts that are loaded.
-    pub(super) fn follow(&self, accounts: &Accounts, snapshot: &Snapshot, schema: &Schema, touched: &[NormalizedDn]) {
+    pub(super) fn follow(&self, accounts: &Accounts, snapshot: &Snapshot, touched: &[NormalizedDn]) {
         let all = touched.iter().any(|key| self.decides(key));
         for key in accounts.general() {
             if self.is_manager(&key) || !(all || touched.contains(&key)) {
                 continue;
             }
-            match self.facts(snapshot, schema, &key) {
+            match self.facts(snapshot, &key) {
                 Some(facts) => accounts.put(facts),
                 None => accounts.forget(&key),
             }
@@ -205,7 +199,7 @@ impl Rule {
         Ok(Rule { who, role, profile })
     }
 
-    fn fits(&self, snapshot: &Snapshot, schema: &Schema, whole: &View, key: &NormalizedDn, dn: &str) -> bool {
+    fn fits(&self, snapshot: &Snapshot, whole: &View, key: &NormalizedDn, dn: &str) -> bool {
         match &self.who {
             Who::Entry(entry) => entry == key,
             Who::Base(base) => key.is_within(base),
@@ -215,6 +209,7 @@ impl Rule {
                     value: Cow::Borrowed(dn.as_bytes()),
                 };
                 let either = Filter::Or(vec![member("member"), member("uniqueMember")]);
+                let schema = snapshot.schema();
                 let predicate = compile(&either, schema, whole);
                 evaluate(&predicate, snapshot.record(at), &group.0, schema) == Truth::True
             }),
@@ -256,7 +251,7 @@ impl Directory {
         loop {
             let snapshot = self.store.snapshot();
             if self.accounts.find(key).is_none() {
-                match self.general.facts(&snapshot, &self.schema, key) {
+                match self.general.facts(&snapshot, key) {
                     Some(facts) => self.accounts.put(facts),
                     None => return,
                 }
@@ -265,8 +260,7 @@ impl Directory {
                 return;
             }
             let latest = self.store.snapshot();
-            self.general
-                .follow(&self.accounts, &latest, &self.schema, std::slice::from_ref(key));
+            self.general.follow(&self.accounts, &latest, std::slice::from_ref(key));
         }
     }
 
@@ -290,9 +284,6 @@ impl Directory {
             self.view(profile)
                 .is_none_or(|view| view.quotas.may_write || view.quotas.may_set_secrets || !view.may_proxy.is_empty())
         };
-        self.general.guards(key, gives)
-            || self
-                .general
-                .raises(&self.store.snapshot(), &self.schema, (key, dn), gives)
+        self.general.guards(key, gives) || self.general.raises(&self.store.snapshot(), (key, dn), gives)
     }
 }

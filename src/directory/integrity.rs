@@ -101,7 +101,7 @@ impl Integrity {
                 Change::Put { key: other, .. } | Change::Delete { key: other } => other == key,
             })
         };
-        let types: Vec<AttributeId> = schema.attributes().iter().map(|attribute| attribute.id).collect();
+        let types = schema.type_numbers();
         for (id, base) in &self.unique {
             for change in &effects.changes {
                 let Change::Put { key, record } = change else { continue };
@@ -114,7 +114,7 @@ impl Integrity {
                     let mut keys = holders.into_iter().map(|at| snapshot.key(at));
                     keys.any(|holder| holder.is_within(base) && !is_replaced(&holder))
                 };
-                if normalized_values(Record::new(record, &types), schema, *id).any(|value| taken(&value)) {
+                if normalized_values(Record::new(record, types), schema, *id).any(|value| taken(&value)) {
                     let name = schema.attribute(*id).name();
                     let message = format!("{name} is to be unique, and a value of it is in use");
                     return Err(Outcome::new(ResultCode::ConstraintViolation, message));
@@ -138,11 +138,11 @@ impl Integrity {
         if self.references.is_empty() {
             return Ok(Vec::new());
         }
-        let types: Vec<AttributeId> = schema.attributes().iter().map(|attribute| attribute.id).collect();
+        let types = schema.type_numbers();
         // What moves along may refer to what moves along.
         for change in &mut effects.changes {
             let Change::Put { record, .. } = change else { continue };
-            let old = Record::new(record, &types);
+            let old = Record::new(record, types);
             if let Some(entry) = self.rewritten(old, schema, gone) {
                 *record = record::encode(&entry, &old.operational(), schema);
             }

@@ -8,7 +8,6 @@ use crate::model::{Outcome, ResultCode, SearchScope};
 use crate::query::{Advance, Collective, Cursor, Order, Predicate, Query, Work, class_predicate};
 use crate::schema::{ClassId, NormalizedDn, Schema};
 use crate::store::{Record, SequenceNumber, Snapshot};
-use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 /// A kind of entry, told by object classes.
@@ -25,13 +24,14 @@ pub(super) struct Kinds {
     pub alias: Kind,
     pub subentry: Kind,
     collective: Kind,
-    held: ArcSwapOption<Held>,
 }
 
 /// Which kinds one state of the directory holds.
-#[derive(Debug)]
 pub(super) struct Held {
     sequence: SequenceNumber,
+    /// The kinds as the state's schema has them.
+    pub kinds: Arc<Kinds>,
+    schema: Arc<Schema>,
     pub referrals: bool,
     pub aliases: bool,
     pub subentries: bool,
@@ -41,13 +41,33 @@ pub(super) struct Held {
 
 impl Held {
     /// For whoever looks at states to come too.
-    pub(super) const ANY: Held = Held {
-        sequence: SequenceNumber(0),
-        referrals: true,
-        aliases: true,
-        subentries: true,
-        collective: None,
-    };
+    pub(super) fn any(&self) -> Held {
+        Held {
+            sequence: self.sequence,
+            kinds: Arc::clone(&self.kinds),
+            schema: Arc::clone(&self.schema),
+            referrals: true,
+            aliases: true,
+            subentries: true,
+            collective: None,
+        }
+    }
+
+    fn of(snapshot: &Arc<Snapshot>, kinds: Arc<Kinds>) -> Held {
+        let schema = snapshot.schema();
+        Held {
+            sequence: snapshot.sequence,
+            referrals: kinds.referral.is_held(snapshot, schema),
+            aliases: kinds.alias.is_held(snapshot, schema),
+            subentries: kinds.subentry.is_held(snapshot, schema),
+            collective: kinds.collective.is_held(snapshot, schema).then(|| {
+                let keys = kinds.collective.keys(snapshot, schema);
+                Collective::new(snapshot, schema, keys.into_iter())
+            }),
+            schema: Arc::clone(schema),
+            kinds,
+        }
+    }
 }
 
 impl Kinds {
@@ -57,7 +77,6 @@ impl Kinds {
             alias: Kind::new(schema, "alias"),
             subentry: Kind::new(schema, "subentry"),
             collective: Kind::new(schema, "collectiveAttributeSubentry"),
-            held: ArcSwapOption::empty(),
         }
     }
 
@@ -117,7 +136,7 @@ impl Kind {
     }
 
     /// The keys of all there are, whoever may see them.
-    fn keys(&self, snapshot: &Arc<Snapshot>, schema: &Arc<Schema>) -> Vec<NormalizedDn> {
+    fn keys(&self, snapshot: &Arc<Snapshot>, schema: &Schema) -> Vec<NormalizedDn> {
         let query = Query {
             base: NormalizedDn::default(),
             base_at: None,
@@ -129,7 +148,7 @@ impl Kind {
             without: Vec::new().into(),
             candidate_limit: 0,
         };
-        let mut cursor = Cursor::open(snapshot.clone(), schema.clone(), query);
+        let mut cursor = Cursor::open(snapshot.clone(), query);
         let mut keys = Vec::new();
         loop {
             match cursor.advance(&mut Work { left: u32::MAX }) {
@@ -143,7 +162,7 @@ impl Kind {
     /// Whether there is any, whoever may see it.
     fn is_held(&self, snapshot: &Snapshot, schema: &Schema) -> bool {
         let tail = snapshot.tail.iter();
-        tail.map(|entry| Record::new(&entry.record, &snapshot.tail_types))
+        tail.map(|entry| snapshot.tail_record(entry))
             .any(|record| self.is(record, schema))
             || snapshot.layers.iter().any(|layer| {
                 let held = layer.has_any_value(schema.well_known().object_class, &self.values);
@@ -156,22 +175,20 @@ impl Kind {
 impl Directory {
     /// Which kinds of entries a snapshot holds.
     pub(super) fn held(&self, snapshot: &Arc<Snapshot>) -> Arc<Held> {
-        if let Some(held) = self.kinds.held.load_full()
+        let before = self.held.load_full();
+        if let Some(held) = &before
             && held.sequence == snapshot.sequence
         {
-            return held;
+            return Arc::clone(held);
         }
-        let held = Arc::new(Held {
-            sequence: snapshot.sequence,
-            referrals: self.kinds.referral.is_held(snapshot, &self.schema),
-            aliases: self.kinds.alias.is_held(snapshot, &self.schema),
-            subentries: self.kinds.subentry.is_held(snapshot, &self.schema),
-            collective: self.kinds.collective.is_held(snapshot, &self.schema).then(|| {
-                let keys = self.kinds.collective.keys(snapshot, &self.schema);
-                Collective::new(snapshot, &self.schema, keys.into_iter())
-            }),
-        });
-        self.kinds.held.store(Some(Arc::clone(&held)));
+        let schema = snapshot.schema();
+        let same = before.filter(|held| Arc::ptr_eq(&held.schema, schema));
+        let kinds = match same {
+            Some(held) => Arc::clone(&held.kinds),
+            None => Arc::new(Kinds::new(schema)),
+        };
+        let held = Arc::new(Held::of(snapshot, kinds));
+        self.held.store(Some(Arc::clone(&held)));
         held
     }
 }

@@ -19,6 +19,7 @@ mod daily;
 mod feed;
 mod following;
 mod general;
+mod in_force;
 mod integrity;
 mod kinds;
 mod lists;
@@ -38,24 +39,25 @@ mod update;
 mod wellformed;
 mod withheld;
 
-use crate::access::{Policy, PolicyFault, View};
+use crate::access::{PolicyFault, View};
 use crate::account::{Account, AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, SharedSource};
 use crate::query::sorted::SortMemory;
-use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaFault};
+use crate::schema::{NormalizedDn, Schema, SchemaFault};
 use crate::store::{KeyedPair, KeyedWrite, Store, StoreError, StoreOptions};
-use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use in_force::{InForce, SchemaTimes};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 pub use application::{account_facts, is_account_key, seconds_of};
 pub use compare::Guard;
 pub use computed::LOCKED_FOR_EVER;
 pub use conditions::{UpdateDone, UpdateRequest};
 pub use general::{GeneralOptions, GeneralRule};
+pub use in_force::SchemaGrowth;
 pub use integrity::{IntegrityOptions, UniqueOptions};
 pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
@@ -199,11 +201,12 @@ fn lines<T: std::fmt::Display>(faults: &[T]) -> String {
 /// An open directory. Shared by `Arc`; dropping the last one flushes bookkeeping and audit.
 pub struct Directory {
     store: Arc<Store>,
-    schema: Arc<Schema>,
     accounts: Arc<Accounts>,
     audit: Arc<Audit>,
-    policy: ArcSwap<CompiledPolicy>,
-    /// Goes up after each reading of the policy, so that sessions look for their view again.
+    in_force: ArcSwap<InForce>,
+    /// Held by whoever takes something else into force.
+    reloading: Mutex<()>,
+    /// Goes up whenever something else is in force, so that sessions look for their view again.
     policy_number: AtomicU64,
     suffixes: Vec<(Dn, NormalizedDn)>,
     committer: committer::Committer,
@@ -213,22 +216,14 @@ pub struct Directory {
     lists: lists::KeptLists,
     sort_limits: SortLimits,
     sort_memory: Arc<SortMemory>,
-    /// What the root DSE and the subschema are released through.
-    protocol_view: Arc<View>,
     subschema_key: NormalizedDn,
-    secret_names: withheld::SecretNames,
     general: Arc<general::General>,
     /// Whether the rules for chosen secrets hold at all.
     secret_rules: bool,
-    kinds: Arc<kinds::Kinds>,
+    integrity: IntegrityOptions,
+    /// Which kinds of entries the newest state holds that was asked about.
+    held: ArcSwapOption<kinds::Held>,
     referrals: Vec<String>,
-    /// The identity type table, for records made here.
-    types: Vec<AttributeId>,
-}
-
-/// The views of one policy.
-struct CompiledPolicy {
-    views: HashMap<String, Arc<View>>,
 }
 
 /// A bound identity and what it may see: what a front end holds between operations.
@@ -326,10 +321,16 @@ impl Directory {
         if let Some(manager) = general.manager() {
             accounts.put(manager.clone());
         }
-        let policy = compile_policy(&options.policy, &schema, &suffixes)?;
+        let (times, changed) = SchemaTimes::of(&schema, &keyed);
+        let policy = in_force::parse_policy(&options.policy)?;
+        let in_force = InForce::new(schema.clone(), policy, &suffixes, times, None).map_err(DirectoryError::Policy)?;
+        if let Some(changed) = changed {
+            let mut group = store.begin();
+            group.apply(Vec::new(), vec![changed]);
+            group.commit()?;
+        }
         let audit = open_audit(&options.data, options.audit.clone())?;
-        let kinds = Arc::new(kinds::Kinds::new(&schema));
-        let feed = Arc::new(open_feed(&store, &schema, &keyed, &options.limits.sync));
+        let feed = Arc::new(open_feed(&store, &keyed, &options.limits.sync));
         let sort_limits = options.limits.sort;
         let committer = committer::Committer::start(committer::Context {
             store: store.clone(),
@@ -340,13 +341,14 @@ impl Directory {
             limits: options.limits,
             general: general.clone(),
             integrity: integrity::Integrity::new(&options.integrity, &schema)?,
-            kinds: kinds.clone(),
+            kinds: kinds::Kinds::new(&schema),
         });
         Ok(Arc::new(Directory {
             store,
             accounts,
             audit,
-            policy: ArcSwap::from_pointee(policy),
+            in_force: ArcSwap::from_pointee(in_force),
+            reloading: Mutex::default(),
             policy_number: AtomicU64::new(POLICY_UNKNOWN + 1),
             suffixes,
             feed,
@@ -356,20 +358,18 @@ impl Directory {
             lists: lists::KeptLists::default(),
             sort_limits,
             sort_memory: Arc::new(SortMemory::new(sort_limits.sort_memory_bytes)),
-            protocol_view: Arc::new(View::for_protocol(&schema)),
             subschema_key: subschema_key(&schema),
             general,
             secret_rules: options.accounts.secret_rules,
-            secret_names: withheld::SecretNames::new(&schema),
-            kinds,
+            integrity: options.integrity,
+            held: ArcSwapOption::empty(),
             referrals: options.referrals,
-            types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
-            schema,
         }))
     }
 
-    pub fn schema(&self) -> &Arc<Schema> {
-        &self.schema
+    /// The schema of the newest state. Whoever pins a snapshot first and asks afterwards gets one that knows all of it.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.store.schema()
     }
 
     pub fn store(&self) -> &Arc<Store> {
@@ -392,22 +392,6 @@ impl Directory {
     /// The naming contexts, as given and as keys.
     pub fn suffixes(&self) -> &[(Dn, NormalizedDn)] {
         &self.suffixes
-    }
-
-    /// Takes another policy into force. Sessions of before must bind again where their profile changed or is gone.
-    ///
-    /// # Errors
-    /// Every fault of the policy; the one in force stays.
-    pub fn reload_policy(&self, policy: &Option<(String, String)>) -> Result<(), DirectoryError> {
-        let compiled = compile_policy(policy, &self.schema, &self.suffixes)?;
-        self.policy.store(Arc::new(compiled));
-        self.policy_number.fetch_add(1, Ordering::AcqRel);
-        Ok(())
-    }
-
-    /// The view of a profile by name; `None` where the policy has no such profile.
-    pub fn view(&self, profile: &str) -> Option<Arc<View>> {
-        self.policy.load().views.get(profile).cloned()
     }
 
     /// Writes bookkeeping and audit to disk; called before a clean stop.
@@ -445,20 +429,6 @@ fn stored_suffixes(keyed: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Dn>, DirectoryErr
     text.lines().filter(|line| !line.is_empty()).map(parse).collect()
 }
 
-fn compile_policy(
-    policy: &Option<(String, String)>,
-    schema: &Schema,
-    suffixes: &[(Dn, NormalizedDn)],
-) -> Result<CompiledPolicy, DirectoryError> {
-    let parsed = match policy {
-        Some((file, text)) => Policy::parse(file, text).map_err(DirectoryError::Policy)?,
-        None => Policy::builtin(),
-    };
-    let keys: Vec<NormalizedDn> = suffixes.iter().map(|(_, key)| key.clone()).collect();
-    let views = parsed.compile(schema, &keys).map_err(DirectoryError::Policy)?;
-    Ok(CompiledPolicy { views })
-}
-
 fn open_accounts(options: &AccountOptions, schema: &Schema) -> Result<Arc<Accounts>, DirectoryError> {
     let mut options = options.clone();
     let (dns, names): (Vec<String>, Vec<String>) = options.lenient.into_iter().partition(|name| name.contains('='));
@@ -477,10 +447,10 @@ fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, Director
         })
 }
 
-fn open_feed(store: &Store, schema: &Schema, keyed: &[KeyedPair], limits: &SyncLimits) -> feed::Feed {
+fn open_feed(store: &Store, keyed: &[KeyedPair], limits: &SyncLimits) -> feed::Feed {
     let kept = keyed.iter().find(|(key, _)| key == LOADED_KEY);
     let loaded = kept.and_then(|(_, value)| Some(u64::from_be_bytes(value.as_slice().try_into().ok()?)));
-    let last = store.snapshot().last_change(schema);
+    let last = store.snapshot().last_change();
     feed::Feed::new(
         limits.clone(),
         feed::Position(last),

@@ -2,6 +2,7 @@
 
 use super::{Directory, Session};
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Value};
+use crate::schema::Schema;
 pub use crate::store::record::SUBSCHEMA_DN;
 use crate::store::{Operational, record};
 
@@ -16,7 +17,7 @@ pub struct ProtocolFacts {
 
 impl Directory {
     /// The root DSE, encoded. Without a session only what a client needs in order to bind.
-    pub(super) fn root_dse(&self, session: Option<&Session>, facts: &ProtocolFacts) -> Vec<u8> {
+    pub(super) fn root_dse(&self, schema: &Schema, session: Option<&Session>, facts: &ProtocolFacts) -> Vec<u8> {
         let mut attributes = vec![
             texts("objectClass", &["top"]),
             texts("supportedLDAPVersion", &["3"]),
@@ -33,28 +34,25 @@ impl Directory {
             attributes.push(texts("vendorVersion", &[env!("CARGO_PKG_VERSION")]));
         }
         attributes.retain(|attribute| !attribute.values.is_empty());
-        self.protocol_record(Entry {
+        let entry = Entry {
             dn: Dn::root(),
             attributes,
-        })
+        };
+        record::encode(&entry, &Operational::default(), schema)
     }
+}
 
-    /// The subschema subentry, encoded.
-    pub(super) fn subschema(&self) -> Vec<u8> {
-        let mut attributes = vec![
-            texts("objectClass", &["top", "subentry", "subschema"]),
-            texts("cn", &["Subschema"]),
-        ];
-        for (name, values) in self.schema.subschema_attributes() {
-            attributes.push(texts(name, &values));
-        }
-        let dn = Dn::parse(SUBSCHEMA_DN).expect("a constant name parses");
-        self.protocol_record(Entry { dn, attributes })
+/// The subschema subentry, encoded.
+pub(super) fn subschema(schema: &Schema, operational: &Operational<'_>) -> Vec<u8> {
+    let mut attributes = vec![
+        texts("objectClass", &["top", "subentry", "subschema"]),
+        texts("cn", &["Subschema"]),
+    ];
+    for (name, values) in schema.subschema_attributes() {
+        attributes.push(texts(name, &values));
     }
-
-    fn protocol_record(&self, entry: Entry) -> Vec<u8> {
-        record::encode(&entry, &Operational::default(), &self.schema)
-    }
+    let dn = Dn::parse(SUBSCHEMA_DN).expect("a constant name parses");
+    record::encode(&Entry { dn, attributes }, operational, schema)
 }
 
 fn texts<T: AsRef<str>>(name: &str, values: &[T]) -> Attribute {

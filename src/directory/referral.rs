@@ -4,7 +4,7 @@
 //! answered from here unless ManageDsaIT asks for the object itself.
 
 use super::conditions::UpdateRequest;
-use super::kinds::Kind;
+use super::kinds::{Held, Kind};
 use super::{Directory, Update};
 use crate::access::{View, references};
 use crate::model::{Dn, LdapUrl, Outcome, ResultCode, SearchScope};
@@ -140,12 +140,13 @@ fn rewritten(text: &str, object: &Dn, asked: &Asked<'_>) -> String {
 pub(super) struct Continuations {
     cursor: Cursor,
     scope: SearchScope,
+    held: Arc<Held>,
 }
 
 impl Continuations {
     /// `scope` as the client asked.
-    pub(super) fn new(cursor: Cursor, scope: SearchScope) -> Continuations {
-        Continuations { cursor, scope }
+    pub(super) fn new(cursor: Cursor, scope: SearchScope, held: Arc<Held>) -> Continuations {
+        Continuations { cursor, scope, held }
     }
 }
 
@@ -157,15 +158,15 @@ pub(super) enum Continuation {
 }
 
 impl Continuations {
-    pub(super) fn next(&mut self, directory: &Directory, view: &View, work: &mut Work) -> Continuation {
+    pub(super) fn next(&mut self, view: &View, work: &mut Work) -> Continuation {
         loop {
             match self.cursor.advance(work) {
                 Advance::Entry(at) => {
                     let snapshot = self.cursor.snapshot();
                     let knowledge = Knowledge {
-                        kind: &directory.kinds.referral,
+                        kind: &self.held.kinds.referral,
                         snapshot,
-                        schema: &directory.schema,
+                        schema: snapshot.schema(),
                         view,
                     };
                     let urls = knowledge.continuation(snapshot.record(at), self.scope);
@@ -194,13 +195,14 @@ impl Directory {
 
     /// The referral for a target of an operation: by a referral object at or above it, or because it lies in no naming context.
     pub(super) fn referral(&self, snapshot: &Arc<Snapshot>, view: &View, asked: &Asked<'_>) -> Result<(), Outcome> {
+        let held = self.held(snapshot);
         let knowledge = Knowledge {
-            kind: &self.kinds.referral,
+            kind: &held.kinds.referral,
             snapshot,
-            schema: &self.schema,
+            schema: snapshot.schema(),
             view,
         };
-        let by_object = match self.held(snapshot).referrals {
+        let by_object = match held.referrals {
             true => knowledge.referral(asked),
             false => None,
         };

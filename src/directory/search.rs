@@ -6,10 +6,12 @@ mod limits;
 mod pages;
 
 use self::area::Area;
+pub(super) use self::area::given_kinds;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, size_limit};
 pub(super) use self::pages::append_search;
 use super::computed::{Computation, Wanted};
+use super::in_force::InForce;
 use super::kinds::Held;
 use super::lists::{VirtualListRequest, VirtualListResult};
 use super::page::PageRequest;
@@ -25,7 +27,7 @@ use crate::query::evaluate::evaluate;
 use crate::query::{
     Advance, Cursor, Groups, Order, Plan, Predicate, Query, TailMembers, Truth, Work, compile, compile_in,
 };
-use crate::schema::NormalizedDn;
+use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Record, Snapshot};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -94,7 +96,7 @@ enum Entries {
         snapshot: Arc<Snapshot>,
     },
     /// The root DSE or the subschema subentry, if the filter matches it.
-    Protocol(Option<Vec<u8>>),
+    Protocol(Option<(Vec<u8>, Arc<Schema>)>),
     None,
 }
 
@@ -157,7 +159,7 @@ impl Directory {
         let started = Instant::now();
         let mut audit = AuditPool::take();
         if let Some(session) = session {
-            let withheld = self.secret_names.withhold(request.filter);
+            let withheld = self.in_force().secret_names.withhold(request.filter);
             let filter = withheld.as_ref().unwrap_or(request.filter);
             begin_audit(&mut audit, session, &request, filter);
         }
@@ -187,8 +189,10 @@ impl Directory {
     ) -> Result<Search, SearchRefusal> {
         let root = request.base.is_empty() && request.scope == SearchScope::BaseObject;
         if root {
-            let record = self.root_dse(session, facts);
-            return Ok(self.protocol_search(record, request, started)?);
+            let in_force = self.in_force();
+            let own = self.root_dse(&in_force.schema, session, facts);
+            let own = (own, in_force.protocol_view.clone());
+            return Ok(self.protocol_search(own, &in_force, request, started)?);
         }
         let Some(session) = session else {
             let message = "bind before you search";
@@ -201,8 +205,9 @@ impl Directory {
             }
         };
         if base == self.subschema_key() {
-            let record = self.subschema();
-            return Ok(self.protocol_search(record, request, started)?);
+            let in_force = self.in_force();
+            let own = (in_force.subschema.record.clone(), in_force.subschema.view.clone());
+            return Ok(self.protocol_search(own, &in_force, request, started)?);
         }
         self.directory_search(session, base, request, started)
     }
@@ -213,14 +218,15 @@ impl Directory {
 
     fn protocol_search(
         self: &Arc<Self>,
-        record: Vec<u8>,
+        (record, view): (Vec<u8>, Arc<View>),
+        in_force: &InForce,
         request: SearchRequest<'_>,
         started: Instant,
     ) -> Result<Search, Outcome> {
-        let view = self.protocol_view.clone();
+        let schema = &in_force.schema;
         let holds = |filter| {
-            let predicate = compile(filter, &self.schema, &view);
-            evaluate(&predicate, Record::new(&record, &self.types), &[], &self.schema) == Truth::True
+            let predicate = compile(filter, schema, &view);
+            evaluate(&predicate, Record::new(&record, schema.type_numbers()), &[], schema) == Truth::True
         };
         if !request.assertion.is_none_or(holds) {
             return Err(Outcome::new(ResultCode::AssertionFailed, ""));
@@ -231,7 +237,7 @@ impl Directory {
             directory: self.clone(),
             view,
             selection: request.selection,
-            entries: Entries::Protocol(here.then_some(record)),
+            entries: Entries::Protocol(here.then(|| (record, schema.clone()))),
             continuations: None,
             wanted: Wanted::default(),
             held: None,
@@ -285,7 +291,7 @@ impl Directory {
         let wanted = Wanted::new(
             &request.selection,
             &session.view,
-            &self.schema,
+            snapshot.schema(),
             held.collective.is_some(),
         );
         let ended = request.page.is_some_and(|asked| asked.size == 0);
@@ -303,13 +309,16 @@ impl Directory {
         let area = self.area(&snapshot, &session.view, (base, base_at), &request, &held)?;
         let refers = !request.manage_dsa_it && !request.domain_scope && request.subentries != Some(true);
         let goes_on = held.referrals && refers && !ended;
-        let continuations = goes_on.then(|| self.continuations(session, &snapshot, &area, request.scope).into());
+        let continuations = goes_on.then(|| {
+            area.continuations(&session.view, &snapshot, request.scope, &held)
+                .into()
+        });
         let entries = match ended {
             true => Entries::None,
             false => {
                 let groups = Groups {
                     snapshot: &snapshot,
-                    schema: &self.schema,
+                    schema: snapshot.schema(),
                     view: &session.view,
                     collective: held.collective.as_ref(),
                 };
@@ -385,7 +394,7 @@ impl Directory {
 
     /// A cursor, unless it would have to scan and the account may not.
     pub(super) fn open_planned(&self, view: &View, snapshot: Arc<Snapshot>, query: Query) -> Result<Cursor, Outcome> {
-        let cursor = Cursor::open(snapshot, self.schema.clone(), query);
+        let cursor = Cursor::open(snapshot, query);
         if !view.quotas.may_scan && cursor.plan().is_scan() {
             let message = "no index serves the filter, and the account's release profile does not allow a scan";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
@@ -400,8 +409,8 @@ impl Search {
         match &mut self.entries {
             Entries::None => self.done(Outcome::success(), true),
             Entries::Protocol(record) => {
-                if let Some(record) = record.take() {
-                    self.emit_protocol(&record, emit);
+                if let Some((record, schema)) = record.take() {
+                    self.emit_protocol(&record, &schema, emit);
                 }
                 self.done(Outcome::success(), true)
             }
@@ -409,10 +418,9 @@ impl Search {
         }
     }
 
-    fn emit_protocol(&mut self, record: &[u8], emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) {
-        let directory = &self.directory;
-        let record = Record::new(record, &directory.types);
-        if let Some(entry) = release(record, &self.view, &self.selection, &[], &directory.schema) {
+    fn emit_protocol(&self, record: &[u8], schema: &Schema, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) {
+        let record = Record::new(record, schema.type_numbers());
+        if let Some(entry) = release(record, &self.view, &self.selection, &[], schema) {
             emit(&entry);
         }
     }
@@ -459,7 +467,7 @@ impl Search {
     /// Where else to go on, once all entries of this server are given; then the end.
     fn step_continuations(&mut self, work: &mut Work) -> SearchStep {
         let next = match &mut self.continuations {
-            Some(continuations) => continuations.next(&self.directory, &self.view, work),
+            Some(continuations) => continuations.next(&self.view, work),
             None => Continuation::End,
         };
         match next {
@@ -513,7 +521,7 @@ impl Search {
             accounts: &directory.accounts,
             groups: Groups {
                 snapshot,
-                schema: &directory.schema,
+                schema: snapshot.schema(),
                 view: &self.view,
                 collective: self.held.as_ref().and_then(|held| held.collective.as_ref()),
             },
@@ -529,7 +537,7 @@ impl Search {
             });
         }
         let record = snapshot.record(at);
-        let Some(entry) = release(record, &self.view, &self.selection, &self.computed, &directory.schema) else {
+        let Some(entry) = release(record, &self.view, &self.selection, &self.computed, snapshot.schema()) else {
             return true;
         };
         self.given += 1;

@@ -336,16 +336,18 @@ impl Directory {
         if own { session.source.connection } else { 0 }
     }
 
-    /// The session as it goes on after its account's secret was changed on its own connection; `None` where it must bind again.
+    /// The session as it goes on after its account's secret was changed on its own connection, or another policy or schema came
+    /// into force; `None` where it must bind again.
     pub fn renewed(&self, session: &Session) -> Option<Session> {
-        let account = self
+        let successor = self
             .accounts
-            .successor(&session.identity.account, session.source.connection)?;
+            .successor(&session.identity.account, session.source.connection);
         let next = Session {
             identity: crate::account::Identity {
-                account,
+                account: successor.unwrap_or_else(|| Arc::clone(&session.identity.account)),
                 bound_as: session.identity.bound_as.clone(),
             },
+            view: self.view(&session.view.profile)?,
             ..session.clone()
         };
         self.holds(&next).then_some(next)

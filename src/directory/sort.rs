@@ -124,9 +124,10 @@ enum Way {
 
 impl Directory {
     fn sort_keys(&self, session: &Session, keys: &[SortKey<'_>]) -> Result<SortKeys, SortFault> {
+        let schema = self.schema();
         Ok(SortKeys {
-            keys: resolve(keys, &self.schema, &session.view)?,
-            schema: Arc::clone(&self.schema),
+            keys: resolve(keys, &schema, &session.view)?,
+            schema,
             view: Arc::clone(&session.view),
         })
     }

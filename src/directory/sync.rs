@@ -9,8 +9,7 @@
 //! attributes that follow from other entries are neither given nor searched; memory for what waits is the feed's.
 
 use super::feed::{EntryChange, Follower, Image, LoggedUpdate, Next, Position};
-use super::kinds::Held;
-use super::search::Limits;
+use super::search::{Limits, given_kinds};
 use super::trail::{AuditPool, begin_audit};
 use super::{Directory, SearchRequest, Session, clock};
 use crate::access::{ReleasedEntry, Selection, View, release};
@@ -150,7 +149,7 @@ impl Directory {
             let message = "bind before you search";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         };
-        let withheld = self.secret_names.withhold(request.filter);
+        let withheld = self.in_force().secret_names.withhold(request.filter);
         let filter = withheld.as_ref().unwrap_or(request.filter);
         let mut trail = Trail {
             audit: None,
@@ -238,12 +237,12 @@ impl Directory {
         let base_at = self.check_base(&snapshot, view, &base)?;
         self.check_assertion(&snapshot, view, &base, base_at, request.assertion)?;
         // There may be such entries later. Gap: without ManageDsaIT, referral objects are left out, and no references are sent.
-        let given = self.given_kinds(request, &Held::ANY);
+        let given = given_kinds(request, &self.held(&snapshot).any(), snapshot.schema());
         let query = Query {
             base,
             base_at,
             scope: request.scope,
-            predicate: Predicate::and(vec![compile(request.filter, &self.schema, view), given]),
+            predicate: Predicate::and(vec![compile(request.filter, snapshot.schema(), view), given]),
             order: Order::Name,
             after: None,
             within: view.bases.clone(),
@@ -293,8 +292,8 @@ impl Directory {
         let (Some(before), Some(after)) = (&change.before, &change.after) else {
             return false;
         };
-        let schema = &self.schema;
-        let [old, new] = [before, after].map(|image| image.record(&self.types));
+        let schema = &self.schema();
+        let [old, new] = [before, after].map(|image| image.record(schema.type_numbers()));
         let sees = |image: &Image, record| view.covers(&image.key) && !view.hides(record, schema);
         if !sees(after, new) {
             return sees(before, old);
@@ -550,7 +549,7 @@ impl Sync {
                 (Some(before), None) => (before, SyncState::Delete),
             };
             let cookie = (self.told == last && !replays).then(|| self.cookie(update.position));
-            let record = image.record(&directory.types);
+            let record = image.record(directory.schema().type_numbers());
             let goes_on = self.give(record, state, cookie.as_deref(), emit)?;
             if !goes_on && self.told < last {
                 return Ok(false);
@@ -580,8 +579,9 @@ impl Sync {
     }
 
     fn holds(&mut self, image: &Image) -> bool {
-        let record = image.record(&self.directory.types);
-        self.content.holds(&image.key, record, &self.directory.schema)
+        let schema = self.directory.schema();
+        let record = image.record(schema.type_numbers());
+        self.content.holds(&image.key, record, &schema)
     }
 
     /// Releases and emits one entry; `Ok(false)` where `emit` wants a pause.
@@ -601,8 +601,8 @@ impl Sync {
                 self.done(Outcome::new(ResultCode::AdminLimitExceeded, message)),
             ));
         }
-        let (view, schema) = (&self.session.view, &self.directory.schema);
-        let Some(entry) = release(record, view, &self.selection, &[], schema) else {
+        let (view, schema) = (&self.session.view, self.directory.schema());
+        let Some(entry) = release(record, view, &self.selection, &[], &schema) else {
             return Ok(true);
         };
         self.given = self.given.saturating_add(1);

@@ -62,7 +62,7 @@ impl Directory {
         let to = match &request.update {
             Update::ModifyDn {
                 new_rdn, new_superior, ..
-            } => Some(new_key(&self.schema, &key, new_rdn, new_superior.as_ref())?),
+            } => Some(new_key(&self.schema(), &key, new_rdn, new_superior.as_ref())?),
             Update::Add(_) | Update::Delete { .. } | Update::Modify { .. } => None,
         };
         if let Update::Delete { tree: true, .. } = &request.update {

@@ -131,14 +131,14 @@ impl Directory {
     pub(super) fn facts_of(&self, request: &UpdateRequest) -> UpdateFacts {
         let update = &request.update;
         let assertion = request.assertion.as_ref().map(|filter| {
-            let withheld = self.secret_names.withhold(filter);
+            let withheld = self.in_force().secret_names.withhold(filter);
             withheld.as_ref().unwrap_or(filter).to_string()
         });
         UpdateFacts {
             act: update.act(),
             dn: update.dn().to_string(),
             attributes: update.attributes(),
-            destination: update.destination(&self.secret_names),
+            destination: update.destination(&self.in_force().secret_names),
             assertion,
             tree: matches!(update, Update::Delete { tree: true, .. }),
             transaction: None,
@@ -233,7 +233,7 @@ impl Directory {
             self.check_place(&key, &request.update)?;
             self.check_rights(session, &key, &request.update)?;
         }
-        check_contents(&self.schema, &mut request.update)?;
+        check_contents(&self.schema(), &mut request.update)?;
         Ok((key, own))
     }
 
@@ -272,7 +272,7 @@ impl Directory {
     ) -> Result<(), Outcome> {
         self.check_naming(new_rdn)?;
         let view = &session.view;
-        let to = new_key(&self.schema, key, new_rdn, new_superior)?;
+        let to = new_key(&self.schema(), key, new_rdn, new_superior)?;
         if new_superior.is_some() && !to.parent().is_some_and(|superior| view.covers(&superior)) {
             return Err(insufficient(
                 "the account's release profile does not reach the new superior",
@@ -290,7 +290,8 @@ impl Directory {
 
     /// A name is seen by everybody who sees the entry: what never leaves is no part of one.
     fn check_naming(&self, rdn: &Rdn) -> Result<(), Outcome> {
-        let secret = |ava: &&Ava| self.secret_names.holds(&ava.attribute);
+        let in_force = self.in_force();
+        let secret = |ava: &&Ava| in_force.secret_names.holds(&ava.attribute);
         match rdn.avas.iter().find(secret) {
             None => Ok(()),
             Some(ava) => Err(Outcome::new(
@@ -301,7 +302,7 @@ impl Directory {
     }
 
     fn key_of(&self, dn: &Dn) -> Result<NormalizedDn, Outcome> {
-        self.schema
+        self.schema()
             .normalize_dn(dn)
             .map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))
     }

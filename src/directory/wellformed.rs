@@ -26,7 +26,7 @@ impl Directory {
             new_rdn, new_superior, ..
         } = update
         {
-            let to = new_key(&self.schema, key, new_rdn, new_superior.as_ref())?;
+            let to = new_key(&self.schema(), key, new_rdn, new_superior.as_ref())?;
             if self.context_of(&to) != Some(context) {
                 let message = "an entry is not moved from one naming context to another";
                 return Err(Outcome::new(ResultCode::AffectsMultipleDsas, message));

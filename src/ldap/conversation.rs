@@ -283,7 +283,8 @@ impl Conversation {
         }
     }
 
-    /// The session that goes on because it changed its own secret; else the one that no longer holds.
+    /// The session that goes on because it changed its own secret, or under the policy that is now in force; else the one that no
+    /// longer holds.
     fn renewed(&mut self, session: Arc<Session>) -> Arc<Session> {
         match self.directory.renewed(&session) {
             Some(next) => self.state.bound(next),

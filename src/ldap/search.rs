@@ -36,13 +36,11 @@ impl Conversation {
             let message = format!("expected at most {limit} searches at once on one connection");
             return self.search_refused(id, &Outcome::new(ResultCode::Busy, message), page.is_some());
         }
-        let selection = Selection::compile(
-            operation.attributes.iter().copied(),
-            operation.types_only,
-            self.directory.schema(),
-        );
+        let schema = self.directory.schema();
+        let attributes = operation.attributes.iter().copied();
+        let selection = Selection::compile(attributes, operation.types_only, &schema);
         let selection = match &controls.matched_values {
-            Some(items) => selection.matching(Arc::new(MatchedValues::compile(items, self.directory.schema()))),
+            Some(items) => selection.matching(Arc::new(MatchedValues::compile(items, &schema))),
             None => selection,
         };
         let request = SearchRequest {

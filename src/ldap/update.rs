@@ -47,7 +47,7 @@ impl Conversation {
         match update {
             Ok(update) => {
                 let directory = Arc::clone(&self.directory);
-                let compile = |names: Vec<&str>| Selection::compile(names.into_iter(), false, directory.schema());
+                let compile = |names: Vec<&str>| Selection::compile(names.into_iter(), false, &directory.schema());
                 let request = UpdateRequest {
                     update,
                     assertion: controls.assertion.map(|filter| filter.into_owned()),

@@ -133,7 +133,7 @@ impl Subordinates<'_> {
             without: self.view.excluded.clone(),
             candidate_limit: 0,
         };
-        let mut cursor = Cursor::open(self.snapshot.clone(), self.schema.clone(), query);
+        let mut cursor = Cursor::open(self.snapshot.clone(), query);
         let mut hidden = 0;
         loop {
             match cursor.advance(&mut Work { left: u32::MAX }) {

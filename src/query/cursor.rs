@@ -9,7 +9,7 @@ use super::stream::{Step, Stream, admit_all, admits};
 use super::{Advance, Order, Query, Truth, Work};
 use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
-use crate::store::{Layer, Location, Record, Snapshot};
+use crate::store::{Layer, Location, Snapshot};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,15 +100,15 @@ const WARMED_AT_ONCE: usize = 8;
 
 impl Cursor {
     /// Plans the query against the snapshot and stands before the first entry. Does no work that grows with the directory.
-    pub fn open(snapshot: Arc<Snapshot>, schema: Arc<Schema>, mut query: Query) -> Cursor {
+    pub fn open(snapshot: Arc<Snapshot>, mut query: Query) -> Cursor {
         let scope = Scope::new(&mut query);
-        let plan = Plan::new(&snapshot, Arc::clone(&schema), &mut query, &scope);
+        let plan = Plan::new(&snapshot, &mut query, &scope);
         let runs = plan.layers.iter().map(LayerRun::new).collect();
         let nothing = plan.wanted == Predicate::False;
         let tail = if nothing { snapshot.tail.len() } else { 0 };
         Cursor {
             examiner: Examiner {
-                schema,
+                schema: Arc::clone(snapshot.schema()),
                 scope,
                 evaluator: Evaluator::default(),
                 key: Vec::new(),
@@ -170,7 +170,7 @@ impl Cursor {
                 };
                 examiner.key.clear();
                 examiner.key.extend_from_slice(&entry.key.0);
-                (Record::new(&entry.record, &snapshot.tail_types), entry.depth)
+                (snapshot.tail_record(entry), entry.depth)
             }
         };
         if !examiner.scope.covers(&examiner.key, depth) {
@@ -311,7 +311,7 @@ impl Cursor {
             if !self.examiner.count() {
                 return Found::Limited;
             }
-            let record = Record::new(&entry.record, &self.snapshot.tail_types);
+            let record = self.snapshot.tail_record(entry);
             let candidate = Candidate {
                 record,
                 key: &entry.key.0,

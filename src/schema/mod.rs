@@ -25,6 +25,7 @@ mod source;
 mod spelling;
 mod subschema;
 pub mod subtree;
+mod successor;
 pub mod syntax;
 #[cfg(test)]
 mod tests;
@@ -239,6 +240,7 @@ pub enum SchemaViolation {
 /// What a structural class's entries may be beyond their classes (RFC 4512 section 4.1.6).
 #[derive(Clone, Debug)]
 struct ContentRule {
+    place: source::Place,
     class: ClassId,
     auxiliary: Vec<ClassId>,
     must: Vec<AttributeId>,
@@ -265,6 +267,7 @@ pub struct Schema {
     well_known: WellKnown,
     extensible_object: ClassId,
     printed: subschema::Printed,
+    places: successor::Places,
 }
 
 impl Schema {
@@ -279,14 +282,7 @@ impl Schema {
     /// # Errors
     /// Every fault of every file. Repeating a definition there is already is none.
     pub fn load(extensions: &[(String, String)]) -> Result<Schema, Vec<SchemaFault>> {
-        let mut definitions = source::Definitions::default();
-        for (file, text) in BUILTIN {
-            definitions.read(file, text);
-        }
-        for (file, text) in extensions {
-            definitions.read(file, text);
-        }
-        resolve::resolve(definitions)
+        resolve::resolve(definitions(extensions), None)
     }
 
     pub fn well_known(&self) -> &WellKnown {
@@ -296,6 +292,20 @@ impl Schema {
     /// Every attribute type; the index is the [`AttributeId`].
     pub fn attributes(&self) -> &[AttributeType] {
         &self.attributes
+    }
+
+    /// The number of every attribute type: the type table of records that were made under this schema.
+    pub fn type_numbers(&self) -> &'static [AttributeId] {
+        static NUMBERS: [AttributeId; u16::MAX as usize] = {
+            let mut numbers = [AttributeId(0); u16::MAX as usize];
+            let mut number = 0;
+            while number < u16::MAX {
+                numbers[number as usize] = AttributeId(number);
+                number += 1;
+            }
+            numbers
+        };
+        NUMBERS.get(..self.attributes.len()).unwrap_or(&NUMBERS)
     }
 
     pub fn attribute(&self, id: AttributeId) -> &AttributeType {
@@ -357,12 +367,20 @@ impl Schema {
     }
 
     /// The name under which an identifier compares: the first name of the class or attribute type, in lower case.
-    fn canonical_identifier(&self, identifier: &str) -> Option<&[u8]> {
+    pub fn canonical_identifier(&self, identifier: &str) -> Option<&[u8]> {
         if let Some(class) = self.find_class(identifier) {
             return Some(&self.class_keys[usize::from(class.0)]);
         }
         let attribute = self.find_attribute(identifier)?;
         self.keys[usize::from(attribute.0)].strip_suffix(b"=")
+    }
+
+    /// Every name and OID of a class or attribute type, in lower case.
+    pub fn identifiers(&self) -> impl Iterator<Item = String> {
+        let types = self.attributes.iter().map(|it| (&it.names, &it.oid));
+        let classes = self.classes.iter().map(|it| (&it.names, &it.oid));
+        let all = types.chain(classes).flat_map(|(names, oid)| names.iter().chain([oid]));
+        all.map(|name| name.to_ascii_lowercase())
     }
 
     /// The key of a name. An undefined attribute type or a value that is not of its syntax is an error.
@@ -474,6 +492,18 @@ impl Schema {
         let attribute_type = attribute.split(';').next().unwrap_or(attribute);
         self.find_attribute(attribute_type).is_none().then_some(attribute)
     }
+}
+
+/// What the built-in files and these say.
+fn definitions(extensions: &[(String, String)]) -> source::Definitions {
+    let mut definitions = source::Definitions::default();
+    for (file, text) in BUILTIN {
+        definitions.read(file, text);
+    }
+    for (file, text) in extensions {
+        definitions.read(file, text);
+    }
+    definitions
 }
 
 fn is_superclass_of_all(classes: &[ObjectClass], chains: &[Vec<ClassId>], id: ClassId) -> bool {

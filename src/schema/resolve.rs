@@ -5,6 +5,7 @@ use super::matching::MatchingRule;
 use super::names::NameTable;
 use super::source::{Definitions, Place};
 use super::subschema::Printed;
+use super::successor::Places;
 use super::syntax::Syntax;
 use super::{
     AttributeId, AttributeType, ClassId, ClassKind, ContentRule, ObjectClass, Schema, SchemaFault, Usage, WellKnown,
@@ -13,10 +14,15 @@ use super::{
 /// The number of attribute types, and of classes, is kept below what 16 bits count.
 const MAX_DEFINITIONS: usize = 32_000;
 
-pub(super) fn resolve(definitions: Definitions) -> Result<Schema, Vec<SchemaFault>> {
+/// `before` is a schema whose numbers are kept: what it defines comes first, in its order.
+pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Result<Schema, Vec<SchemaFault>> {
     let mut faults = definitions.faults;
-    let attributes = without_repeats(definitions.attributes, &mut faults);
-    let classes = without_repeats(definitions.classes, &mut faults);
+    let mut attributes = without_repeats(definitions.attributes, &mut faults);
+    let mut classes = without_repeats(definitions.classes, &mut faults);
+    if let Some(before) = before {
+        attributes.sort_by_key(|(_, it)| before.find_attribute(&it.head.oid).map_or(u16::MAX, |id| id.0));
+        classes.sort_by_key(|(_, it)| before.find_class(&it.head.oid).map_or(u16::MAX, |id| id.0));
+    }
     let attribute_names = name_table(&attributes, "attribute type", &mut faults);
     let class_names = name_table(&classes, "object class", &mut faults);
     let mut resolver = Resolver {
@@ -49,6 +55,10 @@ pub(super) fn resolve(definitions: Definitions) -> Result<Schema, Vec<SchemaFaul
             attribute_types: attributes.iter().map(|(_, it)| it.print()).collect(),
             object_classes: classes.iter().map(|(_, it)| it.print()).collect(),
             content_rules: definitions.content_rules.iter().map(|(_, it)| it.print()).collect(),
+        },
+        places: Places {
+            attributes: attributes.into_iter().map(|(place, _)| place).collect(),
+            classes: classes.into_iter().map(|(place, _)| place).collect(),
         },
         attributes: types,
         attribute_names: resolver.attribute_names,
@@ -388,6 +398,7 @@ impl Resolver {
                     .push(place.fault(format!("class {} has a content rule already", it.head.oid)));
             }
             rules.push(ContentRule {
+                place: place.clone(),
                 class,
                 auxiliary,
                 must: self.attributes(place, &it.must),

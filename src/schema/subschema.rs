@@ -11,7 +11,22 @@ pub(super) struct Printed {
     pub(super) content_rules: Vec<String>,
 }
 
+impl Printed {
+    /// All of them, ascending.
+    pub(super) fn sorted(&self) -> Vec<&str> {
+        let kinds = [&self.attribute_types, &self.object_classes, &self.content_rules];
+        let mut all: Vec<&str> = kinds.into_iter().flatten().map(String::as_str).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
 impl Schema {
+    /// Every definition of the schema in its printed form, ascending: two schemas that say the same give the same.
+    pub fn sorted_definitions(&self) -> Vec<&str> {
+        self.printed.sorted()
+    }
+
     /// The attributes of the subschema subentry (RFC 4512 section 4.2): `objectClasses`, `attributeTypes`, `matchingRules`,
     /// `matchingRuleUse`, `ldapSyntaxes`, and `dITContentRules` where present.
     pub fn subschema_attributes(&self) -> Vec<(&'static str, Vec<String>)> {

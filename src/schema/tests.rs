@@ -376,3 +376,82 @@ fn an_abstract_class_is_an_entrys_by_way_of_another() {
         assert_eq!(faults, expected, "{attributes:?}");
     }
 }
+
+/// A schema that is in force, and what may come after it.
+#[test]
+fn a_schema_may_only_grow() {
+    const BEFORE: &str = "attributetype ( 1.3.6.1.4.1.9.1 NAME ( 'petName' 'pet' ) EQUALITY caseIgnoreMatch \
+                          SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )\n\
+                          attributetype ( 1.3.6.1.4.1.9.2 NAME 'petAge' EQUALITY integerMatch SYNTAX \
+                          1.3.6.1.4.1.1466.115.121.1.27 )\n\
+                          objectclass ( 1.3.6.1.4.1.9.3 NAME 'petOwner' AUXILIARY MUST petName MAY petAge )\n";
+    let files = |text: &str| [("pets.schema".to_owned(), text.to_owned())];
+    let before = Schema::load(&files(BEFORE)).unwrap();
+    let old = before.find_attribute("petAge").unwrap();
+    for (from, to) in [
+        (
+            "attributetype ( 1.3.6.1.4.1.9.1",
+            "attributetype ( 1.3.6.1.4.1.9.0 NAME 'petKind' SUP name )\nattributetype ( 1.3.6.1.4.1.9.1",
+        ),
+        ("'pet' )", "'pet' 'animal' )"),
+        (" SINGLE-VALUE", ""),
+        ("MUST petName MAY petAge", "MAY ( petName $ petAge $ cn )"),
+        ("AUXILIARY", "DESC 'keeps pets' AUXILIARY"),
+        (
+            "objectclass",
+            "objectclass ( 1.3.6.1.4.1.9.4 NAME 'vet' SUP person )\nobjectclass",
+        ),
+    ] {
+        let after = before.successor(&files(&BEFORE.replace(from, to)));
+        let after = after.unwrap_or_else(|faults| panic!("{to}: {faults:?}"));
+        assert_eq!(after.find_attribute("petAge"), Some(old), "{to}");
+        assert!(!after.says_the_same(&before), "{to}");
+    }
+    for (from, to, expected) in [
+        (
+            "attributetype ( 1.3.6.1.4.1.9.2",
+            "attributetype ( 1.3.6.1.4.1.9.7",
+            "pets.schema:2: attribute type petAge is no longer",
+        ),
+        (
+            "( 'petName' 'pet' )",
+            "( 'pet' 'petName' )",
+            "pets.schema:1: attribute type petName lost a name",
+        ),
+        ("( 'petName' 'pet' )", "'petName'", "lost a name"),
+        ("caseIgnoreMatch", "caseExactMatch", "has another EQUALITY"),
+        (
+            "EQUALITY integerMatch",
+            "EQUALITY integerMatch ORDERING integerOrderingMatch",
+            "has another ORDERING",
+        ),
+        (
+            "MUST petName MAY petAge",
+            "MUST ( petName $ petAge )",
+            "pets.schema:3: object class petOwner requires",
+        ),
+        ("MAY petAge", "", "no longer allows"),
+        ("AUXILIARY", "STRUCTURAL", "is of another kind"),
+        ("AUXILIARY", "SUP top AUXILIARY", "has another SUP"),
+        (
+            " )\nobjectclass",
+            " )\nobjectclass ( 1.3.6.1.4.1.9.5 NAME 'stray' STRUCTURAL MUST cn )\nobjectclass",
+            "not below top",
+        ),
+        (
+            " )\nobjectclass",
+            " )\nditcontentrule ( 2.5.6.6 MAY petAge )\nobjectclass",
+            "has another content rule",
+        ),
+    ] {
+        let after = before.successor(&files(&BEFORE.replace(from, to)));
+        let faults = after.err().unwrap_or_else(|| panic!("{to} is taken"));
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(
+            said.iter().any(|fault| fault.contains(expected)),
+            "{expected}: {said:?}"
+        );
+        assert!(said.iter().all(|fault| fault.contains("start it again")), "{said:?}");
+    }
+    assert!(before.successor(&files(BEFORE)).unwrap().says_the_same(&before));
+}

@@ -105,8 +105,9 @@ fn install(
     let mut writer = core.lock_writer();
     let old = writer.manifest.segment.clone();
     let mut batch = Batch::default();
-    let table = writer.table;
-    writer.tables.retain(table, &mut batch);
+    let used = std::mem::take(&mut writer.tables_since);
+    writer.tables.retain(&used, &mut batch);
+    writer.tables_since = used;
     let file = SegmentFile {
         name: segment_name(generation),
         bytes: segment.bytes(),
@@ -125,12 +126,13 @@ fn install(
 
 fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: Rest<'_>) -> Result<Segment, StoreError> {
     remove_if_there(path)?;
-    Segment::write(path, &core.schema, &core.options.unindexed, &mut |emit| {
+    let schema = inputs.schema();
+    Segment::write(path, schema, &core.options.unindexed, &mut |emit| {
         visible(&inputs.layers, pace, emit)
     })?;
-    let segment = Segment::open(path, &core.schema)?;
+    let segment = Segment::open(path, schema)?;
     let mut first = None;
-    segment.verify_written(&core.schema, &mut |fault| {
+    segment.verify_written(schema, &mut |fault| {
         first.get_or_insert(fault);
     });
     match first {

@@ -140,13 +140,13 @@ impl TypeTables {
         )
     }
 
-    /// Deletes every table but one, once no journal record that counts uses another.
-    pub fn retain(&mut self, number: u32, batch: &mut Batch) {
-        for (other, oids) in self.tables.iter().filter(|(own, _)| *own != number) {
+    /// Deletes every table but these, once no journal record that counts uses another.
+    pub fn retain(&mut self, used: &[u32], batch: &mut Batch) {
+        for (other, oids) in self.tables.iter().filter(|(own, _)| !used.contains(own)) {
             let cells = encode_table(oids).len().div_ceil(cell::CELL_BYTES) as u16;
             cell::delete(batch, TABLES, &other.to_be_bytes(), 0..cells);
         }
-        self.tables.retain(|(own, _)| *own == number);
+        self.tables.retain(|(own, _)| used.contains(own));
     }
 }
 

@@ -20,6 +20,8 @@ mod mark;
 mod opening;
 mod overlay;
 pub mod record;
+#[cfg(test)]
+mod schema_tests;
 pub mod segment;
 pub mod snapshot;
 #[cfg(test)]
@@ -94,6 +96,10 @@ pub enum StoreError {
     Closing,
     #[error("the directory uses {name}, which the schema no longer defines; add its definition to the schema files")]
     SchemaLost { name: String },
+    #[error(
+        "a stored value of {attribute} names {name}, which the schema did not know: it would compare in another way; stop the server and start it again"
+    )]
+    Names { attribute: String, name: String },
 }
 
 /// Sizes and limits of a store. Defaults are in `config.rs`, each with a key in `config.example.toml`.
@@ -137,7 +143,6 @@ pub struct Store {
 struct Core {
     path: PathBuf,
     segments: PathBuf,
-    schema: Arc<Schema>,
     options: StoreOptions,
     kv: Box<dyn Kv>,
     published: ArcSwap<Snapshot>,
@@ -159,8 +164,10 @@ struct Writer {
     position: Position,
     mark_slot: usize,
     tables: TypeTables,
-    /// The type table of this schema.
+    /// The type table of the schema in force.
     table: u32,
+    /// The tables that journal groups since the beginning of the last compaction may name.
+    tables_since: Vec<u32>,
     /// How many cells each keyed value takes that takes more than one.
     keyed_cells: HashMap<Vec<u8>, u16>,
     /// Layers that a merge or compaction is reading; no other may take them.
@@ -225,8 +232,46 @@ impl Store {
         segment::BulkLoad::new(self, replace)
     }
 
-    pub(super) fn schema(&self) -> &Arc<Schema> {
-        &self.core.schema
+    /// The schema in force.
+    pub fn schema(&self) -> Arc<Schema> {
+        Arc::clone(self.core.published.load().schema())
+    }
+
+    /// Puts the successor of a schema in force, together with keyed writes: durable, then published. What is read and written from
+    /// then on is so under it. Takes one sequence number.
+    ///
+    /// # Errors
+    /// `Names` where an index holds a value that now names something, and nothing is changed; else as [`WriteGroup::commit`].
+    pub fn change_schema(&self, schema: Arc<Schema>, keyed: Vec<KeyedWrite>) -> Result<(), StoreError> {
+        let core = &self.core;
+        // A segment that is being made of others is made under the schema of before.
+        let _merging = locked(&core.merging);
+        let mut writer = core.lock_writer();
+        core.writable()?;
+        let snapshot = core.published.load_full();
+        let known = snapshot.schema();
+        for layer in &snapshot.layers {
+            if let Some(fault) = layer.segment.newly_named(known, &schema) {
+                return Err(fault);
+            }
+        }
+        let mut batch = Batch::default();
+        let mut cells = Vec::new();
+        let table = writer.tables.current(&schema, &mut batch);
+        write_keyed(&writer, &keyed, &mut batch, &mut cells);
+        let mut group = GroupWriter::new(writer.position, table);
+        group.push_keyed_only();
+        let after = group.finish(&mut batch);
+        core.commit(&mut writer, batch, after, None)?;
+        note_cells(&mut writer, cells);
+        writer.table = table;
+        if !writer.tables_since.contains(&table) {
+            writer.tables_since.push(table);
+        }
+        let mut next = Snapshot::clone(&snapshot).under(schema);
+        next.sequence = after.number();
+        core.published.store(Arc::new(next));
+        Ok(())
     }
 
     pub(super) fn options(&self) -> &StoreOptions {
@@ -536,7 +581,7 @@ impl NextGeneration<'_> {
         let old = self.writer.manifest.segment.clone();
         compaction::switch(self.core, &mut self.writer, batch, manifest)?;
         note_cells(&mut self.writer, cells);
-        let mut next = Snapshot::empty(&self.core.schema);
+        let mut next = Snapshot::empty(Arc::clone(self.snapshot.schema()));
         next.sequence = after.number();
         next.layers.push(Layer::new(Arc::new(segment)));
         self.core.published.store(Arc::new(next));

@@ -133,7 +133,7 @@ pub(super) fn open_on(
     let (mark, mark_slot) = Mark::newest(&kv.read_marks()?)
         .ok_or_else(|| corrupt(&path.join(MARK), "neither slot of the high-water mark can be read"))?;
     let segments = path.join(SEGMENTS);
-    let mut snapshot = Snapshot::empty(&schema);
+    let mut snapshot = Snapshot::empty(Arc::clone(&schema));
     if let Some(segment) = open_segment(&segments, &manifest, &schema)? {
         snapshot.layers.push(Layer::new(Arc::new(segment)));
     }
@@ -154,12 +154,12 @@ pub(super) fn open_on(
         tables,
         table,
         keyed_cells,
+        tables_since: vec![table],
         claimed: Vec::new(),
     };
     let core = Core {
         path: path.to_path_buf(),
         segments,
-        schema,
         options,
         kv,
         published: ArcSwap::from_pointee(snapshot),
@@ -249,7 +249,7 @@ fn replay(
     snapshot.sequence = end.number();
     snapshot.change_all(newest);
     if snapshot.tail.len() > options.tail_entries {
-        overlay::freeze_all(snapshot, schema);
+        overlay::freeze_all(snapshot);
     }
     Ok(end)
 }
@@ -350,7 +350,7 @@ pub(super) fn check(core: &Core, fault: &mut dyn FnMut(String)) -> Result<CheckR
     core.kv.check(fault)?;
     if let (Some(file), Some(base)) = (&writer.manifest.segment, snapshot.layers.first()) {
         report.bytes = file.bytes;
-        base.segment.verify(&core.schema, &mut |detail| {
+        base.segment.verify(snapshot.schema(), &mut |detail| {
             fault(format!("{}: {detail}", core.segments.join(&file.name).display()))
         });
     }

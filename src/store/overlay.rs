@@ -151,14 +151,14 @@ pub(super) fn bound_tail(core: &Core, writer: &Writer, snapshot: &mut Snapshot) 
     let limit = core.options.tail_entries;
     if core.options.background {
         if snapshot.tail.len() > limit.saturating_mul(TAIL_BACK_PRESSURE) {
-            freeze_all(snapshot, &core.schema);
+            freeze_all(snapshot);
         }
         return;
     }
     if snapshot.tail.len() > limit {
-        freeze_all(snapshot, &core.schema);
+        freeze_all(snapshot);
         while let Some(inputs) = next_merge(core, writer, snapshot) {
-            let output = merge(&inputs, &core.schema);
+            let output = merge(&inputs, snapshot.schema());
             *snapshot = replaced(snapshot, &inputs, Arc::new(output), false);
         }
     }
@@ -171,12 +171,13 @@ fn settle(core: &Core, tail_entries: usize) {
         freeze(core);
     }
     loop {
-        let inputs = {
+        let (inputs, schema) = {
             let writer = core.lock_writer();
-            next_merge(core, &writer, &core.published.load())
+            let snapshot = core.published.load();
+            (next_merge(core, &writer, &snapshot), Arc::clone(snapshot.schema()))
         };
         let Some(inputs) = inputs else { return };
-        let output = Arc::new(merge(&inputs, &core.schema));
+        let output = Arc::new(merge(&inputs, &schema));
         let _writer = core.lock_writer();
         let next = replaced(&core.published.load(), &inputs, output, false);
         core.published.store(Arc::new(next));
@@ -186,7 +187,7 @@ fn settle(core: &Core, tail_entries: usize) {
 /// Makes the tail as it is now a segment while the writer goes on.
 fn freeze(core: &Core) {
     let before = core.published.load_full();
-    let segment = Arc::new(build(&before.tail, &core.schema));
+    let segment = Arc::new(build(&before.tail, before.schema()));
     let _writer = core.lock_writer();
     let next = frozen(&core.published.load(), &before.tail, segment);
     core.published.store(Arc::new(next));
@@ -215,9 +216,9 @@ pub(super) fn frozen(now: &Snapshot, before: &[Arc<TailEntry>], segment: Arc<Seg
 }
 
 /// Makes the whole tail a segment, for a caller who holds the writer's lock.
-pub(super) fn freeze_all(snapshot: &mut Snapshot, schema: &Schema) {
+pub(super) fn freeze_all(snapshot: &mut Snapshot) {
     if !snapshot.tail.is_empty() {
-        let segment = build(&snapshot.tail, schema);
+        let segment = build(&snapshot.tail, snapshot.schema());
         snapshot.layers.push(Layer::new(Arc::new(segment)));
         snapshot.tail = Arc::default();
     }
@@ -310,7 +311,8 @@ pub(super) fn replaced(now: &Snapshot, inputs: &[Layer], output: Arc<Segment>, b
 /// Takes every layer for a compaction; the tail becomes one first.
 pub(super) fn claim_all(core: &Core, writer: &mut Writer) -> Snapshot {
     let mut snapshot = Snapshot::clone(&core.published.load());
-    freeze_all(&mut snapshot, &core.schema);
+    freeze_all(&mut snapshot);
+    writer.tables_since = vec![writer.table];
     writer.claimed = snapshot.layers.iter().map(|layer| Arc::clone(&layer.segment)).collect();
     core.published.store(Arc::new(snapshot.clone()));
     snapshot

@@ -5,7 +5,7 @@ use super::segment::Segment;
 use super::{Change, SequenceNumber};
 use crate::index::EntryId;
 use crate::index::postings::PostingCursor;
-use crate::schema::{AttributeId, NormalizedDn};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,8 +20,9 @@ pub struct Snapshot {
     pub layers: Vec<Layer>,
     /// Single entries newer than every layer, ascending by key.
     pub tail: Arc<Vec<Arc<TailEntry>>>,
-    /// Identity type table for tail records.
-    pub tail_types: Arc<[AttributeId]>,
+    /// The schema that its entries were made under, or one before a [`Schema::successor`] of it: no record names a type that this one
+    /// does not know.
+    schema: Arc<Schema>,
 }
 
 #[derive(Clone)]
@@ -199,14 +200,29 @@ impl TailEntry {
 }
 
 impl Snapshot {
-    /// A directory with no entry. `schema` gives the type table of records to come.
-    pub fn empty(schema: &crate::schema::Schema) -> Snapshot {
+    /// A directory with no entry.
+    pub fn empty(schema: Arc<Schema>) -> Snapshot {
         Snapshot {
             sequence: SequenceNumber(0),
             layers: Vec::new(),
             tail: Arc::default(),
-            tail_types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
+            schema,
         }
+    }
+
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The same entries under a schema that takes the place of theirs.
+    pub(super) fn under(mut self, schema: Arc<Schema>) -> Snapshot {
+        self.schema = schema;
+        self
+    }
+
+    /// The record of an entry in the tail.
+    pub fn tail_record<'a>(&'a self, entry: &'a TailEntry) -> Record<'a> {
+        Record::new(&entry.record, self.schema.type_numbers())
     }
 
     /// The number of visible entries.
@@ -235,7 +251,7 @@ impl Snapshot {
     pub fn record(&self, at: Location) -> Record<'_> {
         match at {
             Location::Layer { layer, id } => self.layers[layer as usize].segment.record(id),
-            Location::Tail { index } => Record::new(&self.tail[index as usize].record, &self.tail_types),
+            Location::Tail { index } => self.tail_record(&self.tail[index as usize]),
         }
     }
 
@@ -291,9 +307,9 @@ impl Snapshot {
 
     /// The greatest change time ([`super::Operational::changed`]) of any entry, from the index of entryCSN; those of entries that a
     /// newer layer hides count too.
-    pub fn last_change(&self, schema: &crate::schema::Schema) -> u64 {
+    pub fn last_change(&self) -> u64 {
         let stood = self.layers.iter().filter_map(|layer| {
-            let index = layer.segment.index(schema.well_known().entry_csn)?;
+            let index = layer.segment.index(self.schema.well_known().entry_csn)?;
             let last = index.dictionary.len().checked_sub(1)?;
             let mut text = Vec::new();
             index.dictionary.value(crate::index::Ordinal(last), &mut text);

@@ -86,8 +86,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     };
     let session = operator(&directory)?;
     let bases = bases(&directory, arguments.base.as_deref())?;
-    let export = Export::new(&directory, &session, &arguments)?;
     let snapshot = directory.store().snapshot();
+    let export = Export::new(&directory, snapshot.schema(), &session, &arguments)?;
     let written = match &arguments.out {
         None => export.write(&snapshot, &bases, io::stdout().lock()),
         Some(path) => create(path, arguments.secrets).and_then(|file| export.write(&snapshot, &bases, file)),
@@ -167,8 +167,12 @@ fn bases(directory: &Directory, base: Option<&str>) -> anyhow::Result<Vec<Normal
 }
 
 impl<'a> Export<'a> {
-    fn new(directory: &'a Directory, session: &Session, arguments: &Arguments) -> anyhow::Result<Export<'a>> {
-        let schema = directory.schema();
+    fn new(
+        directory: &'a Directory,
+        schema: &'a Schema,
+        session: &Session,
+        arguments: &Arguments,
+    ) -> anyhow::Result<Export<'a>> {
         let predicate = match &arguments.filter {
             None => None,
             Some(text) => {

@@ -66,7 +66,7 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     let context = Context {
-        schema: directory.schema(),
+        schema: before.schema(),
         suffixes: &suffixes,
         kept: &kept.keys,
         now,
@@ -98,7 +98,7 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         });
     }
     if kept.replaces {
-        keep(&mut loading, &before, &kept.keys, directory)?;
+        keep(&mut loading, &before, &kept.keys)?;
     }
     let existing = (!kept.replaces).then_some(&*before);
     if refused {
@@ -132,21 +132,11 @@ fn kept(before: &Snapshot, suffixes: &[NormalizedDn], replace: bool) -> Kept {
 }
 
 /// Adds the entries of before that the files did not have.
-fn keep(
-    loading: &mut Loading<'_>,
-    before: &Snapshot,
-    keys: &HashSet<NormalizedDn>,
-    directory: &Directory,
-) -> anyhow::Result<()> {
+fn keep(loading: &mut Loading<'_>, before: &Snapshot, keys: &HashSet<NormalizedDn>) -> anyhow::Result<()> {
     for key in keys.iter().filter(|key| !loading.replaced.contains(*key)) {
         let Some(at) = before.find(key) else { continue };
         let record = before.record(at);
-        let entry = PreparedEntry::new(
-            directory.schema(),
-            key.clone(),
-            &record.to_entry(),
-            &record.operational(),
-        );
+        let entry = PreparedEntry::new(before.schema(), key.clone(), &record.to_entry(), &record.operational());
         loading.bulk.add_prepared(entry)?;
     }
     Ok(())

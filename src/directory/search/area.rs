@@ -1,14 +1,14 @@
 //! Where a search looks: base and scope, the subtrees and objects that aliases add, and the kinds of entries it gives.
 
+use super::super::Directory;
 use super::super::alias::{Aliases, Resolved};
 use super::super::kinds::Held;
 use super::super::referral::{Asked, Continuations};
-use super::super::{Directory, Session};
 use super::SearchRequest;
 use crate::access::View;
 use crate::model::{Dn, Outcome, ResultCode, SearchScope};
 use crate::query::{Cursor, Order, Predicate, Query, child_or_named, named_entries, visible};
-use crate::schema::NormalizedDn;
+use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Directory {
             return Ok(key);
         }
         let dn = Dn::parse(request.base).unwrap_or_default();
-        let aliases = self.aliases(snapshot, view);
+        let aliases = aliases(snapshot, view, held);
         let resolved = match held.aliases && request.aliases.in_finding_base() {
             true => aliases.resolve(&dn, &key)?,
             false => Resolved { dn, key, through: None },
@@ -66,15 +66,6 @@ impl Directory {
         }
     }
 
-    fn aliases<'a>(&'a self, snapshot: &'a Arc<Snapshot>, view: &'a View) -> Aliases<'a> {
-        Aliases {
-            kind: &self.kinds.alias,
-            snapshot,
-            schema: &self.schema,
-            view,
-        }
-    }
-
     /// Where to look below a base object that was found.
     pub(super) fn area(
         &self,
@@ -90,19 +81,19 @@ impl Directory {
             scope: request.scope,
             within: view.bases.clone(),
             restriction: Predicate::True,
-            kinds: self.given_kinds(request, held),
+            kinds: given_kinds(request, held, snapshot.schema()),
         };
-        let aliases = self.aliases(snapshot, view);
+        let aliases = aliases(snapshot, view, held);
         let dereferences = held.aliases && request.aliases.in_searching() && request.scope != SearchScope::BaseObject;
         if !dereferences || aliases.is_alias(&area.base) {
             return Ok(area);
         }
-        area.kinds = Predicate::and(vec![area.kinds, self.kinds.alias.predicate(&self.schema).negate()]);
+        area.kinds = Predicate::and(vec![area.kinds, held.kinds.alias.predicate(snapshot.schema()).negate()]);
         if matches!(request.scope, SearchScope::WholeSubtree | SearchScope::Subordinates) {
             let roots = aliases.subtrees(&area.base)?;
             if roots != [area.base.clone()] {
                 if request.scope == SearchScope::Subordinates {
-                    area.restriction = named_entries(&self.schema, vec![area.base.clone()]).negate();
+                    area.restriction = named_entries(snapshot.schema(), vec![area.base.clone()]).negate();
                 }
                 area.look_in(roots, view);
             }
@@ -110,60 +101,69 @@ impl Directory {
         }
         let targets = aliases.targets(&area.base, request.scope, &mut 0)?;
         if !targets.is_empty() {
-            area.restriction = child_or_named(&self.schema, &area.base, targets.clone());
+            area.restriction = child_or_named(snapshot.schema(), &area.base, targets.clone());
             let mut roots = targets;
             roots.push(area.base.clone());
             area.look_in(roots, view);
         }
         Ok(area)
     }
+}
 
-    /// Referral objects are given only where they are managed, subentries (RFC 3672 section 3) only where they are the base
-    /// object or asked for, and then nothing else is.
-    pub(in crate::directory) fn given_kinds(&self, request: &SearchRequest<'_>, held: &Held) -> Predicate {
-        let mut kinds = Vec::new();
-        if held.referrals && !request.manage_dsa_it {
-            kinds.push(self.kinds.referral.predicate(&self.schema).negate());
-        }
-        let subentry = || self.kinds.subentry.predicate(&self.schema);
-        match request.subentries {
-            Some(true) => kinds.push(subentry()),
-            Some(false) if held.subentries => kinds.push(subentry().negate()),
-            None if held.subentries && request.scope != SearchScope::BaseObject => kinds.push(subentry().negate()),
-            _ => {}
-        }
-        match kinds.is_empty() {
-            true => Predicate::True,
-            false => Predicate::and(kinds),
-        }
+/// Referral objects are given only where they are managed, subentries (RFC 3672 section 3) only where they are the base
+/// object or asked for, and then nothing else is.
+pub(in crate::directory) fn given_kinds(request: &SearchRequest<'_>, held: &Held, schema: &Schema) -> Predicate {
+    let mut kinds = Vec::new();
+    if held.referrals && !request.manage_dsa_it {
+        kinds.push(held.kinds.referral.predicate(schema).negate());
     }
+    let subentry = || held.kinds.subentry.predicate(schema);
+    match request.subentries {
+        Some(true) => kinds.push(subentry()),
+        Some(false) if held.subentries => kinds.push(subentry().negate()),
+        None if held.subentries && request.scope != SearchScope::BaseObject => kinds.push(subentry().negate()),
+        _ => {}
+    }
+    match kinds.is_empty() {
+        true => Predicate::True,
+        false => Predicate::and(kinds),
+    }
+}
 
-    /// The referral objects in the area.
-    pub(super) fn continuations(
-        &self,
-        session: &Session,
-        snapshot: &Arc<Snapshot>,
-        area: &Area,
-        scope: SearchScope,
-    ) -> Continuations {
-        let (schema, view) = (&self.schema, &session.view);
-        let referrals = self.kinds.referral.predicate(schema);
-        let query = Query {
-            base: area.base.clone(),
-            base_at: area.base_at,
-            scope: area.scope,
-            predicate: Predicate::and(vec![referrals, visible(schema, view), area.restriction.clone()]),
-            order: Order::Any,
-            after: None,
-            within: area.within.clone(),
-            without: view.excluded.clone(),
-            candidate_limit: 0,
-        };
-        Continuations::new(Cursor::open(snapshot.clone(), schema.clone(), query), scope)
+fn aliases<'a>(snapshot: &'a Arc<Snapshot>, view: &'a View, held: &'a Held) -> Aliases<'a> {
+    Aliases {
+        kind: &held.kinds.alias,
+        snapshot,
+        schema: snapshot.schema(),
+        view,
     }
 }
 
 impl Area {
+    /// The referral objects in the area.
+    pub(super) fn continuations(
+        &self,
+        view: &View,
+        snapshot: &Arc<Snapshot>,
+        scope: SearchScope,
+        held: &Arc<Held>,
+    ) -> Continuations {
+        let schema = snapshot.schema();
+        let referrals = held.kinds.referral.predicate(schema);
+        let query = Query {
+            base: self.base.clone(),
+            base_at: self.base_at,
+            scope: self.scope,
+            predicate: Predicate::and(vec![referrals, visible(schema, view), self.restriction.clone()]),
+            order: Order::Any,
+            after: None,
+            within: self.within.clone(),
+            without: view.excluded.clone(),
+            candidate_limit: 0,
+        };
+        Continuations::new(Cursor::open(snapshot.clone(), query), scope, held.clone())
+    }
+
     /// Everything in these subtrees that lies in the view's bases.
     fn look_in(&mut self, roots: Vec<NormalizedDn>, view: &View) {
         let both = |root: &NormalizedDn, base: &NormalizedDn| match (root.is_within(base), base.is_within(root)) {

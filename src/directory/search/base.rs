@@ -34,16 +34,17 @@ impl LastBase {
 impl Directory {
     /// As [`Directory::base_key`], for a base object that others will ask for.
     pub(super) fn shared_base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
+        let schema = self.schema();
         LAST.with_borrow_mut(|last| {
             if let Some(last) = last.as_ref()
                 && last.spelled == base
-                && Arc::ptr_eq(&last.schema, &self.schema)
+                && Arc::ptr_eq(&last.schema, &schema)
             {
                 return Ok(last.key.clone());
             }
             let key = self.base_key(base)?;
             *last = Some(LastBase {
-                schema: self.schema.clone(),
+                schema,
                 spelled: base.to_owned(),
                 key: key.clone(),
                 found: None,
@@ -57,7 +58,7 @@ impl Directory {
         LAST.with_borrow_mut(|last| {
             let last = last
                 .as_mut()
-                .filter(|last| last.key == *key && Arc::ptr_eq(&last.schema, &self.schema));
+                .filter(|last| last.key == *key && Arc::ptr_eq(&last.schema, snapshot.schema()));
             let Some(last) = last else { return snapshot.find(key) };
             if let Some(at) = last.is_in(snapshot) {
                 return Some(at);
@@ -72,7 +73,7 @@ impl Directory {
     pub(in crate::directory) fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
         let invalid = |fault: String| Outcome::new(ResultCode::InvalidDnSyntax, fault);
         let dn = Dn::parse(base).map_err(|fault| invalid(fault.to_string()))?;
-        self.schema
+        self.schema()
             .normalize_dn(&dn)
             .map_err(|fault| invalid(fault.to_string()))
     }
@@ -89,7 +90,7 @@ impl Directory {
         }
         let visible = |at| {
             let covered = view.covers(base) || view.bases.iter().any(|within| within.is_within(base));
-            covered && (view.hiding.entries().is_empty() || !view.hides(snapshot.record(at), &self.schema))
+            covered && (view.hiding.entries().is_empty() || !view.hides(snapshot.record(at), snapshot.schema()))
         };
         match self.find_base(snapshot, base).filter(|at| visible(*at)) {
             Some(at) => Ok(Some(at)),
@@ -106,7 +107,7 @@ impl Directory {
         at: Option<Location>,
         assertion: Option<&Filter<'_>>,
     ) -> Result<(), Outcome> {
-        let schema = &self.schema;
+        let schema = snapshot.schema();
         let held = assertion.map(|_| self.held(snapshot));
         let groups = Groups {
             snapshot,
@@ -127,7 +128,7 @@ impl Directory {
         while let Some(key) = ancestor.filter(|key| !key.is_root()) {
             if let Some(at) = snapshot.find(&key).filter(|_| view.covers(&key)) {
                 let record = snapshot.record(at);
-                if !view.hides(record, &self.schema) {
+                if !view.hides(record, snapshot.schema()) {
                     return Outcome::new(ResultCode::NoSuchObject, "").matching(record.dn().to_owned());
                 }
             }

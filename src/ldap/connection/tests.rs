@@ -621,7 +621,7 @@ async fn at_a_stop_who_asks_nothing_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_that_no_longer_holds_is_sent_away() {
+async fn a_session_goes_on_under_the_policy_in_force() {
     let directory = directory_of_its_own().await;
     let service = Service::new(Arc::clone(&directory), WireLimits::default(), Arc::default());
     let (stream, mut far) = tokio::io::duplex(1 << 16);
@@ -637,10 +637,17 @@ async fn a_session_that_no_longer_holds_is_sent_away() {
     };
     client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
     assert_eq!(client.next().await.code, Some(0));
-    // A policy that is read again replaces every view.
+    let policy = |text: &str| Some(("policy.toml".to_owned(), text.to_owned()));
+    let delete = |id| specimen::message(id, 0x4a, |out| out.extend_from_slice(b"cn=nobody,o=nhs"));
+    client.send(&[delete(2)]).await;
+    assert_eq!(client.next().await.code, Some(32));
+    let tighter = "[profile.administrator]\nlike = \"administrator\"\nmay_write = false\n";
+    directory.reload_policy(&policy(tighter)).unwrap();
+    client.send(&[delete(3)]).await;
+    assert_eq!(client.next().await.code, Some(50));
     directory.reload_policy(&None).unwrap();
-    client.send(&[everything(2)]).await;
-    assert_eq!(client.disconnected().await, 8);
+    client.send(&[delete(4)]).await;
+    assert_eq!(client.next().await.code, Some(32));
 }
 
 async fn directory_of_its_own() -> Arc<Directory> {

@@ -131,15 +131,16 @@ pub(super) enum ProbeTest {
 
 impl Plan {
     /// Plans a query against a snapshot. The predicate is taken out of the query.
-    pub(super) fn new(snapshot: &Snapshot, schema: Arc<Schema>, query: &mut Query, scope: &Scope) -> Plan {
+    pub(super) fn new(snapshot: &Snapshot, query: &mut Query, scope: &Scope) -> Plan {
+        let schema = snapshot.schema();
         let wanted = std::mem::replace(&mut query.predicate, Predicate::False).settle();
         let layers = snapshot.layers.iter().enumerate();
-        let layers = layers
-            .map(|(number, layer)| LayerPlan::new((number, &layer.segment), &schema, &wanted, query.order, scope));
+        let layers =
+            layers.map(|(number, layer)| LayerPlan::new((number, &layer.segment), schema, &wanted, query.order, scope));
         let layers = layers.collect();
         Plan {
             layers,
-            schema,
+            schema: Arc::clone(schema),
             wanted,
             order: query.order,
             tail_entries: snapshot.tail.len() as u32,

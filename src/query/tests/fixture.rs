@@ -68,7 +68,7 @@ pub fn changes(entries: &[Entry]) -> Changes {
 /// A snapshot of layers, oldest first, and a tail; each hides what those before it have by the same keys.
 pub fn snapshot(layers: &[Changes], tail: &Changes) -> Arc<Snapshot> {
     let schema = schema();
-    let mut snapshot = Snapshot::empty(&schema);
+    let mut snapshot = Snapshot::empty(schema.clone());
     for changes in layers {
         hide(&mut snapshot.layers, changes);
         let puts = changes
@@ -160,7 +160,7 @@ pub fn names_or_limit(snapshot: &Arc<Snapshot>, filter: &str, view: &View) -> Re
     let mut query = query("(|)", view);
     query.predicate = compile_in(&Filter::parse(filter).expect("a filter"), groups)?;
     query.order = Order::Name;
-    let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query);
+    let mut cursor = Cursor::open(Arc::clone(snapshot), query);
     let found = drain(&mut cursor, 1000).into_iter();
     Ok(found.map(|at| snapshot.record(at).dn().to_owned()).collect())
 }

@@ -88,7 +88,7 @@ fn explained(snapshot: &Arc<Snapshot>, search: &str) -> String {
         words = rest;
     }
     asked.predicate = query(words, &view(name)).predicate;
-    let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), asked);
+    let mut cursor = Cursor::open(Arc::clone(snapshot), asked);
     let found = (0..take).take_while(|_| matches!(cursor.advance(&mut Work { left: 1 << 20 }), Advance::Entry(_)));
     let found = found.count();
     let scan = if cursor.plan().is_scan() { ", a scan" } else { "" };
@@ -135,7 +135,7 @@ fn a_size_limit_of_a_few_does_the_work_of_a_few() {
         "(|(sn=smith)(sn=jones))",
         "(!(employeeType=locum))",
     ] {
-        let mut cursor = Cursor::open(Arc::clone(&directory), schema(), query(filter, &full_view()));
+        let mut cursor = Cursor::open(Arc::clone(&directory), query(filter, &full_view()));
         let mut work = Work { left: 200 };
         let found = (0..10).filter(|_| matches!(cursor.advance(&mut work), Advance::Entry(_)));
         assert_eq!(found.count(), 10, "{filter}");
@@ -163,14 +163,14 @@ fn a_paged_walk_resumes_after_a_key() {
     ] {
         let mut whole = query(filter, &full_view());
         whole.order = Order::Name;
-        let all = drain(&mut Cursor::open(Arc::clone(&directory), schema(), whole.clone()), 50);
+        let all = drain(&mut Cursor::open(Arc::clone(&directory), whole.clone()), 50);
         let (mut paged, mut after) = (Vec::new(), None);
         loop {
             let asked = crate::query::Query {
                 after: after.clone(),
                 ..whole.clone()
             };
-            let mut cursor = Cursor::open(Arc::clone(&directory), schema(), asked);
+            let mut cursor = Cursor::open(Arc::clone(&directory), asked);
             let page: Vec<_> = std::iter::from_fn(|| match cursor.advance(&mut Work { left: 10_000 }) {
                 Advance::Entry(at) => Some(at),
                 _ => None,
@@ -198,7 +198,7 @@ fn the_candidate_limit_ends_a_search() {
         let mut asked = query(filter, &full_view());
         asked.order = order;
         asked.candidate_limit = 10;
-        let mut cursor = Cursor::open(Arc::clone(&directory), schema(), asked);
+        let mut cursor = Cursor::open(Arc::clone(&directory), asked);
         let mut steps = 0;
         let ended = loop {
             match cursor.advance(&mut Work { left: 100 }) {

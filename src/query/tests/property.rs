@@ -466,7 +466,7 @@ fn a_plan_finds_what_the_filter_means() {
             query.base_at = directory.find(&query.base);
         }
         let expected = meant(&directory, &query);
-        let mut cursor = Cursor::open(Arc::clone(&directory), schema(), query.clone());
+        let mut cursor = Cursor::open(Arc::clone(&directory), query.clone());
         let work = 1 + rng.below(40) as u32;
         let mut found = drain(&mut cursor, work);
         if query.order == Order::Any {

@@ -54,7 +54,7 @@ fn random_keys(rng: &mut Rng, view: &crate::access::View) -> SortKeys {
 
 /// Everything that matches, by comparing octets.
 fn meant(snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKeys) -> Vec<Location> {
-    let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query.clone());
+    let mut cursor = Cursor::open(Arc::clone(snapshot), query.clone());
     let mut found: Vec<_> = drain(&mut cursor, 1000)
         .into_iter()
         .map(|at| (keys.octets(snapshot, at), at))
@@ -69,7 +69,7 @@ fn walked(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = 1 + rng.below(60);
-        let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query.clone());
+        let mut cursor = Cursor::open(Arc::clone(snapshot), query.clone());
         // Where the keys of few entries find room, a group is read again for those that did not.
         let octets = if rng.below(2) == 0 { 300 } else { 1 << 30 };
         let room = Room { octets, ..room() };
@@ -94,7 +94,7 @@ fn walked(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
 }
 
 fn listed(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKeys) -> SortedList {
-    let mut cursor = Cursor::open(Arc::clone(snapshot), schema(), query.clone());
+    let mut cursor = Cursor::open(Arc::clone(snapshot), query.clone());
     let mut builder = ListBuilder::new(keys, snapshot, 1 << 30, &room());
     loop {
         let mut work = Work {

@@ -2,9 +2,7 @@
 
 use super::file::{FileWriter, Section};
 use super::gather::{AttributeTerms, Gathered, LEFT_OUT, build_all};
-use super::{
-    Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots, identity_types,
-};
+use super::{Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots};
 use crate::index::EntryId;
 use crate::index::bloom::TermFilter;
 use crate::index::dictionary::{Dictionary, DictionaryBuilder};
@@ -34,7 +32,7 @@ impl Entries {
 
 /// [`Segment::build`].
 pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> Segment {
-    let types = identity_types(schema);
+    let types = schema.type_numbers();
     let mut gathered = Gathered::new(schema, &[]);
     for ((_, record), number) in entries.iter().zip(0..) {
         gathered.add(number, Record::new(record, types), schema);
@@ -92,7 +90,7 @@ fn assembled<'e>(
         records,
         names: append(&parts.names.finish()),
         depths: append(&parts.depths),
-        types: identity_types(schema).into(),
+        types: schema.type_numbers().into(),
         indexes: Vec::new(),
         slots: empty_slots(schema),
     };
@@ -131,7 +129,7 @@ pub(super) fn write(
     unindexed: &[String],
     entries: &mut dyn FnMut(&mut Emit<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let types = identity_types(schema);
+    let types = schema.type_numbers();
     let mut parts = Entries::default();
     let mut gathered = Gathered::new(schema, unindexed);
     let mut file = FileWriter::create(path)?;

@@ -4,11 +4,11 @@
 //! memory (about 700 octets an entry of 15 attributes). Encoding and normalising is [`PreparedEntry::new`]'s, which
 //! can run on as many threads as there are.
 
+use super::Segment;
 use super::build::{Entries, finish_file, threads};
 use super::file::{FileWriter, Section};
 use super::gather::{Gathered, LEFT_OUT, ascending};
 use super::mapped::Mapped;
-use super::{Segment, identity_types};
 use crate::index::octets::{push_varint, varint};
 use crate::model::{Dn, Entry};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries between two calls of the progress function.
@@ -36,6 +37,7 @@ pub struct PreparedEntry {
 /// A bulk load in progress. Entries may come in any order; nothing is visible before [`BulkLoad::finish`].
 pub struct BulkLoad<'a> {
     store: &'a Store,
+    schema: Arc<Schema>,
     replace: bool,
     types: &'static [AttributeId],
     gathered: Gathered,
@@ -78,7 +80,7 @@ impl PreparedEntry {
     }
 
     fn of_record(schema: &Schema, key: NormalizedDn, record: Vec<u8>) -> PreparedEntry {
-        let types = identity_types(schema);
+        let types = schema.type_numbers();
         let mut terms = Vec::with_capacity(256);
         record::index_terms(Record::new(&record, types), schema, &mut |id, term| {
             terms.extend_from_slice(&id.0.to_le_bytes());
@@ -95,23 +97,23 @@ impl<'a> BulkLoad<'a> {
         Ok(BulkLoad {
             store,
             replace,
-            types: identity_types(schema),
-            gathered: Gathered::new(schema, &store.options().unindexed),
+            types: schema.type_numbers(),
+            gathered: Gathered::new(&schema, &store.options().unindexed),
             keys: Keys::default(),
             spill: Spill::create(store.segments_directory())?,
+            schema,
         })
     }
 
     /// Adds one entry. The caller has checked it against the schema. Spills to disk as needed.
     pub fn add(&mut self, key: NormalizedDn, entry: &Entry, operational: &Operational<'_>) -> Result<(), StoreError> {
-        let schema = self.store.schema();
-        let record = encode(entry, operational, schema);
-        self.add_prepared(PreparedEntry::of_record(schema, key, record))
+        let record = encode(entry, operational, &self.schema);
+        self.add_prepared(PreparedEntry::of_record(&self.schema, key, record))
     }
 
     /// As [`BulkLoad::add`], with the work that other threads can do done already.
     pub fn add_prepared(&mut self, prepared: PreparedEntry) -> Result<(), StoreError> {
-        let schema = self.store.schema();
+        let schema = &self.schema;
         let number = self.keys.push(&prepared.key.0);
         self.gathered
             .add_present(number, Record::new(&prepared.record, self.types), schema);
@@ -147,7 +149,7 @@ impl<'a> BulkLoad<'a> {
         if !self.replace {
             self.keep_existing(&next)?;
         }
-        let schema = store.schema();
+        let schema = Arc::clone(&self.schema);
         let (order, faults) = self.order(loaded, suffixes, &HashSet::new())?;
         let mut outcome = BulkOutcome {
             entries: (loaded - faults.len()) as u64,
@@ -160,9 +162,9 @@ impl<'a> BulkLoad<'a> {
         }
         let mut written = Unpublished(Some(next.path().to_owned()));
         self.write(next.path(), &order, progress)?;
-        let segment = Segment::open(next.path(), schema)?;
+        let segment = Segment::open(next.path(), &schema)?;
         let mut first = None;
-        segment.verify_written(schema, &mut |fault| {
+        segment.verify_written(&schema, &mut |fault| {
             first.get_or_insert(fault);
         });
         if let Some(fault) = first {
@@ -196,7 +198,6 @@ impl<'a> BulkLoad<'a> {
 
     /// Adds every entry that the directory holds already.
     fn keep_existing(&mut self, next: &NextGeneration<'_>) -> Result<(), StoreError> {
-        let schema = self.store.schema();
         let snapshot = next.snapshot();
         for key in snapshot.subtree(&NormalizedDn::default(), usize::MAX) {
             let Some(at) = snapshot.find(&key) else { continue };
@@ -205,7 +206,7 @@ impl<'a> BulkLoad<'a> {
                 .record(at)
                 .renumber(&mut record, |id| id.0)
                 .map_err(|fault| corrupt(next.path(), &format!("{}: {fault}", snapshot.record(at).dn())))?;
-            self.add_prepared(PreparedEntry::of_record(schema, key, record))?;
+            self.add_prepared(PreparedEntry::of_record(&self.schema, key, record))?;
         }
         Ok(())
     }
@@ -286,7 +287,7 @@ impl<'a> BulkLoad<'a> {
         drop(self.spill);
         self.keys = Keys::default();
         progress(order.len() as u64, order.len() as u64);
-        finish_file(file, parts, self.gathered, Some(&ids), threads(), self.store.schema())
+        finish_file(file, parts, self.gathered, Some(&ids), threads(), &self.schema)
     }
 }
 

@@ -320,11 +320,17 @@ fn read_layout(octets: &[u8], schema: &Schema) -> Result<Layout, LayoutFault> {
             "the sections do not hold as many entries as the header says",
         ));
     }
-    Ok(place_indexes(layout, &types, &rows, schema))
+    Ok(place_indexes(layout, octets, &types, &rows, schema))
 }
 
 /// Notes where the index of each stored type lies, if its form is still the schema's.
-fn place_indexes(mut layout: Layout, types: &[StoredType], rows: &[SectionRow], schema: &Schema) -> Layout {
+fn place_indexes(
+    mut layout: Layout,
+    octets: &[u8],
+    types: &[StoredType],
+    rows: &[SectionRow],
+    schema: &Schema,
+) -> Layout {
     for (number, stored) in types.iter().enumerate().filter(|(_, stored)| stored.used) {
         let range = |section: Section| {
             let is = |row: &&SectionRow| row.kind == section as u32 && usize::from(row.number) == number;
@@ -340,7 +346,8 @@ fn place_indexes(mut layout: Layout, types: &[StoredType], rows: &[SectionRow], 
             *slot = Slot::Unindexed;
             continue;
         };
-        if *slot == Slot::Unindexed || !stored.same_form {
+        let renamed = || holds_other_names(&octets[dictionary.clone()], schema, stored.id);
+        if *slot == Slot::Unindexed || !stored.same_form || renamed() {
             *slot = Slot::Unindexed;
             continue;
         }
@@ -362,6 +369,18 @@ fn place_indexes(mut layout: Layout, types: &[StoredType], rows: &[SectionRow], 
         }
     }
     layout
+}
+
+/// Whether a dictionary of object identifiers holds one by a name that is not its first: the schema did not know it then.
+fn holds_other_names(dictionary: &[u8], schema: &Schema, id: AttributeId) -> bool {
+    if schema.attribute(id).equality != Some(MatchingRule::ObjectIdentifier) || id == schema.well_known().object_class {
+        return false;
+    }
+    let dictionary = Dictionary::open(dictionary);
+    schema.identifiers().any(|name| {
+        let is_other = schema.canonical_identifier(&name) != Some(name.as_bytes());
+        is_other && dictionary.find(name.as_bytes()).is_some()
+    })
 }
 
 /// One line of the type table, as the schema sees it now.

@@ -18,7 +18,7 @@ mod tests;
 mod verify;
 
 use super::StoreError;
-use super::record::{NO_TYPE, Record};
+use super::record::Record;
 use crate::index::bloom::TermFilter;
 use crate::index::column::Column;
 use crate::index::dictionary::Dictionary;
@@ -26,7 +26,7 @@ use crate::index::octets::u64_at;
 use crate::index::postings::Postings;
 use crate::index::substring::Substrings;
 use crate::index::{EntryId, Ordinal};
-use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -191,7 +191,9 @@ impl Segment {
     /// `None` when the attribute type is not indexed. A type that no entry has gives an empty index.
     #[inline]
     pub fn index(&self, attribute: AttributeId) -> Option<AttributeIndex<'_>> {
-        match *self.layout.slots.get(usize::from(attribute.0))? {
+        // A type that was defined after the segment was made is one that no entry in it has.
+        let slot = self.layout.slots.get(usize::from(attribute.0)).unwrap_or(&Slot::Empty);
+        match *slot {
             Slot::Unindexed => None,
             Slot::Empty => Some(AttributeIndex {
                 dictionary: Dictionary::open(&[]),
@@ -214,6 +216,28 @@ impl Segment {
                 })
             }
         }
+    }
+
+    /// A value that an index holds as it is written, because the earlier schema knew no such name, and the later one does.
+    pub(super) fn newly_named(&self, before: &Schema, after: &Schema) -> Option<StoreError> {
+        let mut names = after
+            .identifiers()
+            .filter(|name| before.canonical_identifier(name).is_none());
+        names.find_map(|name| {
+            let mut types = before.attributes().iter();
+            let holder = types.find(|attribute| self.holds_identifier(attribute, &name))?;
+            Some(StoreError::Names {
+                attribute: holder.name().to_owned(),
+                name,
+            })
+        })
+    }
+
+    fn holds_identifier(&self, attribute: &AttributeType, name: &str) -> bool {
+        attribute.equality == Some(MatchingRule::ObjectIdentifier)
+            && self
+                .index(attribute.id)
+                .is_some_and(|index| index.dictionary.find(name.as_bytes()).is_some())
     }
 
     /// The column of an attribute type: there when most entries have the type, nearly always with one value, out of few.
@@ -325,20 +349,6 @@ impl IndexLayout {
             column: optional(&self.column),
         }
     }
-}
-
-/// Type numbers that are the schema's own.
-fn identity_types(schema: &Schema) -> &'static [AttributeId] {
-    static IDENTITY: [AttributeId; NO_TYPE.0 as usize] = {
-        let mut identity = [NO_TYPE; NO_TYPE.0 as usize];
-        let mut number = 0;
-        while number < NO_TYPE.0 {
-            identity[number as usize] = AttributeId(number);
-            number += 1;
-        }
-        identity
-    };
-    IDENTITY.get(..schema.attributes().len()).unwrap_or(&IDENTITY)
 }
 
 /// What an index of each attribute type is when no entry has it.
