@@ -591,3 +591,118 @@ async fn a_transaction_moves_nobody_to_the_name_of_a_member() {
     let renamed = feed.modifydn(&waiting, "ou=empty", true, None).await.unwrap();
     assert_eq!(renamed.rc, 0);
 }
+
+#[tokio::test]
+async fn the_manager_is_one_whatever_its_entry_can_hold() {
+    let place = place("");
+    let ldif = format!(
+        "dn: {BASE}\nobjectClass: domain\ndc: example\n\ndn: {MANAGER}\nobjectClass: organizationalRole\ncn: Manager\n"
+    );
+    place.succeed(&["import", "-"], &ldif);
+    place.succeed(&["account", "rotate", MANAGER, "--secret-stdin"], "imported\n");
+    let server = place.serve();
+    assert_eq!(bind(&server, MANAGER, "secret").await.1, INVALID_CREDENTIALS);
+    let mut manager = bound(&server, MANAGER, "imported").await;
+    let described = vec![Mod::Replace("description", set(&["x"]))];
+    assert_eq!(modify(&mut manager, MANAGER, described).await, 0);
+    assert_eq!(change(&mut manager, None, Some("imported"), Some("secret")).await.0, 0);
+    assert_eq!(who(&mut manager).await, format!("dn:{MANAGER}"));
+    // What it cannot hold is not added to it all the same.
+    let unfit = vec![Mod::Add("userPassword", set(&["other"]))];
+    assert_eq!(modify(&mut manager, MANAGER, unfit).await, CLASS_VIOLATION);
+    manager.delete(MANAGER).await.unwrap().success().unwrap();
+    bound(&server, MANAGER, "secret").await;
+    let role: &[(&str, &[&str])] = &[("objectClass", &["organizationalRole"])];
+    assert_eq!(add(&mut manager, MANAGER, role).await.rc, 0);
+    bound(&server, MANAGER, "secret").await;
+}
+
+#[tokio::test]
+async fn who_changes_more_than_its_own_secret_goes_on_too() {
+    let rules = format!("rules = [{{ entry = \"{ANN}\", role = \"administrator\" }}]");
+    let server = place(&rules).serve();
+    let mut manager = manager(&server).await;
+    let own: &[(&str, &[&str])] = &[
+        ("objectClass", &["organizationalRole", "simpleSecurityObject"]),
+        ("userPassword", &["secret"]),
+    ];
+    // As often as a restored copy is loaded.
+    for _ in 0..6 {
+        assert_eq!(add(&mut manager, MANAGER, own).await.rc, 0);
+        assert_eq!(who(&mut manager).await, format!("dn:{MANAGER}"));
+        manager.delete(MANAGER).await.unwrap().success().unwrap();
+    }
+    let mut other = bound(&server, ANN, "ann-1").await;
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    let more = vec![
+        Mod::Replace("userPassword", set(&["ann-2"])),
+        Mod::Replace("title", set(&["Professor"])),
+    ];
+    assert_eq!(modify(&mut ann, ANN, more).await, 0);
+    assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
+    assert!(other.extended(WhoAmI).await.is_err(), "every other one must bind again");
+    bound(&server, ANN, "ann-2").await;
+}
+
+#[tokio::test]
+async fn the_old_secret_is_right_before_the_entry_has_ever_bound() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    assert_eq!(
+        change(&mut manager, Some(ANN), Some("wrong"), Some("x")).await.0,
+        UNWILLING
+    );
+    assert_eq!(change(&mut manager, Some(ANN), Some("ann-1"), Some("ann-2")).await.0, 0);
+    let (place, _) = server.stop();
+    let server = place.serve();
+    let mut manager = bound(&server, MANAGER, "secret").await;
+    assert_eq!(
+        change(&mut manager, Some(ANN), Some("ann-2"), Some("ann-3")).await.0,
+        0,
+        "after a restart"
+    );
+    bound(&server, ANN, "ann-3").await;
+}
+
+#[tokio::test]
+async fn secrets_change_in_the_order_of_the_request() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    let add = |values: &[&'static str]| Mod::Add("userPassword", set(values));
+    let delete = |value| Mod::Delete("userPassword", set(&[value]));
+    let changes = vec![add(&["s1", "s2", "s3"]), delete("s1"), delete("{CLEARTEXT}s2")];
+    assert_eq!(modify(&mut manager, ANN, changes).await, 0);
+    for (secret, rc) in [
+        ("s1", INVALID_CREDENTIALS),
+        ("s2", INVALID_CREDENTIALS),
+        ("s3", 0),
+        ("ann-1", 0),
+    ] {
+        assert_eq!(bind(&server, ANN, secret).await.1, rc, "{secret}");
+    }
+    for changes in [
+        vec![add(&["s3"])],
+        vec![add(&["s4"]), add(&["s4"])],
+        vec![delete("s3"), add(&["s4"]), add(&["s4"])],
+    ] {
+        assert_eq!(modify(&mut manager, ANN, changes).await, VALUE_EXISTS);
+    }
+    for changes in [
+        vec![add(&["s4"]), delete("s4"), delete("s4")],
+        vec![delete("s3"), delete("s3")],
+    ] {
+        assert_eq!(modify(&mut manager, ANN, changes).await, NO_SUCH_ATTRIBUTE);
+    }
+    assert_eq!(modify(&mut manager, ANN, vec![delete("s3"), add(&["s3"])]).await, 0);
+    bound(&server, ANN, "s3").await;
+
+    // What it brings itself is not the secret before; and a secret kept twice goes whole.
+    let mut ann = bound(&server, ANN, "ann-1").await;
+    assert_eq!(
+        modify(&mut ann, ANN, vec![add(&["guess"]), delete("guess")]).await,
+        UNWILLING
+    );
+    assert_eq!(modify(&mut ann, ANN, vec![delete("s3"), add(&["ann-1"])]).await, 0);
+    assert_eq!(modify(&mut manager, ANN, vec![delete("ann-1")]).await, 0);
+    assert_eq!(bind(&server, ANN, "ann-1").await.1, INVALID_CREDENTIALS);
+}

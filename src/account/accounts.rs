@@ -492,23 +492,35 @@ impl Accounts {
         self.index().ledgers.contains_key(key)
     }
 
-    /// Which secret in force this one is, as it is stored; `None` where it is none of them. Costs what a bind costs.
+    /// Which secrets in force this one is, as they are stored: it may have been hashed more than once. Costs what a bind costs,
+    /// and again for each one found where there are more.
     ///
     /// # Errors
     /// busy where the pool is full.
-    pub async fn which_secret(
+    pub async fn which_secrets(
         &self,
         key: &NormalizedDn,
-        secret: Secret,
+        mut secret: Secret,
         now: u64,
-    ) -> Result<Option<PreparedSecret>, Outcome> {
+    ) -> Result<Vec<PreparedSecret>, Outcome> {
         let ledger = self.index().ledgers.get(key).cloned();
-        let candidates = ledger.map_or_else(Vec::new, |ledger| ledger.candidates(now));
-        let verdict = self.verify(secret, candidates, now).await;
-        let verdict = verdict.ok_or_else(|| busy(None).outcome)?;
-        Ok(verdict.matched.map(|matched| PreparedSecret {
-            stored: matched.candidate.stored,
-        }))
+        let mut candidates = ledger.map_or_else(Vec::new, |ledger| ledger.candidates(now));
+        let mut found = Vec::new();
+        loop {
+            let verdict = self.verify(secret, candidates.clone(), now).await;
+            let verdict = verdict.ok_or_else(|| busy(None).outcome)?;
+            let Some(Match { candidate, .. }) = verdict.matched else {
+                return Ok(found);
+            };
+            candidates.retain(|other| other.stored != candidate.stored);
+            found.push(PreparedSecret {
+                stored: candidate.stored,
+            });
+            if candidates.is_empty() {
+                return Ok(found);
+            }
+            secret = verdict.secret;
+        }
     }
 
     /// The entry under `from` is now under `to`, or gone: its secrets follow, and whoever is bound as it must bind again.

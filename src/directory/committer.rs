@@ -334,8 +334,9 @@ impl Writer {
             true => SecretPlan::Account(prepared),
             false => SecretPlan::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
         };
-        let manager_alone = !is_there && self.context.general.is_manager(&key);
-        if is_there && !is_account && !manager_alone {
+        // The manager has a secret whether there is an entry for it, and whatever that can hold.
+        let is_manager = self.context.general.is_manager(&key);
+        if is_there && !is_account && !is_manager {
             let update = UpdateRequest::from(Update::Modify {
                 dn: Dn::root(),
                 changes: Vec::new(),
@@ -344,7 +345,7 @@ impl Writer {
             self.take_in(group, &key, effects, &mut Following::AtOnce);
             return Ok(());
         }
-        if !is_there && !manager_alone {
+        if !is_there && !is_manager {
             return Err(Outcome::new(ResultCode::NoSuchObject, ""));
         }
         let now = clock::seconds();

@@ -56,9 +56,13 @@ impl Planned {
     }
 
     /// For the check of its schema, an entry of the general directory holds `userPassword` where it has a secret. Gives
-    /// whether it is to be checked so: an application account's secret is kept apart from its entry.
+    /// whether it is to be checked so: an application account's secret is kept apart from its entry, and the manager has
+    /// one whether its entry can hold it or not.
     pub(super) fn stand_in(&self, context: &Context, key: &NormalizedDn, entry: &mut Entry) -> bool {
         if !context.general.enabled || is_account_key(key, &context.suffixes) {
+            return false;
+        }
+        if context.general.is_manager(key) && matches!(self, Planned::Nothing) {
             return false;
         }
         let has_secret = match self {

@@ -24,6 +24,18 @@ pub(super) enum SecretPlan {
 /// What came of `userPassword` in an update, in its order.
 type Asked = Vec<(ModificationKind, Vec<Value>)>;
 
+/// Values that a request has added so far, in clear and as they will be stored: later changes in it find them.
+#[derive(Default)]
+struct Added(Vec<(Secret, PreparedSecret)>);
+
+impl Added {
+    fn find(&self, value: &[u8]) -> Option<PreparedSecret> {
+        let clear = clear_text(value);
+        let found = self.0.iter().find(|(added, _)| added.expose() == clear);
+        found.map(|(_, prepared)| prepared.clone())
+    }
+}
+
 impl Directory {
     /// Takes `userPassword` out of an update and prepares it. `own` says that the session changes nothing but its own.
     pub(super) async fn plan_secrets(
@@ -55,7 +67,8 @@ impl Directory {
                            unless general.enabled is set";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
-        let steps = self.steps(session, key, asked, own).await?;
+        let adds_entry = matches!(update, Update::Add(_));
+        let steps = self.steps(session, key, asked, own, adds_entry).await?;
         Ok(Some(SecretPlan::General(steps)))
     }
 
@@ -86,22 +99,31 @@ impl Directory {
             && changes.iter().all(|change| is_secret(&change.description))
     }
 
+    /// What came, step by step. `adds_entry` says that the entry is not there yet: whoever has a secret all the same is the
+    /// manager, who may bring it again.
     async fn steps(
         &self,
         session: &Session,
         key: &NormalizedDn,
         asked: Asked,
         own: bool,
+        adds_entry: bool,
     ) -> Result<Vec<SecretStep>, Outcome> {
         let mut steps = Vec::new();
         let mut old_came = false;
+        let mut added = Added::default();
         for (kind, values) in asked {
             match kind {
                 ModificationKind::Delete if values.is_empty() => steps.push(SecretStep::RemoveAll),
                 ModificationKind::Delete => {
                     for value in values {
-                        let removed = self.the_secret(session, key, value, own).await?;
-                        steps.push(SecretStep::Remove(removed));
+                        // What the request added itself is not the secret before.
+                        if let Some(again) = added.find(&value) {
+                            steps.push(SecretStep::Remove(again));
+                            continue;
+                        }
+                        let removed = self.the_secrets(session, key, value, own).await?;
+                        steps.extend(removed.into_iter().map(SecretStep::Remove));
                         old_came = true;
                     }
                 }
@@ -113,8 +135,21 @@ impl Directory {
                         let message = "add of userPassword has no values";
                         return Err(Outcome::new(ResultCode::ProtocolError, message));
                     }
+                    let cleared = |step: &SecretStep| matches!(step, SecretStep::Clear | SecretStep::RemoveAll);
+                    let asks = !own && !steps.iter().any(cleared);
                     for value in values {
-                        steps.push(SecretStep::Add(self.prepare_general(key, value, own).await?));
+                        let clear = Secret::new(clear_text(&value).to_vec());
+                        let prepared = match (added.find(&value), asks) {
+                            (Some(again), _) => again,
+                            (None, true) => match self.added_before(key, &value).await? {
+                                Some(_) if adds_entry => continue,
+                                Some(again) => again,
+                                None => self.prepare_general(key, value, own).await?,
+                            },
+                            (None, false) => self.prepare_general(key, value, own).await?,
+                        };
+                        added.0.push((clear, prepared.clone()));
+                        steps.push(SecretStep::Add(prepared));
                     }
                 }
                 ModificationKind::Increment => {
@@ -130,25 +165,42 @@ impl Directory {
         Ok(steps)
     }
 
-    /// The secret in force that a value to delete is, in clear or as it is stored.
-    async fn the_secret(
+    /// A value to add, as it is stored where it is in force already. Who adds to its own is not told: nothing throttles the guesses.
+    async fn added_before(&self, key: &NormalizedDn, value: &[u8]) -> Result<Option<PreparedSecret>, Outcome> {
+        let clear = clear_text(value);
+        if is_hash(clear) || !self.accounts.has_secret(key) {
+            return Ok(None);
+        }
+        let found = self
+            .accounts
+            .which_secrets(key, Secret::new(clear.to_vec()), clock::seconds());
+        Ok(found.await?.into_iter().next())
+    }
+
+    /// The secrets in force that a value to delete is, in clear or as it is stored: the same one may be there twice, hashed apart.
+    async fn the_secrets(
         &self,
         session: &Session,
         key: &NormalizedDn,
         value: Value,
         own: bool,
-    ) -> Result<PreparedSecret, Outcome> {
-        if is_hash(&value) {
-            return Accounts::take_over(&value, true).map_err(|_| no_such_secret());
+    ) -> Result<Vec<PreparedSecret>, Outcome> {
+        let clear = clear_text(&value);
+        if is_hash(clear) {
+            let stored = Accounts::take_over(clear, true).map_err(|_| no_such_secret())?;
+            return Ok(vec![stored]);
         }
-        let (secret, now) = (Secret::new(value), clock::seconds());
+        let secret = Secret::new(clear.to_vec());
         if own {
             // Counted and throttled like a bind.
-            let again = Secret::new(secret.expose().to_vec());
+            let again = Secret::new(clear.to_vec());
             self.check_old_secret(session, key, Some(again), false).await?;
         }
-        let found = self.accounts.which_secret(key, secret, now).await?;
-        found.ok_or_else(no_such_secret)
+        let found = self.accounts.which_secrets(key, secret, clock::seconds()).await?;
+        match found.is_empty() {
+            true => Err(no_such_secret()),
+            false => Ok(found),
+        }
     }
 
     /// A `userPassword` value for an application account: a hash taken over as it is, or a chosen secret.
@@ -307,6 +359,7 @@ impl Directory {
     ) -> Result<(), Outcome> {
         match old {
             Some(old) => {
+                self.load_general(key);
                 let name = self
                     .accounts
                     .find(key)
@@ -331,9 +384,12 @@ impl Directory {
         }
     }
 
-    /// The connection whose session goes on through an update: the one that changes its own secret.
-    pub(super) fn going_on(session: &Session, own: bool) -> u64 {
-        if own { session.source.connection } else { 0 }
+    /// The connection whose session goes on through an update: the one that changes its own secret, whatever else it changes.
+    pub(super) fn going_on(session: &Session, key: &NormalizedDn) -> u64 {
+        match !key.is_root() && session.identity.account.facts.key == *key {
+            true => session.source.connection,
+            false => 0,
+        }
     }
 
     /// The session as it goes on after its account's secret was changed on its own connection, or another policy or schema came
@@ -392,6 +448,11 @@ pub(super) fn is_secret(description: &AttributeDescription) -> bool {
 
 fn is_hash(octets: &[u8]) -> bool {
     octets.starts_with(b"{") || octets.starts_with(b"$argon2")
+}
+
+/// A value without the scheme that says that it is in clear.
+fn clear_text(octets: &[u8]) -> &[u8] {
+    strip_clear_text(octets).unwrap_or(octets)
 }
 
 /// What stands behind `{CLEARTEXT}`, as slapd keeps a secret that it does not hash.

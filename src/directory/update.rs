@@ -198,11 +198,11 @@ impl Directory {
         let actor = session.identity.account.facts.dn.clone();
         let asked = Box::new(Asked {
             actor,
+            connection: Directory::going_on(session, &key),
             key,
             alone: self.goes_alone(session, &request.update),
             request,
             secret,
-            connection: Directory::going_on(session, own),
             view: session.view.clone(),
         });
         self.committer.submit(Job::Update { asked, reply })?;
