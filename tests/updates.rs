@@ -58,6 +58,7 @@ async fn an_add_is_refused_for_what_is_wrong_with_it_before_its_name_is_looked_a
         (dn, device("1", &[("nosuch", &["x"])]), UNDEFINED_TYPE),
         (dn, device("1", &[("description;binary", &["x"])]), UNDEFINED_TYPE),
         (dn, device("1", &[("description;lang-", &["x"])]), UNDEFINED_TYPE),
+        (dn, device("1", &[("description;foo", &["x"])]), UNDEFINED_TYPE),
         (
             dn,
             device("1", &[("description", &["x"]), ("2.5.4.13", &["y"])]),
@@ -71,12 +72,12 @@ async fn an_add_is_refused_for_what_is_wrong_with_it_before_its_name_is_looked_a
         ),
         (
             dn,
-            device("1", &[("objectClass;x", &["device"]), ("uidNumber", &["010"])]),
+            device("1", &[("objectClass;x-a", &["device"]), ("uidNumber", &["010"])]),
             BAD_SYNTAX,
         ),
         (
             dn,
-            device("1", &[("objectClass;x", &["device"]), ("nhsdirDisabled", &["true"])]),
+            device("1", &[("objectClass;x-a", &["device"]), ("nhsdirDisabled", &["true"])]),
             BAD_SYNTAX,
         ),
         ("cn=1,ou=Nowhere,o=nhs", device("1", &[("sn", &["x"])]), CLASSES),
@@ -124,6 +125,11 @@ async fn a_modification_is_refused_for_what_is_wrong_with_it_before_its_entry_is
     let missing = "cn=2,o=nhs";
     for (dn, changes, code) in [
         (missing, vec![Mod::Add("nosuch", one("x"))], UNDEFINED_TYPE),
+        (
+            missing,
+            vec![Mod::Delete("description;foo", HashSet::new())],
+            UNDEFINED_TYPE,
+        ),
         (
             missing,
             vec![Mod::Replace("createTimestamp", one("20260101000000Z"))],
@@ -184,6 +190,7 @@ async fn a_comparison_that_cannot_be_made_is_refused() {
         (people, "objectClass", "nosuchClass", BAD_SYNTAX),
         (people, "ou;binary", "x", UNDEFINED_TYPE),
         (people, "ou;lang-en", "People", 16),
+        (people, "ou;foo", "People", UNDEFINED_TYPE),
         (people, "objectClass", "top", 6),
         (people, "structuralObjectClass", "TOP", 6),
         (people, "objectClass", "person", 5),
@@ -242,6 +249,10 @@ async fn language_tags_are_subtypes_and_ranges_find_them() {
         ("(description;lang-=won)", 1),
         ("(description;lang-e-=won)", 0),
         ("(&(cn=1)(!(description;lang-fr-=won)))", 1),
+        // RFC 4512 section 2.5.2, RFC 4511 section 4.5.1.7: an option that nobody knows is Undefined, and asks for nothing.
+        ("(&(cn=1)(!(description;foo=won)))", 0),
+        ("(&(cn=1)(!(description;foo=*)))", 0),
+        ("(&(cn=1)(!(description;x-foo=*)))", 1),
     ] {
         assert_eq!(
             found(&mut ldap, BASE, Scope::Subtree, filter, &["cn"]).await.len(),
@@ -249,6 +260,8 @@ async fn language_tags_are_subtypes_and_ranges_find_them() {
             "{filter}"
         );
     }
+    let entries = found(&mut ldap, BASE, Scope::Subtree, "(cn=1)", &["description;foo"]).await;
+    assert!(entries[0].attrs.is_empty(), "{:?}", entries[0].attrs);
 }
 
 /// RFC 4514 sections 2 and 2.3: names are given with types by their names, below superiors as those are stored, in one spelling.

@@ -6,7 +6,7 @@ use super::trail::AuditPool;
 use super::{Directory, ProtocolFacts, Session, clock};
 use crate::access::View;
 use crate::audit::Act;
-use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode};
+use crate::model::{AttributeDescription, Dn, Filter, Outcome, ResultCode, is_known_option};
 use crate::query::evaluate::evaluate;
 use crate::query::{Groups, Truth, compile, compile_in};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
@@ -139,7 +139,9 @@ fn asserted(schema: &Schema, attribute: &str, value: &[u8]) -> Result<AttributeI
         .find_attribute(&description.attribute_type)
         .ok_or_else(undefined)?;
     let mut options = description.options.iter();
-    if options.any(|option| option.eq_ignore_ascii_case("binary")) && !schema.attribute(id).syntax.wants_binary_option()
+    if !options.clone().all(|option| is_known_option(option))
+        || options.any(|option| option.eq_ignore_ascii_case("binary"))
+            && !schema.attribute(id).syntax.wants_binary_option()
     {
         return Err(undefined());
     }

@@ -2,7 +2,7 @@
 
 use super::committer::plain;
 use super::update::{Modification, ModificationKind};
-use crate::model::{Attribute, AttributeDescription, Ava, Entry, Outcome, ResultCode, Value};
+use crate::model::{Attribute, AttributeDescription, Ava, Entry, Outcome, ResultCode, Value, is_known_option};
 use crate::schema::{AttributeId, AttributeType, Schema, Syntax};
 
 /// Applies every modification, or says why the first that cannot be applied cannot. The entry is checked as a whole by the
@@ -56,6 +56,9 @@ pub(super) fn defined(schema: &Schema, description: &AttributeDescription) -> Re
     let binary = options.clone().any(|option| option.eq_ignore_ascii_case("binary"));
     if binary && !attribute_type.syntax.wants_binary_option() {
         return undefined(format!("{description}: values of its syntax have no ;binary form"));
+    }
+    if let Some(option) = options.clone().find(|option| !is_known_option(option)) {
+        return undefined(format!("{description}: option {option} is not known"));
     }
     // RFC 3866 section 3: a range asks, it names no values.
     if options.any(|option| option.ends_with('-')) {

@@ -223,6 +223,16 @@ fn type_prefix(text: &str) -> usize {
     }
 }
 
+/// Whether an attribute option means something here (RFC 4512 section 2.5.2): `binary` (RFC 4522), language tags and ranges
+/// (RFC 3866), and those for private use.
+pub fn is_known_option(option: &str) -> bool {
+    let begins = |prefix: &str| {
+        let head = option.get(..prefix.len());
+        option.len() > prefix.len() && head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    };
+    option.eq_ignore_ascii_case("binary") || option.eq_ignore_ascii_case("lang-") || begins("lang-") || begins("x-")
+}
+
 /// Whether a stored description carries every option asked for, in lower case (RFC 4512 section 2.5.2). One that ends in `-`
 /// asks for a range: the tag before the `-`, and all that go on from there (RFC 3866 section 3).
 pub fn carries_options(description: &str, asked: &[String]) -> bool {
@@ -278,6 +288,24 @@ mod tests {
         }
         let many = format!("cn{}", ";a".repeat(OPTIONS_LIMIT + 1));
         assert!(AttributeDescription::parse(&many).is_err());
+    }
+
+    #[test]
+    fn options_are_known_or_not() {
+        for (option, known) in [
+            ("binary", true),
+            ("Lang-de", true),
+            ("lang-en-GB", true),
+            ("lang-", true),
+            ("X-b", true),
+            ("x-", false),
+            ("x", false),
+            ("lang", false),
+            ("foo", false),
+            ("", false),
+        ] {
+            assert_eq!(is_known_option(option), known, "{option}");
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub mod source;
 pub mod url;
 
 pub use dn::{Ava, Dn, DnError, Rdn};
-pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value, carries_options};
+pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value, carries_options, is_known_option};
 pub use filter::{Filter, FilterError};
 pub use outcome::{DerefAliases, Outcome, ResultCode, SearchScope};
 pub use source::{Address, SharedSource, Source, TlsFacts};
-pub use url::LdapUrl;
+pub use url::{LdapUrl, file_path};

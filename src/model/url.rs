@@ -1,4 +1,4 @@
-//! LDAP URLs (RFC 4516) as far as referrals need them: where to go on, for which name, how far.
+//! LDAP URLs (RFC 4516) as far as referrals need them: where to go on, for which name, how far. And those of local files.
 
 use super::{Dn, SearchScope};
 use std::fmt::Write;
@@ -77,6 +77,23 @@ impl<'a> LdapUrl<'a> {
     }
 }
 
+/// The path in a URL of a file on this machine (RFC 8089): no host, or `localhost`. `None` for any other.
+pub fn file_path(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once(':')?;
+    let path = match rest.strip_prefix("//") {
+        None => rest,
+        Some(rest) => {
+            let (host, path) = rest.split_at(rest.find('/')?);
+            if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
+                return None;
+            }
+            path
+        }
+    };
+    let path = decoded(path).filter(|path| path.starts_with('/') && !path.contains('\0'))?;
+    scheme.eq_ignore_ascii_case("file").then_some(path)
+}
+
 /// Without percent-encoding; `None` where that is broken or is no UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
@@ -97,6 +114,24 @@ fn decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rfc_8089_files_on_this_machine_have_paths() {
+        for (url, path) in [
+            ("file:///tmp/a%20b", Some("/tmp/a b")),
+            ("FILE://LocalHost/x", Some("/x")),
+            ("file:/x", Some("/x")),
+            ("file://elsewhere/x", None),
+            ("file:x", None),
+            ("file://", None),
+            ("file:///a%00", None),
+            ("file:///a%4", None),
+            ("http:///x", None),
+            ("/x", None),
+        ] {
+            assert_eq!(file_path(url).as_deref(), path, "{url}");
+        }
+    }
 
     #[test]
     fn urls_are_made_for_the_operation() {

@@ -6,7 +6,7 @@ use super::evaluate::passes;
 use super::membership::{Groups, LooksLeft, TooManyNames};
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
-use crate::model::{Dn, Filter};
+use crate::model::{Dn, Filter, is_known_option};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
 use crate::store::record::derived_types;
@@ -129,7 +129,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// `None` when the type is not defined, not searchable, not kept where a filter can see it, or an option is empty or not for it.
+    /// `None` when the type is not defined, not searchable, not kept where a filter can see it, or an option is not known or not for it.
     fn target(&self, description: &str) -> Option<Target<'a>> {
         let mut parts = description.split(';');
         let id = self.schema.find_attribute(parts.next()?)?;
@@ -139,7 +139,8 @@ impl<'a> Compiler<'a> {
         let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
         let attribute = self.schema.attribute(id);
         let binary = options.iter().any(|option| option == "binary");
-        if options.iter().any(String::is_empty) || (binary && !attribute.syntax.wants_binary_option()) {
+        if !options.iter().all(|option| is_known_option(option)) || (binary && !attribute.syntax.wants_binary_option())
+        {
             return None;
         }
         Some(Target { attribute, options })

@@ -1,5 +1,6 @@
 //! Change records, applied in their order as a feed would send them.
 
+use super::elsewhere::read_url;
 use super::{Source, Summary, progress};
 use crate::cli::{block_on, operator};
 use crate::directory::{Directory, Modification, ModificationKind, Update};
@@ -71,7 +72,7 @@ pub(in crate::cli) fn read(sources: Vec<Source>, fault: &mut dyn FnMut(&LdifFaul
                     continue;
                 }
             };
-            for record in chunk.records(&name) {
+            for record in chunk.records(&name).fetching(read_url) {
                 match record {
                     Ok(record) => records.push((name.clone(), record)),
                     Err(found) => fault(&found),

@@ -5,6 +5,7 @@
 
 mod changes;
 mod content;
+mod elsewhere;
 mod operational;
 mod prepare;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::model::Outcome;
 use crate::model::ldif::{Chunk, Chunks, LdifFault, LdifOperation};
 use crate::store::StoreError;
 use anyhow::Context;
+use elsewhere::read_url;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Read};
@@ -119,7 +121,8 @@ impl Source {
     /// `None` where the first chunk has no whole record.
     fn begins_with_change(&self) -> Option<bool> {
         let chunk = self.first.as_ref()?.as_ref().ok()?;
-        let record = chunk.records(self.chunks.file()).find_map(Result::ok)?;
+        let mut records = chunk.records(self.chunks.file()).fetching(read_url);
+        let record = records.find_map(Result::ok)?;
         Some(!matches!(record.operation, LdifOperation::Content(_)))
     }
 

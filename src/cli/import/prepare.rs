@@ -1,11 +1,12 @@
 //! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
 
+use super::elsewhere::read_url;
 use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
 use crate::access::NEVER_RELEASED;
 use crate::account::{AccountOptions, Accounts, PasswordState, PreparedSecret, Secret, SecretHasher};
 use crate::directory::{is_account_key, strip_clear_text};
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
-use crate::model::{Entry, Value};
+use crate::model::{Entry, Value, is_known_option};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::segment::PreparedEntry;
 use std::collections::HashSet;
@@ -84,7 +85,7 @@ impl<'a> Preparer<'a> {
             bytes: chunk.text.len() as u64,
             ..Prepared::default()
         };
-        for record in chunk.records(file) {
+        for record in chunk.records(file).fetching(read_url) {
             match record {
                 Ok(record) => self.record(file, record, &mut prepared),
                 Err(fault) => prepared.faults.push(fault),
@@ -151,6 +152,13 @@ impl<'a> Preparer<'a> {
                 "{}: {ava} never leaves the server, so it names no entry",
                 entry.dn
             ));
+        }
+        let mut options = entry
+            .attributes
+            .iter()
+            .flat_map(|attribute| &attribute.description.options);
+        if let Some(option) = options.find(|option| !is_known_option(option)) {
+            return Err(format!("{}: attribute option {option} is not known", entry.dn));
         }
         let (kept, has_password) = take_out(entry, schema, &mut self.kinds, left_out)?;
         schema.spell_dn(&mut entry.dn);

@@ -124,11 +124,35 @@ fn names_are_spelled_as_the_server_spells_them() {
 }
 
 #[test]
+fn values_are_read_from_files() {
+    let room = Room::new();
+    let photo = room.directory.path().join("a photo");
+    std::fs::write(&photo, b"\xff\xd8\n").unwrap();
+    let url = format!("file://{}", photo.display()).replace(' ', "%20");
+    let with = |url: &str| person("1").replace("sn: S\n", &format!("sn: S\njpegPhoto:< {url}\n"));
+    for bad in [
+        "file:///no/such/file",
+        "file:///",
+        "http://localhost/x",
+        "file://elsewhere/x",
+    ] {
+        assert_eq!(room.import(&with(bad), &[]).unwrap(), Answer::No, "{bad}");
+    }
+    assert_eq!(room.import(&with(&url), &[]).unwrap(), Answer::Done);
+    assert!(room.export(&[]).contains("\njpegPhoto:: /9gK\n"));
+    let change = format!("dn: uid=1,ou=People,o=nhs\nchangetype: modify\nadd: description\ndescription:< {url}\n-\n");
+    std::fs::write(&photo, "words").unwrap();
+    assert_eq!(room.import(&change, &[]).unwrap(), Answer::Done);
+    assert!(room.export(&[]).contains("\ndescription: words\n"));
+}
+
+#[test]
 fn nothing_is_written_unless_all_is_good() {
     let bad = [
         "dn: uid=9,ou=People,o=nhs\nobjectClass: inetOrgPerson\nuid: 9\ncn: 9\n\n".to_owned(),
         person("8").replace("sn: S", "sn: S\nnoSuchType: 1"),
         person("8").replace("sn: S", "sn: S\nsn S"),
+        person("8").replace("sn: S", "sn: S\ndescription;foo: x"),
         person("8").replace("ou=People", "ou=Nowhere"),
         person("8").replace("o=nhs", "o=elsewhere"),
         person("8").replace(

@@ -5,7 +5,8 @@
 //!
 //! Read beyond the RFC: raw UTF-8 and other octets in values, a byte order mark, lines of any length up to the limit, a `version:`
 //! line before any record, `modify` records whose last `-` is missing, `increment` (RFC 4525).
-//! Refused: `:<` (a value from elsewhere), NUL and CR in a value that is not base64.
+//! A value from elsewhere (`:<`) is read where a [`Fetch`] is given, within [`LINE_BYTES_LIMIT`] and, for a record, [`RECORD_BYTES_LIMIT`].
+//! Refused: other uses of `:<`, NUL and CR in a value that is not base64.
 
 mod chunk;
 mod record;
@@ -16,7 +17,7 @@ use std::io::Read;
 
 pub use chunk::{Chunk, Chunks};
 use record::Place;
-pub use record::Records;
+pub use record::{Fetch, Records};
 pub use write::LdifWriter;
 
 /// Bytes one line may have after unfolding.

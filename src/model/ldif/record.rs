@@ -2,7 +2,7 @@
 
 use super::{
     ATTRIBUTES_LIMIT, CONTROLS_LIMIT, LINE_BYTES_LIMIT, LdifControl, LdifFault, LdifModification, LdifModificationKind,
-    LdifOperation, LdifRecord,
+    LdifOperation, LdifRecord, RECORD_BYTES_LIMIT,
 };
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Rdn};
 use base64::Engine;
@@ -25,7 +25,13 @@ pub struct Records<'a> {
     place: Place,
     /// Read ahead by [`Records::peek`].
     peeked: Option<Line<'a>>,
+    fetch: Option<Fetch>,
+    /// Octets that came from elsewhere into this record.
+    fetched: usize,
 }
+
+/// Gives what a URL behind `:<` leads to, or says why not.
+pub type Fetch = fn(&str) -> Result<Vec<u8>, String>;
 
 /// Where the next line begins, and its number.
 #[derive(Clone, Copy)]
@@ -70,6 +76,16 @@ impl<'a> Records<'a> {
             text,
             place,
             peeked: None,
+            fetch: None,
+            fetched: 0,
+        }
+    }
+
+    /// Takes values from elsewhere (`:<`), which are refused without.
+    pub fn fetching(self, fetch: Fetch) -> Self {
+        Records {
+            fetch: Some(fetch),
+            ..self
         }
     }
 
@@ -166,6 +182,7 @@ impl<'a> Records<'a> {
         }
         let dn = line.dn()?;
         let number = line.number;
+        self.fetched = 0;
         let controls = self.controls()?;
         let operation = match self.record_line()? {
             Some(next) if is_named(&next, "changetype") => self.change(dn, &next)?,
@@ -213,7 +230,7 @@ impl<'a> Records<'a> {
         // Lines of one attribute mostly follow each other.
         let mut last = 0;
         while let Some(line) = self.record_line()? {
-            let field = line.field()?;
+            let field = self.valued(&line)?;
             match attributes.get_mut(last) {
                 Some(attribute) if spells(&attribute.description, field.name) => {
                     attribute.values.push(field.value.into_owned());
@@ -302,7 +319,7 @@ impl<'a> Records<'a> {
             if line.text.as_ref() == b"-" {
                 break;
             }
-            let field = line.field()?;
+            let field = self.valued(&line)?;
             let named = line.description(field.name)?;
             if !named.same_as(description) {
                 return Err(line.fault(format!("expected a value of {description} or `-`, found {named}")));
@@ -310,6 +327,23 @@ impl<'a> Records<'a> {
             values.push(field.value.into_owned());
         }
         Ok(values)
+    }
+
+    /// The field of a line that gives a value, which may be elsewhere.
+    fn valued<'l>(&mut self, line: &'l Line<'_>) -> Parsed<Field<'l>> {
+        let (Some(fetch), Some((name, url))) = (self.fetch, line.elsewhere()) else {
+            return line.field();
+        };
+        let value = fetch(url).map_err(|reason| line.fault(format!("{name}: {reason}")))?;
+        self.fetched += value.len();
+        if self.fetched > RECORD_BYTES_LIMIT {
+            let message = format!("expected at most {RECORD_BYTES_LIMIT} bytes from elsewhere in a record, found more");
+            return Err(line.fault(message));
+        }
+        Ok(Field {
+            name,
+            value: Cow::Owned(value),
+        })
     }
 
     fn new_name(&mut self, dn: Dn, number: usize) -> Parsed<LdifOperation> {
@@ -408,6 +442,14 @@ impl Line<'_> {
             }
         };
         Ok(Field { name, value })
+    }
+
+    /// Name and URL of a line whose value is elsewhere.
+    fn elsewhere(&self) -> Option<(&str, &str)> {
+        let colon = self.text.iter().position(|octet| *octet == b':')?;
+        let (name, rest) = self.text.split_at_checked(colon)?;
+        let url = rest.strip_prefix(b":<")?;
+        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(url).ok()?.trim()))
     }
 
     fn base64(&self, name: &str, text: &[u8]) -> Parsed<Vec<u8>> {

@@ -397,3 +397,33 @@ fn controls_are_read_with_criticality_and_value() {
         ["!t:34: expected at most 32 controls, found more"]
     );
 }
+
+/// RFC 2849 `value-spec`, where the reader is told how to get at them.
+#[test]
+fn values_are_elsewhere() {
+    fn fetch(url: &str) -> Result<Vec<u8>, String> {
+        match url {
+            "file:///big" => Ok(vec![b'x'; RECORD_BYTES_LIMIT / 2 + 1]),
+            "file:///none" => Err("no such file".to_owned()),
+            url => Ok(url.as_bytes().to_vec()),
+        }
+    }
+    let text = "dn: cn=a\ncn:<  file:///1 \ncn: 2\n\ndn: cn=b\nchangetype: modify\nadd: sn\nsn:< file:///3\n-\n\n\
+                dn: cn=c\ncn: c\nsn:< file:///none\n\ndn: cn=d\ncn:< file:///big\nsn:< file:///big\n\n\
+                dn:< file:///1\ncn: 1\n";
+    let chunk = Chunk {
+        first_line: 1,
+        text: text.as_bytes().to_vec(),
+    };
+    let records: Vec<String> = chunk.records("t").fetching(fetch).map(|item| show(&item)).collect();
+    assert_eq!(
+        records,
+        [
+            "1: content cn=a cn=file:///1|2",
+            "5: modify cn=b Add sn=file:///3",
+            "!t:13: sn: no such file",
+            "!t:17: expected at most 33554432 bytes from elsewhere in a record, found more",
+            "!t:19: expected the value of dn in the file (`dn::` and base64), found `:<`, which is not read",
+        ]
+    );
+}
