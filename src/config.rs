@@ -125,6 +125,7 @@ pub struct AccountSettings {
     /// Names or DNs of accounts for which neither throttling nor the rules for chosen secrets hold.
     pub lenient: Vec<String>,
     pub secret_rules: bool,
+    pub expiry_warning_seconds: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -461,6 +462,7 @@ impl Default for AccountSettings {
             throttle_seconds: options.throttle_seconds,
             lenient: options.lenient,
             secret_rules: options.secret_rules,
+            expiry_warning_seconds: options.expiry_warning_seconds,
         }
     }
 }
@@ -479,6 +481,7 @@ impl AccountSettings {
             lenient: self.lenient.clone(),
             lenient_keys: Vec::new(),
             secret_rules: self.secret_rules,
+            expiry_warning_seconds: self.expiry_warning_seconds,
         }
     }
 }

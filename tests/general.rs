@@ -221,7 +221,7 @@ async fn an_entry_changes_its_own_secret_and_goes_on() {
     manager(&server).await;
     let mut other = bound(&server, ANN, "ann-1").await;
     let mut ann = bound(&server, ANN, "ann-1").await;
-    assert_eq!(change(&mut ann, None, None, Some("ann-2")).await.0, UNWILLING);
+    assert_eq!(change(&mut ann, None, None, Some("ann-2")).await.0, INSUFFICIENT);
     assert_eq!(change(&mut ann, None, Some("wrong"), Some("ann-2")).await.0, UNWILLING);
     assert_eq!(
         change(&mut ann, Some(MANAGER), Some("secret"), Some("mine")).await.0,
@@ -238,7 +238,7 @@ async fn an_entry_changes_its_own_secret_and_goes_on() {
 
     // The same by modify: with the value before, and nothing beside it.
     let replace = || Mod::Replace("userPassword", set(&["ann-3"]));
-    assert_eq!(modify(&mut ann, ANN, vec![replace()]).await, UNWILLING);
+    assert_eq!(modify(&mut ann, ANN, vec![replace()]).await, INSUFFICIENT);
     let more = vec![replace(), Mod::Replace("title", set(&["Professor"]))];
     assert_eq!(modify(&mut ann, ANN, more).await, INSUFFICIENT);
     let exchange = |old| {

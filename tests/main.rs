@@ -13,6 +13,7 @@ mod information_model;
 mod integrity;
 mod lists;
 mod matched_values;
+mod password_policy;
 mod proxied;
 mod rights;
 mod schema;

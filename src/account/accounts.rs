@@ -1,18 +1,16 @@
-//! Every account in memory: found by name, authenticated, given secrets.
+//! Every account in memory: found by name, given secrets, locked and unlocked.
 
 use super::index::Index;
-use super::ledger::{Candidate, Ledger, SecretFault, area_key};
-use super::lockout::{Attempt, ThrottleLimits, source_name};
+use super::ledger::{Ledger, SecretFault, area_key};
 use super::pool::Pool;
-use super::remembered::{Fingerprint, Remembered};
+use super::remembered::Remembered;
 use super::secret::SecretRules;
-use super::stored::{self, Memory, Stored};
-use super::trial::{Match, Trial, Verdict};
+use super::stored::{self, Stored};
 use super::{
-    Account, AccountFacts, AccountOptions, AccountStatus, Identity, PasswordState, PreparedSecret, Refusal, Secret,
-    SecretStep,
+    Account, AccountFacts, AccountOptions, AccountStatus, Identity, PasswordState, PreparedSecret, Secret, SecretStep,
+    SecretTerm,
 };
-use crate::model::{Outcome, ResultCode, Source};
+use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,24 +18,17 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Every account and its secret state, in memory. Shared by `Arc`.
 pub struct Accounts {
-    options: AccountOptions,
+    pub(super) options: AccountOptions,
     index: RwLock<Index>,
-    remembered: Remembered,
-    pool: Pool,
+    pub(super) remembered: Remembered,
+    pub(super) pool: Pool,
     /// Argon2 runs since the start.
-    runs: Arc<AtomicU64>,
+    pub(super) runs: Arc<AtomicU64>,
     /// When the last old secret of any account ends. Until then every failed bind costs two runs, because that of an
     /// account with two secrets does.
-    two_secrets_until: AtomicU64,
+    pub(super) two_secrets_until: AtomicU64,
     /// The most secrets that any account has in force without end: a failed bind costs as many runs.
-    most_secrets: AtomicU64,
-}
-
-/// Whether an account may bind at all.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Good,
-    Refused(&'static str),
+    pub(super) most_secrets: AtomicU64,
 }
 
 impl Accounts {
@@ -54,7 +45,7 @@ impl Accounts {
         }
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
+    pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -170,183 +161,6 @@ impl Accounts {
         !refused && !account.revoked.load(Ordering::Acquire)
     }
 
-    /// Simple bind by DN (already normalised, `key`), by account name or by mail-like name (`name`). Answers from memory where it
-    /// can, else on the pool. `now` is seconds since 1970.
-    ///
-    /// # Errors
-    /// What the wire says: always the same invalidCredentials, or busy when the pool's queue is full. What really
-    /// happened goes to `detail` for audit and log.
-    pub async fn authenticate(
-        &self,
-        name: &str,
-        key: Option<&NormalizedDn>,
-        secret: Secret,
-        source: &Source,
-        now: u64,
-    ) -> Result<Identity, Refusal> {
-        if let Some(identity) = self.authenticate_remembered(name, key, secret.expose(), source, now) {
-            return Ok(identity);
-        }
-        let account = self.find_by_name(name, key);
-        let standing = standing(account.as_deref(), source, now);
-        let candidates = match (&account, standing) {
-            (Some(account), Standing::Good) => account.ledger.candidates(now),
-            _ => Vec::new(),
-        };
-        let standing = match standing {
-            Standing::Good if candidates.is_empty() => Standing::Refused("no secret"),
-            other => other,
-        };
-        let name_of = account.as_ref().map(|account| account.facts.name.clone());
-        let Some(verdict) = self.verify(secret, candidates, now).await else {
-            return Err(busy(name_of));
-        };
-        let Some(account) = account else {
-            return Err(refusal("unknown name", None));
-        };
-        let attempt = Attempt {
-            source,
-            bound_as: name,
-            now,
-        };
-        if let Standing::Refused(detail) = standing {
-            account
-                .ledger
-                .note_failure(&attempt, None, self.throttle_limits(&account));
-            return Err(refusal(detail, name_of));
-        }
-        match verdict.matched {
-            None => Err(refusal(self.wrong_secret(&account, &attempt, verdict.secret), name_of)),
-            Some(_) if account.revoked.load(Ordering::Acquire) => Err(refusal("account changed", name_of)),
-            Some(matched) => {
-                self.right_secret(&account, &attempt, key, &verdict.secret, matched);
-                Ok(Identity {
-                    account,
-                    bound_as: name.to_owned(),
-                })
-            }
-        }
-    }
-
-    /// `None` where the pool is full.
-    async fn verify(&self, secret: Secret, candidates: Vec<Candidate>, now: u64) -> Option<Verdict> {
-        let old_one = now < self.two_secrets_until.load(Ordering::Relaxed);
-        let most = usize::try_from(self.most_secrets.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let trial = Trial {
-            secret,
-            candidates,
-            failure_runs: most.saturating_add(usize::from(old_one)),
-            options: self.options.clone(),
-            runs: Arc::clone(&self.runs),
-        };
-        let answer = self.pool.submit(move |memory| trial.run(memory)).ok()?;
-        answer.await.ok()
-    }
-
-    fn right_secret(
-        &self,
-        account: &Arc<Account>,
-        attempt: &Attempt<'_>,
-        key: Option<&NormalizedDn>,
-        secret: &Secret,
-        matched: Match,
-    ) {
-        let fingerprint = self.remembered.secret_of(&account.facts.key, secret.expose());
-        let Match { candidate, upgraded } = matched;
-        let stored = upgraded.clone().unwrap_or_else(|| candidate.stored.clone());
-        account
-            .ledger
-            .note_success(&candidate.stored, upgraded, fingerprint, attempt.source, attempt.now);
-        // The secret may have been given an end, or ended, while the verification ran.
-        let in_force = account.ledger.candidates(attempt.now);
-        if in_force
-            .iter()
-            .any(|now| now.stored == stored && now.until == candidate.until)
-        {
-            let bind = self.remembered.bind(attempt.bound_as, key, secret.expose());
-            self.remembered.remember(bind, Arc::clone(account), candidate.until);
-        }
-    }
-
-    /// Counts a wrong secret and says which kind it was. Whether a secret was valid before is found
-    /// out on the pool when it has nothing else to do, after the answer: its next coming is recognised.
-    fn wrong_secret(&self, account: &Account, attempt: &Attempt<'_>, secret: Secret) -> &'static str {
-        let fingerprint = self.remembered.secret_of(&account.facts.key, secret.expose());
-        let failure = account
-            .ledger
-            .note_failure(attempt, Some(fingerprint), self.throttle_limits(account));
-        if failure.superseded {
-            return "superseded secret";
-        }
-        if !failure.compare.is_empty() {
-            let ledger = Arc::clone(&account.ledger);
-            let (source, now) = (source_name(attempt.source), attempt.now);
-            self.pool.submit_idle(move |memory| {
-                recognise(&ledger, &failure.compare, &secret, fingerprint, memory, &source, now);
-            });
-        }
-        "wrong secret"
-    }
-
-    fn throttle_limits(&self, account: &Account) -> ThrottleLimits {
-        let lenient = self.is_lenient(&account.facts.key);
-        ThrottleLimits {
-            failures_per_source: if lenient { 0 } else { self.options.failures_per_source },
-            throttle_seconds: self.options.throttle_seconds,
-        }
-    }
-
-    /// The same, only where it can be answered from memory at once; `None` means ask [`Accounts::authenticate`].
-    pub fn authenticate_remembered(
-        &self,
-        name: &str,
-        key: Option<&NormalizedDn>,
-        secret: &[u8],
-        source: &Source,
-        now: u64,
-    ) -> Option<Identity> {
-        let account = self.remembered.find(&self.remembered.bind(name, key, secret), now)?;
-        // While any source is throttled the long way decides, so that guesses are not answered here.
-        if account.facts.disabled || account.is_expired(now) || account.ledger.may_be_throttled(now) {
-            return None;
-        }
-        account.ledger.note_use(source, now);
-        Some(Identity {
-            account,
-            bound_as: name.to_owned(),
-        })
-    }
-
-    /// SASL EXTERNAL with a client certificate.
-    ///
-    /// # Errors
-    /// invalidCredentials where the certificate is no account's, or of more than one, or the account is disabled or expired.
-    pub fn authenticate_certificate(
-        &self,
-        fingerprint: &[u8; 32],
-        source: &Source,
-        now: u64,
-    ) -> Result<Identity, Refusal> {
-        let account = {
-            let index = self.index();
-            match index.by_certificate.get(fingerprint).map(Vec::as_slice) {
-                Some([key]) => index.by_key.get(key).cloned(),
-                _ => None,
-            }
-        };
-        let Some(account) = account else {
-            return Err(refusal("unknown certificate", None));
-        };
-        if let Standing::Refused(detail) = standing(Some(&account), source, now) {
-            return Err(refusal(detail, Some(account.facts.name.clone())));
-        }
-        account.ledger.note_use(source, now);
-        Ok(Identity {
-            bound_as: account.facts.dn.clone(),
-            account,
-        })
-    }
-
     /// Whether neither throttling nor the rules for chosen secrets hold for an account.
     pub fn is_lenient(&self, key: &NormalizedDn) -> bool {
         let names = &self.options.lenient;
@@ -366,7 +180,7 @@ impl Accounts {
     pub async fn prepare_chosen(&self, secret: Secret, rules: SecretRules<'_>) -> Result<PreparedSecret, Outcome> {
         secret
             .check_chosen(rules)
-            .map_err(|message| Outcome::new(ResultCode::ConstraintViolation, message))?;
+            .map_err(|(fault, message)| Outcome::new(ResultCode::ConstraintViolation, message).telling(fault))?;
         self.hash(secret).await.map(|(_, prepared)| prepared)
     }
 
@@ -492,37 +306,6 @@ impl Accounts {
         self.index().ledgers.contains_key(key)
     }
 
-    /// Which secrets in force this one is, as they are stored: it may have been hashed more than once. Costs what a bind costs,
-    /// and again for each one found where there are more.
-    ///
-    /// # Errors
-    /// busy where the pool is full.
-    pub async fn which_secrets(
-        &self,
-        key: &NormalizedDn,
-        mut secret: Secret,
-        now: u64,
-    ) -> Result<Vec<PreparedSecret>, Outcome> {
-        let ledger = self.index().ledgers.get(key).cloned();
-        let mut candidates = ledger.map_or_else(Vec::new, |ledger| ledger.candidates(now));
-        let mut found = Vec::new();
-        loop {
-            let verdict = self.verify(secret, candidates.clone(), now).await;
-            let verdict = verdict.ok_or_else(|| busy(None).outcome)?;
-            let Some(Match { candidate, .. }) = verdict.matched else {
-                return Ok(found);
-            };
-            candidates.retain(|other| other.stored != candidate.stored);
-            found.push(PreparedSecret {
-                stored: candidate.stored,
-            });
-            if candidates.is_empty() {
-                return Ok(found);
-            }
-            secret = verdict.secret;
-        }
-    }
-
     /// The entry under `from` is now under `to`, or gone: its secrets follow, and whoever is bound as it must bind again.
     pub fn move_secrets(&self, from: &NormalizedDn, to: Option<&NormalizedDn>) -> Vec<KeyedWrite> {
         let mut index = self.index_mut();
@@ -553,13 +336,22 @@ impl Accounts {
         general.map(|(key, _)| key.clone()).collect()
     }
 
-    /// The account that a session goes on as after it changed its own secret on this connection.
-    pub fn successor(&self, account: &Account, connection: u64) -> Option<Arc<Account>> {
+    /// Who a session goes on as after it changed its own secret on this connection.
+    pub fn successor(&self, identity: &Identity, connection: u64) -> Option<Identity> {
+        let account = &identity.account;
         let mut next = account.successor_on(connection)?;
         while next.revoked.load(Ordering::Acquire) {
             next = next.successor_on(connection)?;
         }
-        Some(next)
+        Some(Identity {
+            bound_as: identity.bound_as.clone(),
+            secret: SecretTerm {
+                until: u64::MAX,
+                // It may have several, and have left that one in force.
+                must_change: identity.secret.must_change && next.ledger.must_change(),
+            },
+            account: next,
+        })
     }
 
     /// Refuses an account, by whatever way, until it is unlocked; `since` 0 is for ever. Who is bound as it must bind again.
@@ -567,6 +359,15 @@ impl Accounts {
         let mut index = self.index_mut();
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
         ledger.lock(since);
+        index.renew(key, 0);
+        vec![ledger.write(key)]
+    }
+
+    /// Whether the secrets of an account are good for nothing but their own change. Who is bound as it must bind again.
+    pub fn set_must_change(&self, key: &NormalizedDn, must_change: bool) -> Vec<KeyedWrite> {
+        let mut index = self.index_mut();
+        let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
+        ledger.set_must_change(must_change);
         index.renew(key, 0);
         vec![ledger.write(key)]
     }
@@ -626,48 +427,6 @@ impl Accounts {
     #[cfg(test)]
     pub(super) fn remembered_len(&self) -> usize {
         self.remembered.len()
-    }
-}
-
-fn standing(account: Option<&Account>, source: &Source, now: u64) -> Standing {
-    match account {
-        None => Standing::Refused("unknown name"),
-        Some(account) if account.facts.disabled => Standing::Refused("disabled"),
-        Some(account) if account.is_expired(now) => Standing::Refused("expired"),
-        Some(account) if account.ledger.is_locked(now) => Standing::Refused("locked"),
-        Some(account) if account.ledger.is_throttled(source, now) => Standing::Refused("throttled"),
-        Some(_) => Standing::Good,
-    }
-}
-
-fn recognise(
-    ledger: &Ledger,
-    superseded: &[String],
-    secret: &Secret,
-    fingerprint: Fingerprint,
-    memory: &mut Memory,
-    source: &str,
-    now: u64,
-) {
-    let verifies = |stored: &String| Stored::parse(stored).is_ok_and(|stored| stored.verify(secret.expose(), memory));
-    let valid_before = superseded.iter().any(verifies);
-    ledger.note_compared(fingerprint, valid_before, source, now);
-}
-
-/// The one refusal of the wire, whatever happened.
-fn refusal(detail: &'static str, account: Option<String>) -> Refusal {
-    Refusal {
-        outcome: Outcome::new(ResultCode::InvalidCredentials, ""),
-        detail,
-        account,
-    }
-}
-
-fn busy(account: Option<String>) -> Refusal {
-    Refusal {
-        outcome: Outcome::new(ResultCode::Busy, "too many binds at once; try again"),
-        detail: "busy",
-        account,
     }
 }
 

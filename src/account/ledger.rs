@@ -2,11 +2,11 @@
 //!
 //! Kept in the store's keyed area under `a/<key>` as one JSON object with a version. Never a clear secret.
 
-use super::AccountOptions;
 use super::lifecycle::{AccountStatus, PasswordState};
 use super::lockout::{Attempt, Lockout, ThrottleLimits, source_name};
 use super::remembered::Fingerprint;
 use super::stored::Stored;
+use super::{AccountOptions, SecretTerm};
 use crate::model::Source;
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
@@ -63,6 +63,9 @@ struct Kept {
     set: u64,
     /// The end of an old secret.
     until: Option<u64>,
+    /// An administrator reset it: it is good for nothing but its own change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    must_change: bool,
 }
 
 /// Why the secrets of an entry cannot be changed so.
@@ -77,8 +80,7 @@ pub enum SecretFault {
 #[derive(Clone)]
 pub(super) struct Candidate {
     pub stored: String,
-    /// Seconds since 1970 when it ends.
-    pub until: u64,
+    pub term: SecretTerm,
 }
 
 /// What a failure came to.
@@ -157,24 +159,32 @@ impl Ledger {
         let state = self.state();
         let current = state.current.iter().chain(&state.more).map(|kept| Candidate {
             stored: kept.stored.clone(),
-            until: u64::MAX,
+            term: SecretTerm {
+                until: u64::MAX,
+                must_change: kept.must_change,
+            },
         });
         let old = state.old.iter().filter_map(|kept| {
             let until = kept.until.unwrap_or(0);
             (now < until).then(|| Candidate {
                 stored: kept.stored.clone(),
-                until,
+                term: SecretTerm {
+                    until,
+                    must_change: false,
+                },
             })
         });
         current.chain(old).collect()
     }
 
-    /// Puts a secret in force. Gives whether every session bound before may go on: the secret they used is still valid.
+    /// Puts a secret in force. Gives whether every session bound before may go on: the secret they used is still valid. One that
+    /// must be changed is never kept.
     pub(super) fn set_secret(&self, stored: String, keep_old_until: Option<u64>, now: u64) -> bool {
         let mut state = self.state();
         let state = &mut *state;
         let mut gone = Vec::new();
-        let keep = keep_old_until.filter(|until| now < *until);
+        let passing = state.current.as_ref().is_some_and(|kept| kept.must_change);
+        let keep = keep_old_until.filter(|until| now < *until && !passing);
         let before = state.old.take();
         let ended_nothing = before.as_ref().is_none_or(|old| old.until.unwrap_or(0) <= now);
         gone.extend(before);
@@ -192,6 +202,7 @@ impl Ledger {
             stored,
             set: now,
             until: None,
+            must_change: false,
         });
         keep.is_some() && ended_nothing
     }
@@ -222,6 +233,7 @@ impl Ledger {
                     stored,
                     set: now,
                     until: None,
+                    must_change: false,
                 },
             });
         let current = kept.next();
@@ -344,6 +356,19 @@ impl Ledger {
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
     }
 
+    /// Whether the secrets in force without end have to be changed before anything else.
+    pub(super) fn set_must_change(&self, must_change: bool) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let secrets = state.current.iter_mut().chain(&mut state.more);
+        secrets.for_each(|kept| kept.must_change = must_change);
+    }
+
+    /// Whether one of them has to.
+    pub(super) fn must_change(&self) -> bool {
+        self.state().must_change()
+    }
+
     pub(super) fn is_locked(&self, now: u64) -> bool {
         self.may_be_throttled(now) && self.state().locked.is_some()
     }
@@ -357,6 +382,9 @@ impl Ledger {
                 let secrets = state.current.iter_mut().chain(&mut state.more);
                 secrets.for_each(|secret| secret.set = changed);
             }
+        }
+        if kept.must_change {
+            self.set_must_change(true);
         }
         if let Some(since) = kept.locked {
             self.lock(since);
@@ -372,6 +400,7 @@ impl Ledger {
         PasswordState {
             changed: state.current.iter().chain(&state.more).map(|kept| kept.set).max(),
             locked: state.locked,
+            must_change: state.must_change(),
             failures: failing.map(|evidence| evidence.last).collect(),
             last_success: match self.last_used.load(Ordering::Relaxed) {
                 0 => None,
@@ -397,6 +426,7 @@ impl Ledger {
             scheme: scheme.to_owned(),
             to_be_rehashed: matches!(&parsed, Some(Ok(stored)) if !stored.is_current(options)),
             secret_set: state.current.as_ref().map(|kept| kept.set),
+            must_change: state.must_change(),
             old_secret_until: state
                 .old
                 .as_ref()
@@ -420,6 +450,10 @@ impl Ledger {
 }
 
 impl State {
+    fn must_change(&self) -> bool {
+        self.current.iter().chain(&self.more).any(|kept| kept.must_change)
+    }
+
     /// Until when some source may be refused.
     fn refused_until(&self) -> u64 {
         match self.locked {

@@ -9,6 +9,8 @@ pub struct PasswordState {
     pub changed: Option<u64>,
     /// pwdAccountLockedTime: an administrator locked it, or another server had; 0 is for ever.
     pub locked: Option<u64>,
+    /// pwdReset: the secret has to be changed before anything else.
+    pub must_change: bool,
     /// pwdFailureTime: the last failure of each source that failed since it last succeeded.
     pub failures: Vec<u64>,
     /// pwdLastSuccess.
@@ -24,6 +26,8 @@ pub struct AccountStatus {
     /// The newest secret was taken over or has old parameters: the next success hashes it anew.
     pub to_be_rehashed: bool,
     pub secret_set: Option<u64>,
+    /// The secret has to be changed before anything else.
+    pub must_change: bool,
     /// An older secret that is still valid, and until when.
     pub old_secret_until: Option<u64>,
     pub last_used: Option<u64>,

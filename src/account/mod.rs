@@ -6,10 +6,12 @@
 //! An account is an entry below `ou=Applications,<suffix>` (its public facts, kept in the directory) and a secret state (kept in the
 //! store's keyed area under `a/<key>`, in no search's reach). The directory feeds both in and writes the [`KeyedWrite`]s given back.
 //!
-//! Invariants: unknown name, wrong secret, disabled, expired and locked cost the same and read the same on the wire;
+//! Invariants: unknown name, wrong secret, disabled, expired and locked cost the same and read the same on the wire, and only
+//! who brings the right secret of an account from a source that is not throttled is told which of them it is;
 //! a secret is in memory only as [`Secret`], which wipes itself; argon2 runs only on this room's bounded pool.
 
 mod accounts;
+mod authentication;
 mod index;
 mod ledger;
 pub mod lifecycle;
@@ -112,6 +114,24 @@ pub struct Identity {
     pub account: Arc<Account>,
     /// The bind name as spelled, for the log.
     pub bound_as: String,
+    pub secret: SecretTerm,
+}
+
+/// What holds of the secret that somebody is bound with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SecretTerm {
+    /// Seconds since 1970 when it ends; `u64::MAX` is never.
+    pub until: u64,
+    /// An administrator reset it: nothing is done before it is changed.
+    pub must_change: bool,
+}
+
+impl SecretTerm {
+    /// Of who brought none.
+    pub const NONE: SecretTerm = SecretTerm {
+        until: u64::MAX,
+        must_change: false,
+    };
 }
 
 impl Identity {
@@ -133,7 +153,14 @@ impl Identity {
         Identity {
             account: Arc::new(Account::new(facts)),
             bound_as: "local administrator".to_owned(),
+            secret: SecretTerm::NONE,
         }
+    }
+
+    /// Seconds since 1970 when it may no longer bind as it has; `None` is never.
+    pub fn ends(&self) -> Option<u64> {
+        let until = Some(self.secret.until).filter(|until| *until < u64::MAX);
+        self.account.facts.expires.into_iter().chain(until).min()
     }
 
     /// Whether it still holds: its account was not changed, disabled, deleted and has not expired. `now` is seconds since 1970.
@@ -162,6 +189,8 @@ pub struct AccountOptions {
     pub lenient_keys: Vec<NormalizedDn>,
     /// Whether the rules for chosen secrets hold at all.
     pub secret_rules: bool,
+    /// How long before its end a bind is warned of it, where the client asks.
+    pub expiry_warning_seconds: u64,
 }
 
 impl Default for AccountOptions {
@@ -178,6 +207,7 @@ impl Default for AccountOptions {
             lenient: Vec::new(),
             lenient_keys: Vec::new(),
             secret_rules: true,
+            expiry_warning_seconds: 1_209_600,
         }
     }
 }

@@ -79,10 +79,12 @@ impl Remembered {
         &self.shards[usize::from(fingerprint[0]) % SHARDS]
     }
 
-    pub(super) fn find(&self, fingerprint: &Fingerprint, now: u64) -> Option<Arc<Account>> {
+    /// The account, and when the secret ends.
+    pub(super) fn find(&self, fingerprint: &Fingerprint, now: u64) -> Option<(Arc<Account>, u64)> {
         let shard = self.shard(fingerprint).read().unwrap_or_else(PoisonError::into_inner);
         let entry = shard.get(fingerprint)?;
-        (now < entry.until && !entry.account.revoked.load(Ordering::Acquire)).then(|| Arc::clone(&entry.account))
+        let holds = now < entry.until && !entry.account.revoked.load(Ordering::Acquire);
+        holds.then(|| (Arc::clone(&entry.account), entry.until))
     }
 
     pub(super) fn remember(&self, fingerprint: Fingerprint, account: Arc<Account>, until: u64) {

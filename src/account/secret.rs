@@ -1,5 +1,6 @@
 //! Secrets: made, checked, wiped.
 
+use crate::model::PasswordFault;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -97,20 +98,21 @@ impl Secret {
     /// Whether a chosen secret is good enough.
     ///
     /// # Errors
-    /// What a chosen secret must be, never with a part of it.
-    pub fn check_chosen(&self, rules: SecretRules<'_>) -> Result<(), String> {
+    /// Which rule it breaks, and what a chosen secret must be, never with a part of it.
+    pub fn check_chosen(&self, rules: SecretRules<'_>) -> Result<(), (PasswordFault, String)> {
+        let poor = |message: &str| Err((PasswordFault::InsufficientPasswordQuality, message.to_owned()));
         let octets = self.expose();
         if octets.is_empty() {
-            return Err("a secret has at least one octet".to_owned());
+            let message = "a secret has at least one octet".to_owned();
+            return Err((PasswordFault::PasswordTooShort, message));
         }
         if octets.len() > SECRET_OCTETS_MAX {
-            return Err(format!(
-                "a secret has at most {SECRET_OCTETS_MAX} octets, found {}",
-                octets.len()
-            ));
+            let found = octets.len();
+            let message = format!("a secret has at most {SECRET_OCTETS_MAX} octets, found {found}");
+            return Err((PasswordFault::PasswordTooLong, message));
         }
         if octets.contains(&0) {
-            return Err("a secret holds no NUL octet".to_owned());
+            return poor("a secret holds no NUL octet");
         }
         let SecretRules::Checked {
             characters: least,
@@ -122,27 +124,26 @@ impl Secret {
         let text = Zeroizing::new(String::from_utf8_lossy(octets).to_lowercase());
         let characters = text.chars().count();
         if characters < least {
-            return Err(format!(
+            let message = format!(
                 "a chosen secret has at least {least} characters, found {characters}; or ask for a generated one"
-            ));
+            );
+            return Err((PasswordFault::PasswordTooShort, message));
         }
         let mut distinct: Vec<char> = text.chars().collect();
         distinct.sort_unstable();
         distinct.dedup();
         let distinct_least = CHOSEN_DISTINCT_MIN.min(least);
         if distinct.len() < distinct_least || is_repetition(text.as_bytes()) {
-            return Err(format!(
+            return poor(&format!(
                 "a chosen secret has at least {distinct_least} different characters and repeats no pattern; or ask for a generated one"
             ));
         }
         if DENIED.iter().any(|denied| text.contains(denied)) {
-            return Err(
-                "the chosen secret holds a word or run that everybody tries first; ask for a generated one".to_owned(),
-            );
+            return poor("the chosen secret holds a word or run that everybody tries first; ask for a generated one");
         }
         let name = account.map(str::to_lowercase).filter(|name| name.len() >= 4);
         if name.is_some_and(|name| text.contains(&name)) {
-            return Err("the chosen secret holds the account's name; ask for a generated one".to_owned());
+            return poor("the chosen secret holds the account's name; ask for a generated one");
         }
         Ok(())
     }
@@ -229,7 +230,7 @@ mod tests {
         ] {
             let result = Secret::new(secret.as_bytes().to_vec()).check_chosen(named("GP-App"));
             assert_eq!(result.is_ok(), good, "{secret}: {result:?}");
-            assert!(result.err().is_none_or(|message| !message.contains(secret)));
+            assert!(result.err().is_none_or(|(_, message)| !message.contains(secret)));
         }
         for (secret, characters, good) in [
             ("pelican-7", 8, true),

@@ -1,7 +1,7 @@
 //! The account room as a whole, with cheap argon2 parameters; cost is counted in argon2 runs, not timed.
 
 use super::*;
-use crate::model::{Address, ResultCode, Source};
+use crate::model::{Address, PasswordFault, ResultCode, Source};
 use base64::Engine;
 use sha1::{Digest, Sha1};
 
@@ -86,7 +86,8 @@ async fn binds_by_every_form_of_name() {
     assert!(bind(&accounts, "gp-app", GOOD).await.is_ok());
 }
 
-/// Unknown, disabled, expired, throttled, without a secret, wrong: one cost, one answer (T14, T18).
+/// Unknown, disabled, expired, throttled, without a secret, wrong: one cost, one answer (T14, T18). Only who brings the right
+/// secret is told, for those who ask, which of them an account is.
 #[tokio::test]
 async fn every_refusal_costs_and_says_the_same() {
     let accounts = with_account().await;
@@ -94,7 +95,17 @@ async fn every_refusal_costs_and_says_the_same() {
     disabled.disabled = true;
     let mut expired = facts("expired");
     expired.expires = Some(NOW);
-    for facts in [disabled, expired, facts("legacy"), facts("broken"), facts("no-secret")] {
+    let mut disabled_legacy = facts("disabled-legacy");
+    disabled_legacy.disabled = true;
+    for facts in [
+        disabled,
+        expired,
+        disabled_legacy,
+        facts("legacy"),
+        facts("broken"),
+        facts("no-secret"),
+        facts("locked"),
+    ] {
         let key = facts.key.clone();
         accounts.put(facts);
         let prepared = accounts
@@ -107,13 +118,10 @@ async fn every_refusal_costs_and_says_the_same() {
     accounts.put(facts("no-secret"));
     let ssha = [Sha1::digest(b"old secretsaltsalt").to_vec(), b"saltsalt".to_vec()].concat();
     let ssha = format!("{{SSHA}}{}", base64::engine::general_purpose::STANDARD.encode(ssha));
-    accounts.set_secret(
-        &key("legacy"),
-        Accounts::take_over(ssha.as_bytes(), false).unwrap(),
-        None,
-        NOW,
-        0,
-    );
+    for name in ["legacy", "disabled-legacy"] {
+        let taken = Accounts::take_over(ssha.as_bytes(), false).unwrap();
+        accounts.set_secret(&key(name), taken, None, NOW, 0);
+    }
     let broken = PreparedSecret {
         stored: "$argon2id$v=19$m=16".to_owned(),
     };
@@ -125,17 +133,29 @@ async fn every_refusal_costs_and_says_the_same() {
             .unwrap_err();
     }
     let long = "x".repeat(5000);
-    for (name, text, host, detail) in [
-        ("nobody", GOOD, 1, "unknown name"),
-        ("gp-app", "wrong", 1, "wrong secret"),
-        ("gp-app", "", 1, "wrong secret"),
-        ("gp-app", long.as_str(), 2, "wrong secret"),
-        ("disabled", GOOD, 1, "disabled"),
-        ("expired", GOOD, 1, "expired"),
-        ("gp-app", GOOD, 9, "throttled"),
-        ("no-secret", GOOD, 1, "no secret"),
-        ("legacy", "wrong", 1, "wrong secret"),
-        ("broken", GOOD, 1, "wrong secret"),
+    accounts.lock(&key("locked"), 0);
+    for (name, text, host, detail, told) in [
+        ("nobody", GOOD, 1, "unknown name", None),
+        ("gp-app", "wrong", 1, "wrong secret", None),
+        ("gp-app", "", 1, "wrong secret", None),
+        ("gp-app", long.as_str(), 2, "wrong secret", None),
+        ("disabled", GOOD, 1, "disabled", Some(PasswordFault::AccountLocked)),
+        ("disabled", "wrong", 1, "disabled", None),
+        ("expired", GOOD, 1, "expired", Some(PasswordFault::PasswordExpired)),
+        ("expired", "wrong", 1, "expired", None),
+        ("locked", GOOD, 1, "locked", Some(PasswordFault::AccountLocked)),
+        ("locked", "wrong", 1, "locked", None),
+        // Guesses at it were throttled, so nothing tells a good one from others.
+        ("disabled", "a", 3, "disabled", None),
+        ("disabled", "b", 3, "disabled", None),
+        ("disabled", "c", 3, "disabled", None),
+        ("disabled", GOOD, 3, "disabled", None),
+        // Its hash would cost something else.
+        ("disabled-legacy", "old secret", 1, "disabled", None),
+        ("gp-app", GOOD, 9, "throttled", None),
+        ("no-secret", GOOD, 1, "no secret", None),
+        ("legacy", "wrong", 1, "wrong secret", None),
+        ("broken", GOOD, 1, "wrong secret", None),
     ] {
         let before = accounts.argon2_runs();
         let refusal = accounts
@@ -146,8 +166,11 @@ async fn every_refusal_costs_and_says_the_same() {
         assert_eq!(refusal.detail, detail, "{name}");
         assert_eq!(
             refusal.outcome,
-            Outcome::new(ResultCode::InvalidCredentials, ""),
-            "{name}"
+            Outcome {
+                password: told,
+                ..Outcome::new(ResultCode::InvalidCredentials, "")
+            },
+            "{name} {text}"
         );
     }
     // The same account from another source is not throttled.
@@ -212,6 +235,71 @@ async fn remembered_answers_wait_while_a_source_is_throttled() {
     assert_eq!(bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail, "throttled");
     accounts.unlock(&key("gp-app"));
     assert!(bind(&accounts, "gp-app", GOOD).await.is_ok());
+}
+
+/// A right secret of a refused account ends no sooner than a wrong one where a failure costs several runs.
+#[tokio::test]
+async fn a_refusal_costs_the_same_among_accounts_with_several_secrets() {
+    let accounts = with_account().await;
+    let mut general = facts("general");
+    general.general = true;
+    general.disabled = true;
+    let general_key = general.key.clone();
+    accounts.put(general);
+    let mut several = Vec::new();
+    for text in ["one", "two", "three"] {
+        let rules = SecretRules::Unchecked;
+        several.push(accounts.prepare_chosen(secret(text), rules).await.unwrap());
+    }
+    accounts.put_secrets(&general_key, several, NOW, 0);
+    for (name, of, text, told) in [
+        ("gp-app", None, "wrong", false),
+        ("nobody", None, "wrong", false),
+        ("cn=general", Some(&general_key), "wrong", false),
+        ("cn=general", Some(&general_key), "one", true),
+        ("cn=general", Some(&general_key), "three", true),
+    ] {
+        let before = accounts.argon2_runs();
+        let refused = accounts
+            .authenticate(name, of, secret(text), &source(1), NOW)
+            .await
+            .unwrap_err();
+        assert_eq!(accounts.argon2_runs() - before, 3, "{name} {text}");
+        assert_eq!(refused.outcome.password.is_some(), told, "{name} {text}");
+    }
+}
+
+/// What has to be changed first is never remembered, never kept beside a new one, and survives its upgrade and a restart.
+#[tokio::test]
+async fn a_secret_that_has_to_be_changed_says_so_until_it_is() {
+    let accounts = with_account().await;
+    let before = bind(&accounts, "gp-app", GOOD).await.unwrap();
+    let writes = accounts.set_must_change(&key("gp-app"), true);
+    assert!(!before.holds(NOW), "who is bound binds again");
+    let restarted = Accounts::new(AccountOptions {
+        argon2_iterations: 2,
+        ..options()
+    });
+    restarted
+        .restore(&writes[0].key, writes[0].value.as_ref().unwrap())
+        .unwrap();
+    restarted.put(facts("gp-app"));
+    for accounts in [&accounts, &restarted] {
+        for _ in 0..2 {
+            assert!(bind(accounts, "gp-app", GOOD).await.unwrap().secret.must_change);
+            let remembered = accounts.authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW);
+            assert!(remembered.is_none());
+        }
+        assert!(accounts.password_state(&key("gp-app")).unwrap().must_change);
+        let (new, prepared) = accounts.prepare_generated().await.unwrap();
+        accounts.set_secret(&key("gp-app"), prepared, Some(NOW + 60), NOW, 0);
+        assert!(
+            bind(accounts, "gp-app", GOOD).await.is_err(),
+            "it is not kept beside the new one"
+        );
+        let changed = accounts.authenticate("gp-app", None, new, &source(1), NOW).await;
+        assert!(!changed.unwrap().secret.must_change);
+    }
 }
 
 #[tokio::test]

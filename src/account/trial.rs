@@ -13,6 +13,8 @@ pub(super) struct Trial {
     pub candidates: Vec<Candidate>,
     /// Argon2 runs a failure costs.
     pub failure_runs: usize,
+    /// It is a failure whatever secret comes: only hashes with today's parameters are tried, so that it costs what others do.
+    pub refused: bool,
     pub options: AccountOptions,
     pub runs: Arc<AtomicU64>,
 }
@@ -30,7 +32,7 @@ pub(super) struct Match {
 }
 
 impl Trial {
-    /// Runs argon2 as often for a failure, whatever its reason, as for a wrong secret.
+    /// Runs argon2 as often for a failure, whatever its reason and whether or not the secret is right, as for a wrong secret.
     pub(super) fn run(self, memory: &mut Memory) -> Verdict {
         let secret = self.secret.expose();
         let (mut runs, mut matched) = (0, None);
@@ -40,9 +42,13 @@ impl Trial {
                 let Ok(stored) = Stored::parse(&candidate.stored) else {
                     continue;
                 };
+                let current = stored.is_current(&self.options);
+                if self.refused && !current {
+                    continue;
+                }
                 runs += usize::from(stored.is_argon2());
                 if stored.verify(secret, memory) {
-                    matched = Some((candidate.clone(), stored.is_current(&self.options)));
+                    matched = Some((candidate.clone(), current));
                     break;
                 }
             }
@@ -56,7 +62,7 @@ impl Trial {
             };
             Match { candidate, upgraded }
         });
-        if matched.is_none() {
+        if self.refused || matched.is_none() {
             while runs < self.failure_runs {
                 stored::spend(secret, &self.options, memory);
                 runs += 1;

@@ -132,6 +132,12 @@ impl Directory {
         holds(&session.identity.account) && session.bound.as_deref().is_none_or(holds) && self.holds_view(session)
     }
 
+    /// Seconds until the account, or the secret it is bound with, ends; `None` where that is not near enough to be warned of.
+    pub fn expires_in(&self, session: &Session) -> Option<u64> {
+        let left = session.identity.ends()?.checked_sub(clock::seconds())?;
+        (left < self.accounts.options().expiry_warning_seconds).then_some(left)
+    }
+
     /// Whether the session's view is one of the policy in force.
     fn holds_view(&self, session: &Session) -> bool {
         let number = self.policy_number.load(Ordering::Acquire);

@@ -6,7 +6,7 @@ use super::change_times::ChangeTimes;
 use super::computed::Computation;
 use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
 use super::feed::{Feed, Noting, Position};
-use super::following::{self, Following, Planned};
+use super::following::{self, Following, Lock, Planned};
 use super::general::General;
 use super::integrity::{Gone, Integrity};
 use super::kinds::Kinds;
@@ -16,7 +16,7 @@ use super::update::Update;
 use super::wellformed::{check, first};
 use super::{DirectoryLimits, clock, modify, rename};
 use crate::access::{Selection, View};
-use crate::account::{Accounts, PreparedSecret, SecretStep};
+use crate::account::{Accounts, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
@@ -31,6 +31,7 @@ use std::time::Duration;
 mod delete;
 mod held;
 mod queue;
+mod secret;
 mod transaction;
 
 use held::Held;
@@ -111,6 +112,8 @@ pub(super) struct Effects {
     pub entry_uuid: Option<[u8; 16]>,
     /// Entries below it that go with it.
     pub below: Vec<[u8; 16]>,
+    /// What becomes of the account once nothing refuses the update, and its new secret is in force.
+    pub locks: Vec<Lock>,
     /// When, in microseconds, of this update alone.
     pub changed: u64,
 }
@@ -320,41 +323,6 @@ impl Writer {
         }
     }
 
-    /// Password Modify: a new secret for an account or an entry.
-    fn set_secret(&self, group: &mut WriteGroup<'_>, asked: SecretAsked) -> Result<(), Outcome> {
-        let SecretAsked {
-            key,
-            actor,
-            connection,
-            prepared,
-        } = asked;
-        let is_account = is_account_key(&key, &self.context.suffixes);
-        let is_there = group.snapshot().find(&key).is_some();
-        let plan = match is_account {
-            true => SecretPlan::Account(prepared),
-            false => SecretPlan::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
-        };
-        // The manager has a secret whether there is an entry for it, and whatever that can hold.
-        let is_manager = self.context.general.is_manager(&key);
-        if is_there && !is_account && !is_manager {
-            let update = UpdateRequest::from(Update::Modify {
-                dn: Dn::root(),
-                changes: Vec::new(),
-            });
-            let effects = self.effects(group.snapshot(), &actor, &key, update, Some(plan), connection)?;
-            self.take_in(group, &key, effects, &mut Following::AtOnce);
-            return Ok(());
-        }
-        if !is_there && !is_manager {
-            return Err(Outcome::new(ResultCode::NoSuchObject, ""));
-        }
-        let now = clock::seconds();
-        let keep = following::kept_until(group.snapshot(), &key, now);
-        let planned = following::plan(&self.context, &key, Some(plan), false)?;
-        group.apply(Vec::new(), planned.put(&self.context, &key, keep, now, connection));
-        Ok(())
-    }
-
     /// Entries whose change may change what a loaded account is.
     fn note_touched(&self, effects: &Effects) {
         if !self.context.general.enabled {
@@ -412,6 +380,8 @@ impl Writer {
         // From here on nothing is refused: what follows changes accounts at once.
         let writes = planned.put(&self.context, key, None, author.now, connection);
         effects.keyed.extend(writes);
+        let locks = std::mem::take(&mut effects.locks);
+        effects.keyed.extend(following::lock(&self.context, key, locks));
         // Entries that refer were changed after it.
         effects.changed = self.times.last();
         // Those of the entry itself stay last.
@@ -461,6 +431,7 @@ impl Writer {
         mut entry: Entry,
         planned: &Planned,
     ) -> Result<Effects, Outcome> {
+        let locks = following::take_locks_of_new(&mut entry, planned);
         self.check(key, &mut entry, planned, ResultCode::NamingViolation)?;
         if snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
@@ -487,6 +458,7 @@ impl Writer {
             changes,
             keyed: Vec::new(),
             entry_uuid: Some(operational.entry_uuid),
+            locks,
             ..Effects::default()
         })
     }
@@ -531,11 +503,10 @@ impl Writer {
         let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
         let record = snapshot.record(at);
         let before = record.operational();
-        let (rest, locks) = following::take_locks(&self.context, key, changes);
-        if rest.is_empty() && !locks.is_empty() {
+        let (rest, locks) = following::take_locks(&self.context, key, changes, planned);
+        if rest.is_empty() && !locks.is_empty() && matches!(planned, Planned::Nothing) {
             return Ok(Effects {
-                changes: Vec::new(),
-                keyed: following::lock(&self.context, key, locks),
+                locks,
                 entry_uuid: Some(before.entry_uuid),
                 ..Effects::default()
             });
@@ -552,7 +523,7 @@ impl Writer {
         }];
         Ok(Effects {
             changes,
-            keyed: following::lock(&self.context, key, locks),
+            locks,
             entry_uuid: Some(before.entry_uuid),
             ..Effects::default()
         })

@@ -95,6 +95,9 @@ impl Computation<'_> {
                 });
             }
         }
+        if state.must_change {
+            out.push(one(known.password_reset, "TRUE".to_owned()));
+        }
     }
 
     /// What subentries give to the entry, and which they are.
@@ -144,6 +147,7 @@ impl Wanted {
             status: Some(known.account_status).filter(|id| wants(*id)),
             password: wants(known.password_changed)
                 || wants(known.password_locked)
+                || wants(known.password_reset)
                 || wants(known.password_failures)
                 || wants(known.password_success),
             context_csn: Some(known.context_csn).filter(|id| wants(*id)),

@@ -5,7 +5,7 @@ use super::committer::{Context, Effects};
 use super::secret::{self, SecretPlan};
 use super::update::{Modification, ModificationKind};
 use crate::account::PreparedSecret;
-use crate::model::{Attribute, Entry, Outcome};
+use crate::model::{Attribute, AttributeDescription, Entry, Outcome, Value};
 use crate::schema::{AttributeId, NormalizedDn};
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
 
@@ -38,6 +38,14 @@ pub(super) fn plan(
 }
 
 impl Planned {
+    fn gives_secret(&self) -> bool {
+        match self {
+            Planned::Nothing => false,
+            Planned::Account(_) => true,
+            Planned::General(secrets) => !secrets.is_empty(),
+        }
+    }
+
     /// Puts the secrets in force. `keep_old` lets an application account's secret of before stay valid as its entry says.
     pub(super) fn put(
         self,
@@ -76,33 +84,72 @@ impl Planned {
     }
 }
 
-/// What a modification of pwdAccountLockedTime asks.
+/// What a modification of pwdAccountLockedTime or pwdReset asks.
 pub(super) enum Lock {
     /// Since then; 0 is for ever.
     Since(u64),
     Off,
+    MustChange(bool),
 }
 
-/// Takes the locks and unlocks of an account, or of an entry that has a secret, out of a modify.
+/// Whether an attribute stands for a state of the account room that administrators change.
+pub(super) fn is_lock(description: &AttributeDescription) -> bool {
+    is_locked_time(description) || description.attribute_type.eq_ignore_ascii_case("pwdReset")
+}
+
+fn is_locked_time(description: &AttributeDescription) -> bool {
+    description.attribute_type.eq_ignore_ascii_case("pwdAccountLockedTime")
+}
+
+/// Takes the locks and unlocks of an account, or of an entry that has a secret or is given one, out of a modify. What is not
+/// taken is refused like all that the server keeps: there must be a secret to change.
 pub(super) fn take_locks(
     context: &Context,
     key: &NormalizedDn,
     changes: Vec<Modification>,
+    planned: &Planned,
 ) -> (Vec<Modification>, Vec<Lock>) {
-    let is_lock = |change: &Modification| {
-        let name = &change.description.attribute_type;
-        name.eq_ignore_ascii_case("pwdAccountLockedTime")
-    };
-    if !changes.iter().any(is_lock) || !(is_account_key(key, &context.suffixes) || context.accounts.has_secret(key)) {
+    if !changes.iter().any(|change| is_lock(&change.description)) {
         return (changes, Vec::new());
     }
-    let (locks, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_lock);
-    let lock = |change: Modification| match (change.kind, change.values.first()) {
-        (ModificationKind::Delete, _) | (_, None) => Lock::Off,
-        // What is no time locks for ever: the safe side.
-        (_, Some(value)) => Lock::Since(seconds_of(&String::from_utf8_lossy(value)).unwrap_or(0)),
+    let has_secret = planned.gives_secret() || context.accounts.has_secret(key);
+    let is_account = is_account_key(key, &context.suffixes);
+    let (locks, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| {
+        is_lock(&change.description) && (has_secret || is_account && is_locked_time(&change.description))
+    });
+    let lock = |change: &Modification| {
+        let value = change
+            .values
+            .first()
+            .filter(|_| change.kind != ModificationKind::Delete);
+        lock_of(&change.description, value)
     };
-    (rest, locks.into_iter().map(lock).collect())
+    (rest, locks.iter().map(lock).collect())
+}
+
+/// Takes the locks of an entry to add out of it, where it comes with a secret.
+pub(super) fn take_locks_of_new(entry: &mut Entry, planned: &Planned) -> Vec<Lock> {
+    let mut locks = Vec::new();
+    if planned.gives_secret() {
+        entry.attributes.retain(|attribute| {
+            let taken = is_lock(&attribute.description);
+            locks.extend(taken.then(|| lock_of(&attribute.description, attribute.values.first())));
+            !taken
+        });
+    }
+    locks
+}
+
+/// `value` `None` is none.
+fn lock_of(description: &AttributeDescription, value: Option<&Value>) -> Lock {
+    match value {
+        value if !is_locked_time(description) => {
+            Lock::MustChange(value.is_some_and(|value| !value.eq_ignore_ascii_case(b"FALSE")))
+        }
+        None => Lock::Off,
+        // What is no time locks for ever: the safe side.
+        Some(value) => Lock::Since(seconds_of(&String::from_utf8_lossy(value)).unwrap_or(0)),
+    }
 }
 
 /// Locks and unlocks, once nothing refuses the modify any more.
@@ -111,6 +158,7 @@ pub(super) fn lock(context: &Context, key: &NormalizedDn, locks: Vec<Lock>) -> V
     let writes = locks.into_iter().flat_map(|lock| match lock {
         Lock::Since(since) => accounts.lock(key, since),
         Lock::Off => accounts.unlock(key),
+        Lock::MustChange(must_change) => accounts.set_must_change(key, must_change),
     });
     writes.collect()
 }

@@ -5,7 +5,7 @@
 //! nothing of which accounts there are.
 
 use super::{Directory, Session, clock};
-use crate::account::{Identity, Role};
+use crate::account::{Identity, Role, SecretTerm};
 use crate::audit::{Act, AuditRecord};
 use crate::model::{Outcome, ResultCode};
 use std::time::Instant;
@@ -63,6 +63,7 @@ impl Directory {
         let identity = Identity {
             bound_as: authorization.to_owned(),
             account,
+            secret: SecretTerm::NONE,
         };
         Some(Session::proxied(identity, session, view))
     }

@@ -1,12 +1,13 @@
 //! Secrets on their way in: `userPassword` of an update, and Password Modify (RFC 3062). A secret never becomes part of an entry.
 
 use super::committer::{Job, SecretAsked};
+use super::conditions::UpdateRequest;
 use super::trail::AuditPool;
 use super::update::{Modification, ModificationKind, Update};
 use super::{Directory, Session, clock};
 use crate::account::{Accounts, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep};
 use crate::audit::Act;
-use crate::model::{AttributeDescription, Outcome, ResultCode, Value};
+use crate::model::{AttributeDescription, Outcome, PasswordFault, ResultCode, Value};
 use crate::schema::NormalizedDn;
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,14 +51,13 @@ impl Directory {
             return Ok(None);
         }
         if !own && !self.may_set_secret(session, key) {
-            return Err(insufficient(
-                "the account's release profile does not allow setting the secret of this entry",
-            ));
+            let message = "the account's release profile does not allow setting the secret of this entry";
+            return Err(insufficient(message).telling(PasswordFault::PasswordModNotAllowed));
         }
         if self.is_account(key) {
             let octets = the_one_secret(asked)?;
             return self
-                .prepare_for_account(key, octets)
+                .prepare_for_account(session, key, octets)
                 .await
                 .map(SecretPlan::Account)
                 .map(Some);
@@ -86,17 +86,42 @@ impl Directory {
         at.map(|at| snapshot.record(at).dn().to_owned()).unwrap_or_default()
     }
 
-    /// Whether an update changes nothing but the session's own secret.
+    /// Whether a session changes nothing but its own secret where it needs no other right for it.
     pub(super) fn is_own_secret(&self, session: &Session, key: &NormalizedDn, update: &Update) -> bool {
-        let facts = &session.identity.account.facts;
-        let Update::Modify { changes, .. } = update else {
-            return false;
-        };
-        facts.general
-            && !key.is_root()
-            && facts.key == *key
-            && !changes.is_empty()
-            && changes.iter().all(|change| is_secret(&change.description))
+        session.identity.account.facts.general && changes_own_secret(session, key, update)
+    }
+
+    /// A session whose secret has to be changed first does nothing else, nor reads or tests anything beside it.
+    pub(super) fn check_changes_secret_first(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        request: &UpdateRequest,
+    ) -> Result<(), Outcome> {
+        let alone = request.assertion.is_none() && request.pre_read.is_none() && request.post_read.is_none();
+        match session.identity.secret.must_change {
+            true if !(alone && changes_own_secret(session, key, &request.update)) => Err(change_first()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A secret that the session chose for an entry. What has to be changed is not changed to itself.
+    async fn chosen(&self, session: &Session, key: &NormalizedDn, secret: Secret) -> Result<PreparedSecret, Outcome> {
+        let identity = &session.identity;
+        if identity.secret.must_change && identity.account.facts.key == *key {
+            let again = Secret::new(secret.expose().to_vec());
+            if !self
+                .accounts
+                .which_secrets(key, again, clock::seconds())
+                .await?
+                .is_empty()
+            {
+                let message = "the new secret is the one that has to be changed";
+                let outcome = Outcome::new(ResultCode::ConstraintViolation, message);
+                return Err(outcome.telling(PasswordFault::PasswordInHistory));
+            }
+        }
+        self.accounts.prepare_chosen(secret, self.secret_rules(key)).await
     }
 
     /// What came, step by step. `adds_entry` says that the entry is not there yet: whoever has a secret all the same is the
@@ -144,9 +169,9 @@ impl Directory {
                             (None, true) => match self.added_before(key, &value).await? {
                                 Some(_) if adds_entry => continue,
                                 Some(again) => again,
-                                None => self.prepare_general(key, value, own).await?,
+                                None => self.prepare_general(session, key, value, own).await?,
                             },
-                            (None, false) => self.prepare_general(key, value, own).await?,
+                            (None, false) => self.prepare_general(session, key, value, own).await?,
                         };
                         added.0.push((clear, prepared.clone()));
                         steps.push(SecretStep::Add(prepared));
@@ -204,35 +229,38 @@ impl Directory {
     }
 
     /// A `userPassword` value for an application account: a hash taken over as it is, or a chosen secret.
-    async fn prepare_for_account(&self, key: &NormalizedDn, octets: Value) -> Result<PreparedSecret, Outcome> {
+    async fn prepare_for_account(
+        &self,
+        session: &Session,
+        key: &NormalizedDn,
+        octets: Value,
+    ) -> Result<PreparedSecret, Outcome> {
         if is_hash(&octets) {
-            return Accounts::take_over(&octets, false)
-                .map_err(|fault| Outcome::new(ResultCode::ConstraintViolation, fault));
+            return Accounts::take_over(&octets, false).map_err(poor);
         }
-        let rules = self.secret_rules(key);
-        self.accounts.prepare_chosen(Secret::new(octets), rules).await
+        self.chosen(session, key, Secret::new(octets)).await
     }
 
     /// A `userPassword` value for an entry: a hash taken over as it is, or a clear one. Whoever is held to rules brings no hash,
     /// because nobody can say what is in it.
     async fn prepare_general(
         &self,
+        session: &Session,
         key: &NormalizedDn,
         mut octets: Value,
         own: bool,
     ) -> Result<PreparedSecret, Outcome> {
-        let rules = self.secret_rules(key);
         if let Some(clear) = strip_clear_text(&octets) {
             octets = clear.to_vec();
         } else if is_hash(&octets) {
+            let rules = self.secret_rules(key);
             if own && matches!(rules, SecretRules::Checked { .. }) {
                 let message = "expected a secret in clear: a hash cannot be held to the rules for secrets";
-                return Err(Outcome::new(ResultCode::ConstraintViolation, message));
+                return Err(poor(message));
             }
-            return Accounts::take_over(&octets, true)
-                .map_err(|fault| Outcome::new(ResultCode::ConstraintViolation, fault));
+            return Accounts::take_over(&octets, true).map_err(poor);
         }
-        self.accounts.prepare_chosen(Secret::new(octets), rules).await
+        self.chosen(session, key, Secret::new(octets)).await
     }
 
     /// What a chosen secret of this entry must be.
@@ -292,22 +320,21 @@ impl Directory {
             Some(key) if key == own.key || self.may_set_secret(session, &key) => key,
             None if administrator => return Err(Outcome::new(ResultCode::NoSuchObject, "")),
             _ => {
-                return Err(insufficient(
-                    "the secret of another entry is for administrators to change",
-                ));
+                let message = "the secret of another entry is for administrators to change";
+                return Err(insufficient(message).telling(PasswordFault::PasswordModNotAllowed));
             }
         };
         if !self.is_account(&key) && !self.general.is_manager(&key) && !self.general.enabled {
             return Err(Outcome::new(ResultCode::NoSuchObject, ""));
         }
         let another = key != own.key;
+        if another && session.identity.secret.must_change {
+            return Err(change_first());
+        }
         self.check_old_secret(session, &key, old, administrator || another)
             .await?;
         let (generated, prepared) = match new {
-            Some(secret) => {
-                let rules = self.secret_rules(&key);
-                (None, self.accounts.prepare_chosen(secret, rules).await?)
-            }
+            Some(secret) => (None, self.chosen(session, &key, secret).await?),
             None => self
                 .accounts
                 .prepare_generated()
@@ -384,6 +411,12 @@ impl Directory {
         }
     }
 
+    /// What a session is answered that has to change its secret first (draft-behera-ldap-password-policy section 8.3). Front ends
+    /// ask before anything but a change of the secret and what is known without an identity; updates are held to it here.
+    pub fn refusal_until_changed(session: &Session) -> Option<Outcome> {
+        session.identity.secret.must_change.then(change_first)
+    }
+
     /// The connection whose session goes on through an update: the one that changes its own secret, whatever else it changes.
     pub(super) fn going_on(session: &Session, key: &NormalizedDn) -> u64 {
         match !key.is_root() && session.identity.account.facts.key == *key {
@@ -395,14 +428,9 @@ impl Directory {
     /// The session as it goes on after its account's secret was changed on its own connection, or another policy or schema came
     /// into force; `None` where it must bind again.
     pub fn renewed(&self, session: &Session) -> Option<Session> {
-        let successor = self
-            .accounts
-            .successor(&session.identity.account, session.source.connection);
+        let successor = self.accounts.successor(&session.identity, session.source.connection);
         let next = Session {
-            identity: crate::account::Identity {
-                account: successor.unwrap_or_else(|| Arc::clone(&session.identity.account)),
-                bound_as: session.identity.bound_as.clone(),
-            },
+            identity: successor.unwrap_or_else(|| session.identity.clone()),
             view: self.view(&session.view.profile)?,
             ..session.clone()
         };
@@ -425,15 +453,38 @@ pub(super) fn refused(fault: SecretFault) -> Outcome {
     }
 }
 
+/// Whether an update changes nothing but the session's own secret.
+fn changes_own_secret(session: &Session, key: &NormalizedDn, update: &Update) -> bool {
+    let Update::Modify { changes, .. } = update else {
+        return false;
+    };
+    !key.is_root()
+        && session.identity.account.facts.key == *key
+        && !changes.is_empty()
+        && changes.iter().all(|change| is_secret(&change.description))
+}
+
+/// The answer to all that a session asks whose secret has to be changed first.
+fn change_first() -> Outcome {
+    let message = "an administrator reset the secret: change it first";
+    insufficient(message).telling(PasswordFault::ChangeAfterReset)
+}
+
 fn no_such_secret() -> Outcome {
     Outcome::new(ResultCode::NoSuchAttribute, "userPassword: no such attribute or value")
 }
 
 fn old_secret_needed() -> Outcome {
     Outcome::new(
-        ResultCode::UnwillingToPerform,
+        ResultCode::InsufficientAccessRights,
         "the old secret is needed to set a new one",
     )
+    .telling(PasswordFault::MustSupplyOldPassword)
+}
+
+/// A hash that cannot be taken, or not be held to rules.
+fn poor(message: impl Into<String>) -> Outcome {
+    Outcome::new(ResultCode::ConstraintViolation, message).telling(PasswordFault::InsufficientPasswordQuality)
 }
 
 fn insufficient(message: &str) -> Outcome {

@@ -5,6 +5,7 @@
 
 use super::committer::{Asked, Job, Unsettled};
 use super::conditions::{UpdateDone, UpdateRequest};
+use super::following::is_lock;
 use super::secret::is_secret;
 use super::wellformed::new_key;
 use super::{Directory, Session, Update, clock};
@@ -72,10 +73,7 @@ impl Directory {
         if self.is_account(&key) || to.is_some_and(|to| self.is_account(&to)) {
             return refused("application accounts");
         }
-        let apart = |description: &AttributeDescription| {
-            let name = &description.attribute_type;
-            is_secret(description) || name.eq_ignore_ascii_case("pwdAccountLockedTime")
-        };
+        let apart = |description: &AttributeDescription| is_secret(description) || is_lock(description);
         let is_apart = match &request.update {
             Update::Add(entry) => entry.attributes.iter().any(|attribute| apart(&attribute.description)),
             Update::Modify { changes, .. } => changes.iter().any(|change| apart(&change.description)),

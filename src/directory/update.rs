@@ -218,6 +218,7 @@ impl Directory {
         request: &mut UpdateRequest,
     ) -> Result<(NormalizedDn, bool), Outcome> {
         let key = self.key_of(request.update.dn())?;
+        self.check_changes_secret_first(session, &key, request)?;
         let own = self.is_own_secret(session, &key, &request.update);
         if !own {
             if !session.view.quotas.may_write {

@@ -2,7 +2,9 @@
 //! that is used to it meets the same fault where there are several.
 
 use super::Directory;
+use super::following::is_lock;
 use super::modify::{add_naming_value, check_settable, defined};
+use super::secret::is_secret;
 use super::update::{ModificationKind, Update, violation};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, Rdn, ResultCode, Value};
 use crate::schema::{AttributeId, NormalizedDn, Schema, SchemaViolation, Syntax};
@@ -87,11 +89,8 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
                 schema.spell_values(id, &mut change.values);
                 changed.push((id, &change.description));
             }
-            // Deleting it unlocks an account: of other entries it is refused later.
-            let unlocks = |description: &AttributeDescription| {
-                description.attribute_type.eq_ignore_ascii_case("pwdAccountLockedTime")
-            };
-            let mut kept = changed.iter().filter(|(_, description)| !unlocks(description));
+            // They stand for the state of an account: of other entries they are refused later.
+            let mut kept = changed.iter().filter(|(_, description)| !is_lock(description));
             kept.try_for_each(|(id, description)| check_settable(schema, *id, description))
         }
         Update::ModifyDn { new_rdn, .. } => check_new_rdn(schema, new_rdn),
@@ -116,8 +115,17 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
         }
         met.push((id, &description.options));
     }
+    // The state of an account may come with its secret.
+    let has_secret = entry
+        .attributes
+        .iter()
+        .any(|attribute| is_secret(&attribute.description));
+    let kept = |description: &AttributeDescription| !(has_secret && is_lock(description));
     let mut each = met.iter().zip(&entry.attributes);
-    each.try_for_each(|((id, _), attribute)| check_settable(schema, *id, &attribute.description))?;
+    each.try_for_each(|((id, _), attribute)| match kept(&attribute.description) {
+        true => check_settable(schema, *id, &attribute.description),
+        false => Ok(()),
+    })?;
     let naming = entry.dn.rdn().cloned();
     naming
         .iter()

@@ -1,12 +1,13 @@
 //! Bind (RFC 4511 section 4.2, RFC 4513 section 5): simple, SASL EXTERNAL and SASL PLAIN.
 
 use super::codec::{Authentication, BindRequest, tag};
+use super::controls::PasswordAdvice;
 use super::conversation::{Answer, Conversation};
 use super::encode::Extra;
 use super::frame::MessageId;
 use crate::account::Secret;
 use crate::directory::Session;
-use crate::model::{Address, Outcome, ResultCode, Source};
+use crate::model::{Address, Outcome, PasswordFault, ResultCode, Source};
 use std::sync::Arc;
 
 /// The SASL mechanisms listed in the root DSE of a connection, EXTERNAL where it may succeed. PLAIN always, because nothing
@@ -114,8 +115,9 @@ fn refused<'a>(code: ResultCode, message: impl Into<String>) -> Attempt<'a> {
 }
 
 impl Conversation {
-    /// Begins a bind. The old identity is gone from here on, whatever comes of it.
-    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>) {
+    /// Begins a bind. The old identity is gone from here on, whatever comes of it. `advised`: the client asks for what there is to
+    /// tell of its secret.
+    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>, advised: bool) {
         self.state.forget();
         match attempt(request) {
             Attempt::Refused(outcome) => {
@@ -133,7 +135,7 @@ impl Conversation {
             }
             Attempt::External { authorization } => {
                 let bound = self.directory.bind_external(authorization, &self.source);
-                self.bound(id, bound);
+                self.bound(id, bound, advised);
             }
             Attempt::Password {
                 name,
@@ -144,7 +146,7 @@ impl Conversation {
                     .directory
                     .bind_remembered(name, secret, authorization, &self.source);
                 if let Some(bound) = remembered {
-                    return self.bound(id, bound);
+                    return self.bound(id, bound, advised);
                 }
                 let authorization = authorization.to_vec();
                 let directory = Arc::clone(&self.directory);
@@ -152,24 +154,39 @@ impl Conversation {
                 let name = name.to_owned();
                 let secret = Secret::new(secret.to_vec());
                 self.wait_for_bind(id, async move {
-                    Answer::Bind(directory.bind(&name, secret, &authorization, &source).await)
+                    let bound = directory.bind(&name, secret, &authorization, &source).await;
+                    Answer::Bind { bound, advised }
                 });
             }
         }
     }
 
     /// A bind came to its end.
-    pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>) {
-        match bound {
+    pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>, advised: bool) {
+        let (outcome, expires_in) = match bound {
             Ok(session) => {
+                let expires_in = self.directory.expires_in(&session).filter(|_| advised);
+                let must_change = session.identity.secret.must_change;
                 self.state.bound(session);
-                self.answer(id, tag::BIND_RESPONSE, &Outcome::success(), Extra::default());
+                let password = must_change.then_some(PasswordFault::ChangeAfterReset);
+                (
+                    Outcome {
+                        password,
+                        ..Outcome::success()
+                    },
+                    expires_in,
+                )
             }
             Err(outcome) => {
                 self.state.forget();
-                self.answer(id, tag::BIND_RESPONSE, &outcome, Extra::default());
+                (outcome, None)
             }
-        }
+        };
+        let extra = Extra {
+            password: PasswordAdvice::new(advised, &outcome, expires_in),
+            ..Extra::default()
+        };
+        self.answer(id, tag::BIND_RESPONSE, &outcome, extra);
     }
 }
 

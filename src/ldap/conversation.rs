@@ -4,10 +4,11 @@
 //! no bind while anything else is (RFC 4511 section 4.2.1); a session that no longer holds is answered nothing but the notice.
 
 use super::codec::{self, Change, Operation, response_tag};
+use super::controls::PasswordAdvice;
 use super::encode::{self, Extra};
 use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
-use super::session::{Admission, SessionState, Transport};
+use super::session::{Admission, SessionState, Transport, refusal_until_changed};
 use super::sync::RunningSync;
 use super::transaction::{Transaction, is_within};
 use crate::directory::{Directory, ProtocolFacts, Search, Session, TransactionDone, UpdateDone};
@@ -73,10 +74,24 @@ struct Pending {
 
 /// What an operation that waited came to.
 pub(super) enum Answer {
-    Bind(Result<Session, Outcome>),
-    Update { response: u8, done: UpdateDone },
-    Secret(Result<Option<crate::account::Secret>, Outcome>),
-    Transaction { ids: Vec<MessageId>, done: TransactionDone },
+    Bind {
+        bound: Result<Session, Outcome>,
+        /// The client asks for what there is to tell of its secret.
+        advised: bool,
+    },
+    Update {
+        response: u8,
+        done: UpdateDone,
+        password: Option<PasswordAdvice>,
+    },
+    Secret {
+        changed: Result<Option<crate::account::Secret>, Outcome>,
+        advised: bool,
+    },
+    Transaction {
+        ids: Vec<MessageId>,
+        done: TransactionDone,
+    },
 }
 
 /// How the connection goes on after a request.
@@ -228,6 +243,13 @@ impl Conversation {
                 "the account this connection is bound to was changed: bind again",
             );
         }
+        if let Some(outcome) = session
+            .as_deref()
+            .and_then(|session| refusal_until_changed(session, &request))
+        {
+            self.refuse_advised(id, &request, &outcome);
+            return Flow::Continue;
+        }
         let session = match self.acting(session, &request) {
             Ok(session) => session,
             Err(outcome) => {
@@ -243,7 +265,7 @@ impl Conversation {
                 // RFC 4511 section 4.2.1: what is outstanding is abandoned.
                 self.abandon_searches();
                 self.drop_transaction();
-                self.bind(id, &bind);
+                self.bind(id, &bind, request.controls.password_policy);
             }
             (Operation::Extended(extended), session) => {
                 return self.extended(id, &extended, &request.controls, session.as_ref());
@@ -321,6 +343,17 @@ impl Conversation {
         }
     }
 
+    /// The same, with what there is to tell of the secret to who asks.
+    fn refuse_advised(&mut self, id: MessageId, request: &codec::Request<'_>, outcome: &Outcome) {
+        let extra = Extra {
+            password: PasswordAdvice::new(request.controls.password_policy, outcome, None),
+            ..Extra::default()
+        };
+        if let Some(response) = response_tag(request_tag(&request.operation)) {
+            self.answer(id, response, outcome, extra);
+        }
+    }
+
     /// Writes the notice of disconnection. Everything under way is abandoned with the connection.
     pub fn disconnect(&mut self, code: ResultCode, message: &str) -> Flow {
         tracing::info!(
@@ -372,19 +405,24 @@ impl Conversation {
 
     fn end(&mut self, id: MessageId, answer: Answer) {
         match answer {
-            Answer::Bind(bound) => {
+            Answer::Bind { bound, advised } => {
                 self.binding = false;
-                self.bound(id, bound);
+                self.bound(id, bound, advised);
             }
-            Answer::Update { response, done } => {
+            Answer::Update {
+                response,
+                done,
+                password,
+            } => {
                 let extra = Extra {
+                    password,
                     pre_read: done.pre_read.as_ref(),
                     post_read: done.post_read.as_ref(),
                     ..Extra::default()
                 };
                 self.answer(id, response, &done.outcome, extra);
             }
-            Answer::Secret(changed) => self.secret_changed(id, changed),
+            Answer::Secret { changed, advised } => self.secret_changed(id, changed, advised),
             Answer::Transaction { ids, done } => self.transaction_ended(id, &ids, &done),
         }
     }

@@ -5,7 +5,7 @@
 
 use super::ber::{self, integer_octets, length_octets, write_length};
 use super::codec::tag;
-use super::controls::put_responses;
+use super::controls::{PasswordAdvice, put_responses};
 use super::frame::MessageId;
 use crate::access::{ReleasedCopy, ReleasedEntry};
 use crate::directory::VirtualListResult;
@@ -35,6 +35,8 @@ pub struct Extra<'a> {
     pub pre_read: Option<&'a ReleasedCopy>,
     /// The entry after it.
     pub post_read: Option<&'a ReleasedCopy>,
+    /// Of the password policy.
+    pub password: Option<PasswordAdvice>,
 }
 
 /// Appends a SearchResultEntry (RFC 4511 section 4.5.2).

@@ -2,7 +2,7 @@
 
 use super::ber::{self, Reader};
 use super::codec::{DecodeError, ExtendedRequest, tag, text};
-use super::controls::{Controls, TRANSACTION};
+use super::controls::{Controls, PasswordAdvice, TRANSACTION};
 use super::conversation::{Answer, Conversation, Flow};
 use super::encode::Extra;
 use super::frame::MessageId;
@@ -54,7 +54,7 @@ impl Conversation {
         match (request.name, session) {
             (START_TLS, _) => return self.start_tls(id, request),
             (WHO_AM_I, Some(session)) => self.who_am_i(id, session),
-            (PASSWORD_MODIFY, Some(session)) => self.password_modify(id, request, session),
+            (PASSWORD_MODIFY, Some(session)) => self.password_modify(id, request, session, controls.password_policy),
             (CANCEL, Some(_)) => self.cancel(id, request),
             (transaction::START, Some(session)) => self.start_transaction(id, request, controls, session),
             (transaction::END, Some(session)) => self.end_transaction(id, request, session),
@@ -98,7 +98,7 @@ impl Conversation {
         self.answer(id, tag::EXTENDED_RESPONSE, &Outcome::success(), extra);
     }
 
-    fn password_modify(&mut self, id: MessageId, request: &ExtendedRequest<'_>, session: &Session) {
+    fn password_modify(&mut self, id: MessageId, request: &ExtendedRequest<'_>, session: &Session, advised: bool) {
         let asked = match password_modify(request.value) {
             Ok(asked) => asked,
             Err(error) => return self.extended_refused(id, &error.outcome()),
@@ -109,12 +109,13 @@ impl Conversation {
         let old = asked.old.map(|octets| Secret::new(octets.to_vec()));
         let new = asked.new.map(|octets| Secret::new(octets.to_vec()));
         self.wait_for(id, async move {
-            Answer::Secret(directory.change_secret(&session, target.as_deref(), old, new).await)
+            let changed = directory.change_secret(&session, target.as_deref(), old, new).await;
+            Answer::Secret { changed, advised }
         });
     }
 
     /// A password modify came to its end: a generated secret is given back this once.
-    pub(super) fn secret_changed(&mut self, id: MessageId, changed: Result<Option<Secret>, Outcome>) {
+    pub(super) fn secret_changed(&mut self, id: MessageId, changed: Result<Option<Secret>, Outcome>, advised: bool) {
         match changed {
             Ok(None) => self.answer(id, tag::EXTENDED_RESPONSE, &Outcome::success(), Extra::default()),
             Ok(Some(secret)) => {
@@ -129,7 +130,13 @@ impl Conversation {
                 };
                 self.answer(id, tag::EXTENDED_RESPONSE, &Outcome::success(), extra);
             }
-            Err(outcome) => self.extended_refused(id, &outcome),
+            Err(outcome) => {
+                let extra = Extra {
+                    password: PasswordAdvice::new(advised, &outcome, None),
+                    ..Extra::default()
+                };
+                self.answer(id, tag::EXTENDED_RESPONSE, &outcome, extra);
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 //! Invariants: what needs an identity gets it only from [`Admission::Bound`]; a bind takes the old identity away before it is tried
 //! (RFC 4513 section 4); abandon and unbind are never answered.
 
-use super::codec::{Operation, Request};
+use super::codec::{Change, Operation, Request};
 use super::extended;
-use crate::directory::Session;
+use crate::directory::{Directory, Session};
 use crate::model::{Outcome, ResultCode, SearchScope};
 use std::sync::Arc;
 
@@ -138,6 +138,28 @@ impl SessionState {
         }
     }
 }
+
+/// The refusal of what a session asks beside the change of its secret, where that has to come first. What of an update is no such
+/// change, the directory refuses.
+pub fn refusal_until_changed(session: &Session, request: &Request<'_>) -> Option<Outcome> {
+    let outcome = Directory::refusal_until_changed(session)?;
+    let allowed = match &request.operation {
+        Operation::Bind(_) | Operation::Unbind | Operation::Abandon { .. } => true,
+        Operation::Change(Change::Modify(_)) => true,
+        Operation::Extended(extended) => UNTIL_CHANGED.contains(&extended.name),
+        Operation::Search(search) => search.base.is_empty() && search.scope == SearchScope::BaseObject,
+        Operation::Change(_) | Operation::Compare(_) => false,
+    };
+    (!allowed || request.controls.proxied.is_some()).then_some(outcome)
+}
+
+/// Extended operations of a session that has to change its secret.
+const UNTIL_CHANGED: [&str; 4] = [
+    extended::START_TLS,
+    extended::WHO_AM_I,
+    extended::PASSWORD_MODIFY,
+    extended::CANCEL,
+];
 
 fn refused(code: ResultCode, message: &str) -> Admission<'static> {
     Admission::Refused(Outcome::new(code, message))

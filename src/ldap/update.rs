@@ -1,7 +1,7 @@
 //! Add, delete, modify and modify DN (RFC 4511 sections 4.6 to 4.9).
 
 use super::codec::{self, Change, ModifyDnRequest, tag};
-use super::controls::Controls;
+use super::controls::{Controls, PasswordAdvice};
 use super::conversation::{Answer, Conversation};
 use super::encode::Extra;
 use super::frame::MessageId;
@@ -59,9 +59,15 @@ impl Conversation {
                 if let Some(identifier) = controls.transaction {
                     return self.queue((id, response), identifier, request, &session);
                 }
+                let advised = controls.password_policy;
                 self.wait_for(id, async move {
                     let done = directory.update(&session, request).await;
-                    Answer::Update { response, done }
+                    let password = PasswordAdvice::new(advised, &done.outcome, None);
+                    Answer::Update {
+                        response,
+                        done,
+                        password,
+                    }
                 });
             }
             Err(outcome) => self.answer(id, response, &outcome, Extra::default()),

@@ -88,6 +88,22 @@ impl DerefAliases {
     }
 }
 
+/// What is wrong with a secret or its account, beside the result code (draft-behera-ldap-password-policy section 6.2). Of the
+/// draft's errors those whose rule this server has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum PasswordFault {
+    PasswordExpired = 0,
+    AccountLocked = 1,
+    ChangeAfterReset = 2,
+    PasswordModNotAllowed = 3,
+    MustSupplyOldPassword = 4,
+    InsufficientPasswordQuality = 5,
+    PasswordTooShort = 6,
+    PasswordInHistory = 8,
+    PasswordTooLong = 9,
+}
+
 /// How an operation ended: what goes into an LDAPResult.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
@@ -98,6 +114,8 @@ pub struct Outcome {
     pub message: String,
     /// Where else to ask, with `referral` alone: URLs.
     pub referrals: Vec<String>,
+    /// For clients that ask for it; of a bind, known only to who brought the right secret.
+    pub password: Option<PasswordFault>,
 }
 
 impl Outcome {
@@ -111,7 +129,14 @@ impl Outcome {
             matched_dn: String::new(),
             message: message.into(),
             referrals: Vec::new(),
+            password: None,
         }
+    }
+
+    /// The same with what is wrong with a secret.
+    pub fn telling(mut self, fault: PasswordFault) -> Self {
+        self.password = Some(fault);
+        self
     }
 
     /// Go on at one of these URLs.

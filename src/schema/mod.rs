@@ -191,6 +191,7 @@ pub struct WellKnown {
     pub account_status: AttributeId,
     pub password_changed: AttributeId,
     pub password_locked: AttributeId,
+    pub password_reset: AttributeId,
     pub password_failures: AttributeId,
     pub password_success: AttributeId,
 }

@@ -457,6 +457,7 @@ impl Resolver {
             account_status: find("nhsdirStatus")?,
             password_changed: find("pwdChangedTime")?,
             password_locked: find("pwdAccountLockedTime")?,
+            password_reset: find("pwdReset")?,
             password_failures: find("pwdFailureTime")?,
             password_success: find("pwdLastSuccess")?,
         })

@@ -47,6 +47,29 @@ LDAPTLS_CACERT=/dev/null refused 255 bound -b "$BASE" -s base
 ldapwhoami -x -H "$URL" -D "$DN" -w "$SECRET" | grep -qi "^dn: *cn=$NAME,ou=Applications,$BASE"
 refused 50 ldapdelete -x -H "$URL" -D "$DN" -w "$SECRET" "ou=People,$BASE"
 
+# Password policy: the clients ask, and print what they are told.
+passing() {
+  local wanted=$1 tool=$2 said
+  shift 2
+  said=$("$tool" -x -H "$URL" -D passing -e ppolicy "$@" 2>&1 || true)
+  grep -q -- "$wanted" <<<"$said" || { echo "$tool $*: expected $wanted, found $said"; exit 1; }
+}
+reset="reset by telephone 77" changed="changed by themselves 78"
+"$NHSDIR" account create passing --role reader --secret-stdin --must-change <<<"$reset" >/dev/null
+passing 'Success (0); Password must be changed$' ldapwhoami -w "$reset"
+passing 'Invalid credentials (49)$' ldapwhoami -w "$changed"
+passing 'ppolicy: error=2 ' ldapsearch -w "$reset" -b "$BASE" -s base
+passing 'ppolicy: error=6 (Password is too short for policy)' ldappasswd -w "$reset" -a "$reset" -s short
+passing 'ppolicy: error=8 ' ldappasswd -w "$reset" -a "$reset" -s "$reset"
+passing 'ppolicy: error=4 ' ldappasswd -w "$reset" -s "$changed"
+passing 'Success (0); Password must be changed$' ldappasswd -w "$reset" -a "$reset" -s "$changed"
+"$NHSDIR" account expire passing "$(date -u -d '+3 days' +%Y-%m-%d)"
+passing 'Success (0) (Password expires in 2[0-9]* seconds)' ldapwhoami -w "$changed"
+"$NHSDIR" account disable passing
+passing 'Invalid credentials (49); Account locked$' ldapwhoami -w "$changed"
+passing 'Invalid credentials (49)$' ldapwhoami -w "$reset"
+"$NHSDIR" account delete passing
+
 entry="cn=Interop list,ou=Lists,$BASE"
 printf 'dn: %s\nobjectClass: groupOfNames\ncn: Interop list\nmember: %s\n' "$entry" "$BASE" |
   ldapadd -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" >/dev/null

@@ -1,8 +1,10 @@
 """python-ldap (libldap) against nhsdir. Environment: see run."""
 import os
+import subprocess
 import ldap
 import ldap.modlist
 from ldap.controls import SimplePagedResultsControl
+from ldap.controls.ppolicy import PasswordPolicyControl
 from ldap.controls.readentry import PostReadControl
 from ldap.controls.sss import SSSRequestControl, SSSResponseControl
 from ldap.schema.subentry import SubSchema
@@ -93,4 +95,36 @@ message = connection.search("ou=People," + base, ldap.SCOPE_SUBTREE, "(cn=*a*)")
 connection.abandon(message)
 assert connection.search_s(base, ldap.SCOPE_BASE), "the connection did not live on after an abandon"
 connection.unbind_s()
+
+
+def told(name, given):
+    """Error and seconds left, as the password policy control of a bind says them; None where there is no control."""
+    connection = connect()
+    try:
+        _, _, _, controls = connection.result3(connection.simple_bind(name, given, serverctrls=[PasswordPolicyControl()]))
+    except ldap.INVALID_CREDENTIALS as refusal:
+        raw = [control for control in refusal.args[0].get("ctrls", []) if control[0] == PasswordPolicyControl.controlType]
+        controls = []
+        for _, _, value in raw:
+            control = PasswordPolicyControl()
+            control.decodeControlValue(value)
+            controls.append(control)
+    answers = [control for control in controls if control.controlType == PasswordPolicyControl.controlType]
+    return (answers[0].error, answers[0].timeBeforeExpiration) if answers else None
+
+
+def account(*arguments, given=""):
+    subprocess.run([os.environ["NHSDIR"], "account", *arguments], input=given, text=True, check=True, stdout=subprocess.DEVNULL)
+
+
+reset = "reset by telephone 99"
+account("create", "python-passing", "--secret-stdin", "--must-change", given=reset)
+assert told("python-passing", reset) == (2, None)
+assert told("python-passing", "wrong") is None
+account("rotate", "python-passing", "--secret-stdin", given=reset)
+assert told("python-passing", reset) is None
+account("disable", "python-passing")
+assert told("python-passing", reset) == (1, None)
+assert told("python-passing", "wrong") is None
+account("delete", "python-passing")
 print("ok")

@@ -23,6 +23,9 @@ pub(super) struct Create {
     /// Read a chosen secret (20 characters or more) from standard input
     #[arg(long)]
     secret_stdin: bool,
+    /// Let the account do nothing before it has changed this secret
+    #[arg(long)]
+    must_change: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -47,6 +50,9 @@ pub(super) struct Rotate {
     /// Read a chosen secret (20 characters or more) from standard input
     #[arg(long)]
     secret_stdin: bool,
+    /// Let the account do nothing before it has changed this secret
+    #[arg(long)]
+    must_change: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -71,7 +77,11 @@ impl Create {
         let mut session = Session::open(&self.common).await?;
         let created = session.create(&self.name, &facts, chosen.as_deref()).await;
         match created.with_context(|| format!("account {} was not created", self.name))? {
-            Created::Now(generated) => print_secret(&session.dn(&self.name), generated, self.common.json),
+            Created::Now(generated) => {
+                let dn = session.dn(&self.name);
+                session.reset(&dn, self.must_change).await?;
+                print_secret(&dn, generated, self.common.json)
+            }
             Created::Before => {
                 let name = &self.name;
                 eprintln!(
@@ -107,6 +117,7 @@ impl Rotate {
             }
             let generated = session.change_secret(&self.name, chosen.as_deref()).await;
             let generated = generated.with_context(|| format!("{} keeps its secret", self.name))?;
+            session.reset(&self.name, self.must_change).await?;
             return print_secret(&self.name, generated, self.common.json);
         }
         let overlap = vec![replacement("nhsdirOldSecretUntil", &until)];
@@ -121,6 +132,7 @@ impl Rotate {
             .change_secret(&dn, chosen.as_deref())
             .await
             .with_context(|| format!("account {} keeps its secret", self.name))?;
+        session.reset(&dn, self.must_change).await?;
         print_secret(&dn, generated, self.common.json)
     }
 }
@@ -229,6 +241,19 @@ impl Session {
         let result = self.client.ldap.modify(&account.dn, changes).await?;
         done(&result).with_context(|| format!("account {name} was not changed"))?;
         Ok(Answer::Done)
+    }
+
+    /// Marks a new secret as one to change first, where that is wanted: nobody knows it yet.
+    async fn reset(&mut self, dn: &str, must_change: bool) -> anyhow::Result<()> {
+        if !must_change {
+            return Ok(());
+        }
+        let result = self
+            .client
+            .ldap
+            .modify(dn, vec![replacement("pwdReset", "TRUE")])
+            .await?;
+        done(&result).with_context(|| format!("{dn} has a new secret, but need not change it"))
     }
 
     /// RFC 3062; a generated secret is given back.

@@ -152,7 +152,7 @@ fn status(entry: &SearchEntry) -> Map<String, Value> {
     }
 }
 
-/// One word: `disabled`, `expired`, `throttled`, `no secret` or `active`.
+/// In a word: `disabled`, `expired`, `throttled`, `no secret`, `must change` or `active`.
 fn state(entry: &SearchEntry, status: &Map<String, Value>) -> &'static str {
     let now = instant::generalized_now();
     if first(entry, "nhsdirDisabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -167,6 +167,8 @@ fn state(entry: &SearchEntry, status: &Map<String, Value>) -> &'static str {
         .is_some_and(|sources| !sources.is_empty())
     {
         "throttled"
+    } else if status.get("must_change") == Some(&Value::Bool(true)) {
+        "must change"
     } else {
         "active"
     }

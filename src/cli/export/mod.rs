@@ -272,6 +272,9 @@ fn write_secrets(writer: &mut LdifWriter<impl Write>, accounts: &Accounts, key: 
     if let Some(changed) = state.changed {
         writer.value("pwdChangedTime", &time_text(changed))?;
     }
+    if state.must_change {
+        writer.value("pwdReset", b"TRUE")?;
+    }
     match state.locked {
         None => Ok(()),
         Some(0) => writer.value("pwdAccountLockedTime", LOCKED_FOR_EVER.as_bytes()),

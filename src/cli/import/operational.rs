@@ -9,12 +9,11 @@ use crate::store::record::csn_time;
 use std::collections::BTreeMap;
 
 /// Attributes that other servers keep and that a schema may not mark as theirs.
-const KEPT_ELSEWHERE: [&str; 9] = [
+const KEPT_ELSEWHERE: [&str; 8] = [
     "contextCSN",
     "pwdFailureTime",
     "pwdHistory",
     "pwdGraceUseTime",
-    "pwdReset",
     "pwdPolicySubentry",
     "pwdLastSuccess",
     "pwdAccountTmpLockoutEnd",
@@ -88,6 +87,7 @@ fn kind(name: &str, schema: &Schema) -> Kind {
         known.entry_csn,
         known.password_changed,
         known.password_locked,
+        known.password_reset,
     ];
     match schema.find_attribute(name) {
         Some(id) if id == known.user_password => Kind::Password,
@@ -155,6 +155,14 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
     Some(number.to_be_bytes())
 }
 
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "TRUE" => Some(true),
+        "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
 /// A name short enough to be kept.
 fn dn(text: &str) -> Option<String> {
     let is_name = text.len() <= usize::from(u8::MAX) && Dn::parse(text).is_ok();
@@ -178,6 +186,8 @@ impl Kept {
         } else if id == known.password_locked {
             let since = |text: &str| seconds_of(text).or((text == LOCKED_FOR_EVER).then_some(0));
             self.password.locked = Some(one(name, values, TIME, since)?);
+        } else if id == known.password_reset {
+            self.password.must_change = one(name, values, "TRUE or FALSE", boolean)?;
         } else if id == known.entry_csn {
             self.changed = Some(one(name, values, "a change sequence number", csn_time)?);
         } else {

@@ -4,6 +4,7 @@
 //! is not. A value that is not what the control's specification says is a protocol error either way, and so is a control that
 //! comes twice.
 
+mod policy;
 mod read;
 mod results;
 
@@ -15,6 +16,8 @@ use super::sync;
 use crate::access::ReleasedCopy;
 use crate::directory::{PageRequest, SortKey, SyncRequest, VirtualListRequest};
 use crate::model::{Filter, Outcome, ResultCode};
+
+pub use policy::PasswordAdvice;
 
 /// Simple paged results (RFC 2696).
 pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
@@ -54,6 +57,9 @@ pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
 /// Transaction specification (RFC 5805 section 2.2).
 pub const TRANSACTION: &str = "1.3.6.1.1.21.2";
 
+/// Password policy (draft-behera-ldap-password-policy section 6): the request, and the answer to it.
+pub const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
+
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
     PAGED_RESULTS,
@@ -72,6 +78,7 @@ pub const SUPPORTED: &[&str] = &[
     TRANSACTION,
     MATCHED_VALUES,
     TREE_DELETE,
+    PASSWORD_POLICY,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -144,6 +151,8 @@ pub struct Controls<'a> {
     pub proxied: Option<&'a str>,
     /// The identifier of the transaction that an update is part of.
     pub transaction: Option<&'a str>,
+    /// What there is to tell of the secret is told.
+    pub password_policy: bool,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -226,6 +235,10 @@ impl<'a> Controls<'a> {
                 no_value("Tree Delete", value)?;
                 self.tree_delete = true;
             }
+            Some(PASSWORD_POLICY) => {
+                no_value("password policy", value)?;
+                self.password_policy = true;
+            }
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
@@ -304,7 +317,8 @@ fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError
 /// Appends the response controls that an answer carries, if any: a message's controls element, tag included.
 pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
     let of_search = extra.page.is_some() || extra.sort.is_some() || extra.virtual_list.is_some();
-    if !of_search && extra.synced.is_none() && extra.pre_read.is_none() && extra.post_read.is_none() {
+    let of_update = extra.pre_read.is_some() || extra.post_read.is_some();
+    if !of_search && !of_update && extra.synced.is_none() && extra.password.is_none() {
         return;
     }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
@@ -321,6 +335,9 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
             results::put_virtual_list(out, list);
         }
         put_read_entries(out, extra.pre_read, extra.post_read);
+        if let Some(advice) = extra.password {
+            policy::put_advice(out, advice);
+        }
     });
 }
 

@@ -7,7 +7,7 @@ use super::super::limits::WireLimits;
 use super::super::specimen;
 use super::*;
 use crate::access::View;
-use crate::account::{Account, AccountFacts, Identity, Role};
+use crate::account::{Account, AccountFacts, Identity, Role, SecretTerm};
 use crate::model::{Address, Source};
 use crate::schema::NormalizedDn;
 use ResultCode::*;
@@ -40,6 +40,7 @@ fn session() -> Session {
     let identity = Identity {
         account: Arc::new(account),
         bound_as: "app".to_owned(),
+        secret: SecretTerm::NONE,
     };
     let source = Source {
         address: Address::Local {

@@ -1,0 +1,46 @@
+//! A new secret that comes by Password Modify (RFC 3062).
+
+use super::super::following::{self, Following};
+use super::super::secret::SecretPlan;
+use super::super::{clock, update::Update};
+use super::{SecretAsked, UpdateRequest, Writer, is_account_key};
+use crate::account::SecretStep;
+use crate::model::{Dn, Outcome, ResultCode};
+use crate::store::WriteGroup;
+
+impl Writer {
+    /// Password Modify: a new secret for an account or an entry.
+    pub(super) fn set_secret(&self, group: &mut WriteGroup<'_>, asked: SecretAsked) -> Result<(), Outcome> {
+        let SecretAsked {
+            key,
+            actor,
+            connection,
+            prepared,
+        } = asked;
+        let is_account = is_account_key(&key, &self.context.suffixes);
+        let is_there = group.snapshot().find(&key).is_some();
+        let plan = match is_account {
+            true => SecretPlan::Account(prepared),
+            false => SecretPlan::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
+        };
+        // The manager has a secret whether there is an entry for it, and whatever that can hold.
+        let is_manager = self.context.general.is_manager(&key);
+        if is_there && !is_account && !is_manager {
+            let update = UpdateRequest::from(Update::Modify {
+                dn: Dn::root(),
+                changes: Vec::new(),
+            });
+            let effects = self.effects(group.snapshot(), &actor, &key, update, Some(plan), connection)?;
+            self.take_in(group, &key, effects, &mut Following::AtOnce);
+            return Ok(());
+        }
+        if !is_there && !is_manager {
+            return Err(Outcome::new(ResultCode::NoSuchObject, ""));
+        }
+        let now = clock::seconds();
+        let keep = following::kept_until(group.snapshot(), &key, now);
+        let planned = following::plan(&self.context, &key, Some(plan), false)?;
+        group.apply(Vec::new(), planned.put(&self.context, &key, keep, now, connection));
+        Ok(())
+    }
+}

@@ -1,0 +1,407 @@
+//! The password policy control (draft-behera-ldap-password-policy): who is told what of a secret and its account.
+
+use crate::binds::{Raw, element, plain};
+use crate::general;
+use crate::server::{ANN, BASE, BOB, Place, Server, found};
+use ldap3::controls::RawControl;
+use ldap3::exop::{PasswordModify, WhoAmI};
+use ldap3::{Ldap, LdapResult, Mod, Scope};
+use std::collections::HashSet;
+
+const OID: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
+const APP: &str = "cn=app,ou=Applications,o=nhs";
+const GENERAL_ANN: &str = "uid=ann,ou=people,dc=example,dc=com";
+
+const PROTOCOL_ERROR: u32 = 2;
+const CONSTRAINT_VIOLATION: u32 = 19;
+const INVALID_CREDENTIALS: u32 = 49;
+const INSUFFICIENT: u32 = 50;
+
+/// Errors of section 6.2.
+const EXPIRED: u8 = 0;
+const LOCKED: u8 = 1;
+const CHANGE_AFTER_RESET: u8 = 2;
+const NOT_ALLOWED: u8 = 3;
+const OLD_NEEDED: u8 = 4;
+const POOR: u8 = 5;
+const TOO_SHORT: u8 = 6;
+const IN_HISTORY: u8 = 8;
+const TOO_LONG: u8 = 9;
+
+fn asking() -> RawControl {
+    RawControl {
+        ctype: OID.to_owned(),
+        crit: true,
+        val: None,
+    }
+}
+
+/// What an answer tells: seconds until the end, and an error. `None`: there is no control.
+type Told = Option<(Option<u64>, Option<u8>)>;
+
+const NOTHING: Told = None;
+
+fn fault(code: u8) -> Told {
+    Some((None, Some(code)))
+}
+
+fn told(result: &LdapResult) -> Told {
+    let control = result.ctrls.iter().find(|control| control.1.ctype == OID)?;
+    let value = control.1.val.as_deref().unwrap();
+    assert_eq!(value[..2], [0x30, u8::try_from(value.len() - 2).unwrap()]);
+    let mut rest = &value[2..];
+    let mut expires_in = None;
+    if let [0xa0, length, 0x80, octets, more @ ..] = rest {
+        assert_eq!(length - 2, *octets);
+        let (number, more) = more.split_at(usize::from(*octets));
+        expires_in = Some(number.iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet)));
+        rest = more;
+    }
+    let error = match rest {
+        [] => None,
+        [0x81, 1, code] => Some(*code),
+        other => panic!("{other:?}"),
+    };
+    assert!(expires_in.is_some() || error.is_some(), "a control that tells nothing");
+    Some((expires_in, error))
+}
+
+async fn bind(server: &Server, name: &str, secret: &str) -> (Ldap, u32, Told) {
+    let mut ldap = server.connect().await;
+    let answer = ldap.with_controls(asking()).simple_bind(name, secret).await.unwrap();
+    (ldap, answer.rc, told(&answer))
+}
+
+async fn change(ldap: &mut Ldap, user: Option<&str>, old: Option<&str>, new: Option<&str>) -> (u32, Told) {
+    let request = PasswordModify {
+        user_id: user,
+        old_pass: old,
+        new_pass: new,
+    };
+    let answer = ldap.with_controls(asking()).extended(request).await.unwrap().1;
+    (answer.rc, told(&answer))
+}
+
+async fn modify(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> (u32, Told) {
+    let answer = ldap.with_controls(asking()).modify(dn, changes).await.unwrap();
+    (answer.rc, told(&answer))
+}
+
+fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
+    values.iter().copied().collect()
+}
+
+/// The octets of the answer to a simple bind with the control.
+fn bind_octets(server: &Server, operation: &[u8], asks: bool) -> Vec<u8> {
+    let mut raw = Raw::open(server);
+    let control = element(0x30, &element(0x04, OID.as_bytes()));
+    let controls = if asks { element(0xa0, &control) } else { Vec::new() };
+    raw.send(&[&[0x02, 1, 1], operation, &controls].concat());
+    raw.message()
+}
+
+fn simple(name: &str, secret: &str) -> Vec<u8> {
+    let credentials = [element(0x04, name.as_bytes()), element(0x80, secret.as_bytes())].concat();
+    element(0x60, &[&[0x02, 1, 3][..], &credentials].concat())
+}
+
+/// The state of an account is told to who proves its secret. For all others the octets are those of an unknown name.
+#[tokio::test]
+async fn only_who_brings_the_secret_is_told_why_it_is_refused() {
+    let place = Place::filled();
+    let secret = place.account("app", "reader");
+    let server = place.serve();
+    let refused = bind_octets(&server, &simple("nobody", &secret), true);
+    assert_eq!(refused.len(), 3 + 9, "no control at all");
+    let states: [(&[&str], u8, &[&str]); 2] = [
+        (&["account", "disable", "app"], LOCKED, &["account", "enable", "app"]),
+        (
+            &["account", "expire", "app", "2020-01-01"],
+            EXPIRED,
+            &["account", "expire", "app", "never"],
+        ),
+    ];
+    for (refuse, code, allow) in states {
+        server.place.succeed(refuse, "");
+        let (mut ldap, rc, why) = bind(&server, "app", &secret).await;
+        assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(code)), "{refuse:?}");
+        assert!(
+            ldap.extended(WhoAmI).await.unwrap().1.rc != 0,
+            "{refuse:?}: nobody is bound"
+        );
+        let by_plain = bind_octets(&server, &plain("", "app", &secret), true);
+        assert_eq!(by_plain[by_plain.len() - 5..], [0x30, 3, 0x81, 1, code]);
+        for (name, secret, asks) in [
+            ("app", "wrong", true),
+            (APP, "wrong", true),
+            ("app", &secret, false),
+            ("app", "wrong", false),
+        ] {
+            let operations = [simple(name, secret), plain("", name, secret)];
+            for operation in operations {
+                assert_eq!(
+                    bind_octets(&server, &operation, asks),
+                    refused,
+                    "{refuse:?} {name} {asks}"
+                );
+            }
+        }
+        server.place.succeed(allow, "");
+        assert_eq!((bind(&server, "app", &secret).await.1), 0, "{allow:?}");
+    }
+    // Guesses at an account that is refused are throttled like others, and then its own secret tells no more.
+    server.place.succeed(&["account", "disable", "app"], "");
+    for guess in 0..10 {
+        let (_, rc, why) = bind(&server, "app", &format!("guess {guess}")).await;
+        assert_eq!((rc, why), (INVALID_CREDENTIALS, NOTHING));
+    }
+    assert_eq!(bind_octets(&server, &simple("app", &secret), true), refused);
+    server.place.succeed(&["account", "unlock", "app"], "");
+    let (_, rc, why) = bind(&server, "app", &secret).await;
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(LOCKED)));
+}
+
+#[tokio::test]
+async fn an_end_that_is_near_is_told() {
+    let place = Place::filled();
+    let secret = place.account("app", "reader");
+    let server = place.serve();
+    // Twice each: the second is answered from memory.
+    let warned = async |secret: &str| {
+        let mut last = None;
+        for _ in 0..2 {
+            let (_, rc, warning) = bind(&server, APP, secret).await;
+            assert_eq!(rc, 0);
+            last = warning.map(|(expires_in, error)| {
+                assert_eq!(error, None);
+                expires_in.unwrap()
+            });
+        }
+        last
+    };
+    assert_eq!(warned(&secret).await, None);
+    server.place.succeed(&["account", "expire", "app", "2999-01-01"], "");
+    assert_eq!(warned(&secret).await, None);
+    let answer = server
+        .place
+        .succeed(&["account", "rotate", "app", "--keep-old", "2d", "--json"], "");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let new = answer["secret"].as_str().unwrap();
+    assert_eq!(warned(new).await, None);
+    let left = warned(&secret).await.unwrap();
+    assert!((172_000..=172_800).contains(&left), "{left}");
+    let (_, rc, _) = bind(&server, APP, &secret).await;
+    assert_eq!(rc, 0);
+    let mut ldap = server.connect().await;
+    let silent = ldap.simple_bind(APP, &secret).await.unwrap();
+    assert_eq!((silent.rc, silent.ctrls.len()), (0, 0), "who does not ask");
+}
+
+/// After a reset nothing is done but the change of the secret; it ends on the connection that made the change.
+#[tokio::test]
+async fn a_reset_secret_is_good_for_its_own_change() {
+    let place = Place::filled();
+    place.account("app", "administrator");
+    let server = place.serve();
+    let reset = "reset by telephone 77";
+    let rotate = ["account", "rotate", "app", "--must-change", "--secret-stdin"];
+    server.place.succeed(&rotate, reset);
+    assert!(server.place.succeed(&["account", "list"], "").contains("must change"));
+    let (mut app, rc, why) = bind(&server, "app", reset).await;
+    assert_eq!((rc, why), (0, fault(CHANGE_AFTER_RESET)));
+    let (_, rc, why) = bind(&server, "app", reset).await;
+    assert_eq!((rc, why), (0, fault(CHANGE_AFTER_RESET)), "never from memory");
+    let first = (INSUFFICIENT, fault(CHANGE_AFTER_RESET));
+
+    let search = app.with_controls(asking());
+    let answer = search
+        .search(BASE, Scope::Base, "(objectClass=*)", vec!["1.1"])
+        .await
+        .unwrap()
+        .1;
+    assert_eq!((answer.rc, told(&answer)), first);
+    let answer = app
+        .search(BASE, Scope::Base, "(objectClass=*)", vec!["1.1"])
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.0.len(), answer.1.rc, answer.1.ctrls.len()),
+        (0, INSUFFICIENT, 0),
+        "who does not ask"
+    );
+    let answer = app.with_controls(asking()).compare(ANN, "sn", "x").await.unwrap().0;
+    assert_eq!((answer.rc, told(&answer)), first);
+    let answer = app.with_controls(asking()).delete(BOB).await.unwrap();
+    assert_eq!((answer.rc, told(&answer)), first);
+    let answer = app
+        .with_controls(asking())
+        .modifydn(BOB, "uid=9", true, None)
+        .await
+        .unwrap();
+    assert_eq!((answer.rc, told(&answer)), first);
+    let title = vec![Mod::Replace("title", set(&["Porter"]))];
+    assert_eq!(modify(&mut app, BOB, title).await, first);
+    let undo = vec![Mod::Replace("pwdReset", set(&["FALSE"]))];
+    assert_eq!(modify(&mut app, APP, undo).await, first);
+    let mixed = vec![
+        Mod::Replace("userPassword", set(&["a quite different one 88"])),
+        Mod::Replace("description", set(&["x"])),
+    ];
+    assert_eq!(modify(&mut app, APP, mixed).await, first);
+    assert_eq!(
+        change(&mut app, Some("cn=other,ou=Applications,o=nhs"), None, None).await,
+        first
+    );
+
+    assert_eq!(app.extended(WhoAmI).await.unwrap().1.rc, 0);
+    let root = found(&mut app, "", Scope::Base, "(objectClass=*)", &["supportedControl"]).await;
+    assert!(root[0].attrs["supportedControl"].contains(&OID.to_owned()));
+    let same = change(&mut app, None, Some(reset), Some(reset)).await;
+    assert_eq!(same, (CONSTRAINT_VIOLATION, fault(IN_HISTORY)));
+    assert_eq!(
+        change(&mut app, None, Some(reset), Some("a quite different one 88")).await,
+        (0, NOTHING)
+    );
+    assert_eq!(
+        found(&mut app, BASE, Scope::Base, "(objectClass=*)", &["1.1"])
+            .await
+            .len(),
+        1
+    );
+    assert_eq!(bind(&server, "app", reset).await.1, INVALID_CREDENTIALS);
+    let (_, rc, why) = bind(&server, "app", "a quite different one 88").await;
+    assert_eq!((rc, why), (0, NOTHING));
+}
+
+/// What is wrong with a new secret, on every way it may come.
+#[tokio::test]
+async fn a_new_secret_is_refused_with_the_rule_it_breaks() {
+    let place = Place::filled();
+    let secret = place.account("app", "reader");
+    let server = place.serve();
+    let (mut app, _, _) = bind(&server, "app", &secret).await;
+    let long = "correct horse ".repeat(80);
+    for (new, code) in [
+        ("short", TOO_SHORT),
+        ("aaaaaaaaaaaaaaaaaaaaaaaa", POOR),
+        ("my-Password-is-so-very-long", POOR),
+        (&long, TOO_LONG),
+    ] {
+        let refused = change(&mut app, None, Some(&secret), Some(new)).await;
+        assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(code)), "{new}");
+    }
+    assert_eq!(
+        change(&mut app, None, None, None).await,
+        (INSUFFICIENT, fault(OLD_NEEDED))
+    );
+    for another in ["u:other", "u:nobody"] {
+        let refused = change(&mut app, Some(another), Some(&secret), None).await;
+        assert_eq!(refused, (INSUFFICIENT, fault(NOT_ALLOWED)), "{another}");
+    }
+    let mut administrator = server.bound("administrator").await;
+    let given = vec![Mod::Replace("userPassword", set(&["short"]))];
+    let refused = modify(&mut administrator, APP, given).await;
+    assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(TOO_SHORT)));
+    let hash = vec![Mod::Replace("userPassword", set(&["{SASL}app@EXAMPLE.COM"]))];
+    let refused = modify(&mut administrator, APP, hash).await;
+    assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(POOR)));
+    let entry = vec![
+        ("objectClass", set(&["applicationProcess", "nhsdirAccount"])),
+        ("userPassword", set(&["short"])),
+    ];
+    let added = administrator.with_controls(asking());
+    let added = added.add("cn=new,ou=Applications,o=nhs", entry).await.unwrap();
+    assert_eq!((added.rc, told(&added)), (CONSTRAINT_VIOLATION, fault(TOO_SHORT)));
+    let valued = RawControl {
+        val: Some(b"x".to_vec()),
+        ..asking()
+    };
+    let answer = app.with_controls(valued).extended(WhoAmI).await.unwrap().1;
+    assert_eq!(answer.rc, PROTOCOL_ERROR, "the control has no value");
+}
+
+/// The same for entries of a general directory; pwdReset is what an administrator sets and reads.
+#[tokio::test]
+async fn entries_of_a_general_directory_have_the_same_states() {
+    let server = general::place("").serve();
+    let mut manager = general::manager(&server).await;
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.2, NOTHING);
+    let locked = vec![Mod::Replace("pwdAccountLockedTime", set(&["000001010000Z"]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, locked).await.0, 0);
+    let (_, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(LOCKED)));
+    let (_, rc, why) = bind(&server, GENERAL_ANN, "wrong").await;
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, NOTHING));
+    let unlocked = vec![Mod::Delete("pwdAccountLockedTime", set(&[]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, unlocked).await.0, 0);
+
+    let reset = vec![Mod::Replace("pwdReset", set(&["TRUE"]))];
+    let no_secret = "ou=people,dc=example,dc=com";
+    assert_eq!(
+        modify(&mut manager, no_secret, reset.clone()).await.0,
+        CONSTRAINT_VIOLATION
+    );
+    let mut before = general::bound(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!(modify(&mut manager, GENERAL_ANN, reset).await.0, 0);
+    assert!(before.extended(WhoAmI).await.is_err(), "who is bound binds again");
+    let flag = async |ldap: &mut Ldap| {
+        let entry = found(ldap, GENERAL_ANN, Scope::Base, "(objectClass=*)", &["pwdReset"]).await;
+        entry[0].attrs.get("pwdReset").cloned()
+    };
+    assert_eq!(flag(&mut manager).await.unwrap(), ["TRUE"]);
+    // In one modify with the new secret, and with an entry that is new.
+    let both = |secret| {
+        vec![
+            Mod::Replace("pwdReset", set(&["TRUE"])),
+            Mod::Replace("userPassword", set(&[secret])),
+        ]
+    };
+    assert_eq!(modify(&mut manager, GENERAL_ANN, both("ann-0")).await.0, 0);
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-0").await.2, fault(CHANGE_AFTER_RESET));
+    assert_eq!(modify(&mut manager, GENERAL_ANN, both("ann-1")).await.0, 0);
+    let new = |name: &str, secrets: &[&'static str]| {
+        let mut entry = vec![
+            ("objectClass", set(&["account", "simpleSecurityObject"])),
+            ("pwdReset", set(&["TRUE"])),
+        ];
+        entry.extend((!secrets.is_empty()).then(|| ("userPassword", set(secrets))));
+        (format!("uid={name},ou=people,dc=example,dc=com"), entry)
+    };
+    let (bob, entry) = new("bob", &["bob-1"]);
+    assert_eq!(manager.add(&bob, entry).await.unwrap().rc, 0);
+    assert_eq!(bind(&server, &bob, "bob-1").await.2, fault(CHANGE_AFTER_RESET));
+    let (nobody, entry) = new("nobody", &[]);
+    assert_eq!(manager.add(&nobody, entry).await.unwrap().rc, CONSTRAINT_VIOLATION);
+    let (place, _) = server.stop();
+    let server = place.serve();
+    let (mut ann, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!((rc, why), (0, fault(CHANGE_AFTER_RESET)), "after a restart");
+    let replace = |new| vec![Mod::Replace("userPassword", set(&[new]))];
+    assert_eq!(
+        modify(&mut ann, GENERAL_ANN, replace("ann-2")).await,
+        (INSUFFICIENT, fault(OLD_NEEDED))
+    );
+    let exchange = |new| {
+        vec![
+            Mod::Delete("userPassword", set(&["ann-1"])),
+            Mod::Add("userPassword", set(&[new])),
+        ]
+    };
+    let same = modify(&mut ann, GENERAL_ANN, exchange("ann-1")).await;
+    assert_eq!(same, (CONSTRAINT_VIOLATION, fault(IN_HISTORY)));
+    // Nothing is read or tested beside the change.
+    let tested = RawControl {
+        ctype: "1.3.6.1.1.12".to_owned(),
+        crit: true,
+        val: Some([&[0x87, 2][..], b"sn"].concat()),
+    };
+    let answer = ann
+        .with_controls(vec![tested, asking()])
+        .modify(GENERAL_ANN, exchange("ann-2"))
+        .await
+        .unwrap();
+    assert_eq!((answer.rc, told(&answer)), (INSUFFICIENT, fault(CHANGE_AFTER_RESET)));
+    assert_eq!(modify(&mut ann, GENERAL_ANN, exchange("ann-2")).await, (0, NOTHING));
+    assert_eq!(flag(&mut ann).await, None);
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-2").await.2, NOTHING);
+}
