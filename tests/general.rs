@@ -450,7 +450,7 @@ fn slapcat_is_imported_with_its_hashes_locks_and_times() {
     let ldif = format!(
         "dn: o=second\nobjectClass: organization\no: second\ncontextCSN: 20200102030405.272087Z#000000#001#000000\n\n{}{}{}\
          dn: cn=policy,o=second\nobjectClass: device\nobjectClass: pwdPolicy\ncn: policy\npwdAttribute: userPassword\n",
-        entry("a", "pwdChangedTime: 20210101000000Z\npwdHistory: x\n"),
+        entry("a", "pwdChangedTime: 20210101000000Z\npwdHistory: x\npwdReset: TRUE\n"),
         entry(
             "bb",
             "pwdAccountLockedTime: 20210101000000Z\npwdFailureTime: 20210101000000.5Z\n"
@@ -473,7 +473,7 @@ fn slapcat_is_imported_with_its_hashes_locks_and_times() {
     assert_eq!(exported, export("two.ldif"));
     for kept in [
         "dn: uid=a,o=second",
-        &format!("userPassword: {hash}\npwdChangedTime: 20210101000000Z\n"),
+        &format!("userPassword: {hash}\npwdChangedTime: 20210101000000Z\npwdReset: TRUE\n"),
         &format!("userPassword: {hash}\npwdChangedTime: 20200101000000Z\npwdAccountLockedTime: 20210101000000Z\n"),
         "pwdAccountLockedTime: 000001010000Z",
         "entryUUID: 00000000-0000-1041-9ac4-2f76e714a981",

@@ -88,7 +88,10 @@ struct Connection<'s, S> {
     waited: u32,
     end_of_input: bool,
     closing: Option<Ending>,
-    last_request: Instant,
+    /// The last request, or the end of what was under way since: silence counts from here.
+    last_activity: Instant,
+    /// Something was under way since then.
+    was_busy: bool,
     stalled_since: Option<Instant>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     stopping_since: Option<Instant>,
@@ -136,7 +139,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             waited: 0,
             end_of_input: false,
             closing: None,
-            last_request: now,
+            last_activity: now,
+            was_busy: false,
             stalled_since: None,
             stop: Box::pin(async move {
                 // A sender that is gone never asks to stop.
@@ -211,7 +215,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             }
         };
         if taken {
-            self.last_request = Instant::now();
+            self.last_activity = Instant::now();
         }
         intake
     }
@@ -313,6 +317,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                 progress = true;
             }
             if progress || busy || self.conversation.has_work() {
+                self.was_busy |= busy;
                 return Poll::Ready(Exchanged::Progress);
             }
             self.poll_clock(context)
@@ -371,19 +376,25 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// The nearest limit on time, looked at only when there is nothing else to do. The timer is moved only when it has to ring earlier
-    /// or has rung.
+    /// The nearest limit on time, looked at only when there is nothing else to do, so that the clock is not read for every answer.
+    /// The timer is moved only when it has to ring earlier or has rung.
     fn poll_clock(&mut self, context: &mut Context<'_>) -> Poll<Exchanged> {
+        let waiting = self.conversation.outstanding() > 0 || self.conversation.is_following();
+        if waiting || self.stalled_since.is_some() {
+            self.was_busy = true;
+        } else if std::mem::take(&mut self.was_busy) {
+            self.last_activity = Instant::now();
+        }
         loop {
             let limits = self.conversation.limits();
             let (deadline, over) = if let Some(since) = self.stalled_since {
                 (since + limits.write_stall, Exchanged::Lost)
             } else if let Some(since) = self.stopping_since {
                 (since + limits.shutdown_grace, Exchanged::Progress)
-            } else if self.conversation.outstanding() > 0 || self.conversation.is_following() {
+            } else if waiting {
                 return Poll::Pending;
             } else {
-                (self.last_request + self.idle_limit(), Exchanged::Idle)
+                (self.last_activity + self.idle_limit(), Exchanged::Idle)
             };
             if self.timer.deadline() > deadline {
                 self.timer.as_mut().reset(deadline);

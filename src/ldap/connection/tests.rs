@@ -1,5 +1,7 @@
 //! Connections end to end over an in-memory stream, against a real directory of a few hundred entries.
 
+mod silence;
+
 use super::super::ber::{self, Reader, put_integer, put_nested, put_octets};
 use super::super::codec::tag;
 use super::super::controls::PAGED_RESULTS;
@@ -542,51 +544,6 @@ async fn clear_text_answers_nothing_but_start_tls() {
     assert_eq!(rest.len(), 1, "{rest:?}");
     assert_eq!((rest[0].id, rest[0].code), (0, Some(2)));
     assert_eq!(client.served.await.unwrap(), Ending::Closed);
-}
-
-/// T22: slow and silent peers, before a bind and after.
-#[tokio::test]
-async fn idle_connections_are_told_and_closed() {
-    let limits = WireLimits {
-        idle_unbound: Duration::from_millis(60),
-        ..WireLimits::default()
-    };
-    let mut client = Client::connect(Transport::Local, limits.clone()).await;
-    // Octets of a message that never ends are no request.
-    let message = everything(1);
-    for octet in message.iter().take(5) {
-        client.send(&[vec![*octet]]).await;
-    }
-    assert_eq!(client.disconnected().await, 52);
-    assert_eq!(client.metrics.timeouts.value(), 1);
-
-    let mut client = Client::bound(limits).await;
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    client.send(&[specimen::extended(2, extended::WHO_AM_I, None)]).await;
-    assert_eq!(client.next().await.id, 2, "a bound connection may stay longer");
-
-    let limits = WireLimits {
-        idle: Duration::from_millis(60),
-        ..WireLimits::default()
-    };
-    let mut client = Client::bound(limits).await;
-    assert_eq!(client.rest().await.len(), 0, "who asks nothing is told nothing");
-    assert_eq!(client.metrics.timeouts.value(), 1);
-}
-
-#[tokio::test]
-async fn a_peer_that_does_not_read_is_let_go() {
-    let limits = WireLimits {
-        write_stall: Duration::from_millis(60),
-        ..WireLimits::default()
-    };
-    let mut client = Client::connect_with(Transport::Local, limits, 256).await;
-    client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
-    assert_eq!(client.next().await.code, Some(0));
-    client.send(&[everything(2)]).await;
-    let ended = tokio::time::timeout(Duration::from_secs(10), &mut client.served).await;
-    assert_eq!(ended.expect("it ends").unwrap(), Ending::Closed);
-    assert_eq!(client.metrics.timeouts.value(), 1);
 }
 
 /// While the peer does not read, a search stands still; when it reads again it gets all of it.
