@@ -380,6 +380,28 @@ fn a_second_server_is_refused() {
     assert!(line.contains("is in use by another nhsdir process"), "{line}");
 }
 
+/// A script starts a server, or manages accounts, while another short command has the directory open.
+#[test]
+fn a_directory_that_is_in_use_for_a_moment_is_waited_for() {
+    let place = Place::empty();
+    let lock = fs::File::open(place.data().join("lock")).unwrap();
+    let hold = || {
+        let lock = lock.try_clone().unwrap();
+        lock.lock().unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            lock.unlock().unwrap();
+        })
+    };
+    let held = hold();
+    place.account("app", "reader");
+    held.join().unwrap();
+    let held = hold();
+    let server = place.serve();
+    held.join().unwrap();
+    assert!(server.place.succeed(&["account", "list"], "").contains("app"));
+}
+
 #[test]
 fn a_port_in_use_is_said() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,18 +1,20 @@
 //! The command line as an LDAP client: of the running server over its UNIX socket, else of a directory it opens itself.
 
 use super::Setting;
-use crate::directory::Directory;
+use crate::directory::{Directory, DirectoryError};
 use crate::ldap::Service;
 use crate::ldap::connection::converse;
 use crate::ldap::session::Transport;
 use crate::metrics::Metrics;
 use crate::model::{Address, Source};
+use crate::store::StoreError;
 use anyhow::{Context, anyhow, bail};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, StdStream};
 use std::io::{BufRead, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -29,10 +31,11 @@ pub struct Client {
 impl Client {
     /// Connects to the server that runs on this data directory, or opens the directory and serves one connection.
     pub async fn open(setting: &Setting) -> anyhow::Result<Client> {
-        match connect(setting)? {
-            Some(stream) => Client::over(stream).await,
-            None => Client::over(in_process(setting)?).await,
-        }
+        let stream = patiently(|| match connect(setting)? {
+            Some(stream) => Ok(stream),
+            None => in_process(setting),
+        });
+        Client::over(stream.await?).await
     }
 
     /// The running server only; `None` where none answers.
@@ -99,6 +102,27 @@ impl Client {
             _ => bail!("the search below {base} was refused: {}", described(&found.1)),
         }
     }
+}
+
+/// How long a command waits for another that has the data directory open for a moment.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Tries again for a while where another process has the data directory open: it may be a short command, or a server about to
+/// answer.
+pub async fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if is_in_use(&error) && Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
+    }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<DirectoryError>();
+    matches!(error, Some(DirectoryError::Store(StoreError::Locked { .. })))
 }
 
 /// Any server, reached over TLS as an application account. Flatten it into a command's arguments.

@@ -1,5 +1,6 @@
 //! `nhsdir serve`: from configuration to listeners, until it is told to stop.
 
+use super::client::patiently;
 use super::{Answer, Place, Setting};
 use crate::directory::{Directory, DirectoryError};
 use crate::ldap::{self, Service};
@@ -94,7 +95,7 @@ pub struct Server {
 impl Server {
     /// Opens everything that can fail.
     pub async fn open(setting: &Setting) -> anyhow::Result<Server> {
-        let directory = Directory::open(setting.directory_options()?)?;
+        let directory = patiently(|| Ok(Directory::open(setting.directory_options()?)?)).await?;
         let metrics = Arc::new(Metrics::default());
         let listeners = Listeners::open(listen_options(setting), metrics.clone())?;
         let metrics_listener =
