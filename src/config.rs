@@ -103,6 +103,7 @@ pub struct LimitSettings {
     pub transaction_bytes: usize,
     pub transaction_read_bytes: usize,
     pub sync_consumers: usize,
+    pub sync_consumers_per_account: usize,
     pub sync_log_changes: usize,
     pub sync_log_bytes: usize,
     pub sorted_entries: usize,
@@ -388,6 +389,7 @@ impl Default for LimitSettings {
             transaction_bytes: wire.transaction_octets,
             transaction_read_bytes: directory.transaction_read_octets,
             sync_consumers: directory.sync.consumers,
+            sync_consumers_per_account: directory.sync.consumers_per_account,
             sync_log_changes: directory.sync.log_changes,
             sync_log_bytes: directory.sync.log_octets,
             sorted_entries: directory.sort.sorted_entries,
@@ -408,6 +410,7 @@ impl LimitSettings {
             transaction_read_octets: self.transaction_read_bytes,
             sync: SyncLimits {
                 consumers: self.sync_consumers,
+                consumers_per_account: self.sync_consumers_per_account,
                 log_changes: self.sync_log_changes,
                 log_octets: self.sync_log_bytes,
             },

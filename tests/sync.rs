@@ -341,6 +341,40 @@ async fn a_full_log_ends_in_a_refresh() {
     );
 }
 
+/// One account does not take the places of others, and gets its own back.
+#[tokio::test]
+async fn an_account_follows_with_so_many_clients() {
+    let place = Place::filled();
+    let config = place.data().join("nhsdir.toml");
+    let text = std::fs::read_to_string(&config).unwrap() + "[limits]\nsync_consumers_per_account = 1\n";
+    std::fs::write(&config, text).unwrap();
+    let server = place.serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let persist = || asked(RefreshMode::RefreshAndPersist, None, false);
+    let mut stream = begin(&mut copy, persist(), PERSON).await;
+    while !next(&mut stream).await.unwrap().contains(" true ") {}
+    assert_eq!(
+        poll(&mut copy, None, false).await.result.rc,
+        51,
+        "another of the same account"
+    );
+    assert_eq!(
+        poll(&mut feed, None, false).await.result.rc,
+        0,
+        "one of another account"
+    );
+    let id = stream.ldap_handle().last_id();
+    copy.abandon(id).await.unwrap();
+    let mut again = 51;
+    for _ in 0..100 {
+        again = poll(&mut copy, None, false).await.result.rc;
+        if again == 0 {
+            break;
+        }
+    }
+    assert_eq!(again, 0);
+}
+
 /// A cookie is a time that anybody can write down: from it nobody is given what the profile hides by now.
 #[tokio::test]
 async fn what_is_hidden_by_now_is_not_told_of_the_past() {

@@ -8,7 +8,7 @@ use crate::schema::{AttributeId, NormalizedDn};
 use crate::store::{Change, Record, Snapshot, Store};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -52,7 +52,7 @@ pub(super) struct Feed {
     active: AtomicBool,
     log: Mutex<Log>,
     moved: watch::Sender<Position>,
-    followers: AtomicUsize,
+    followers: Mutex<HashMap<NormalizedDn, usize>>,
     /// The last bulk load: what was there before has nothing to do with what is there now.
     pub loaded: Position,
 }
@@ -69,6 +69,7 @@ struct Log {
 /// A place among those who follow; given back when dropped.
 pub(super) struct Follower {
     feed: Arc<Feed>,
+    account: NormalizedDn,
 }
 
 impl Feed {
@@ -87,7 +88,7 @@ impl Feed {
                 octets: 0,
             }),
             moved: watch::Sender::new(position),
-            followers: AtomicUsize::new(0),
+            followers: Mutex::default(),
             loaded,
         }
     }
@@ -106,13 +107,27 @@ impl Feed {
         self.log().position
     }
 
-    /// Takes a place among the followers; `None` where all are taken. From the first on, updates are kept.
-    pub(super) fn follow(self: &Arc<Self>, store: &Store) -> Option<Follower> {
-        let taken = self.followers.fetch_add(1, Ordering::AcqRel);
-        let follower = Follower { feed: self.clone() };
-        if taken >= self.limits.consumers {
-            return None;
-        }
+    /// How many places each account has taken.
+    fn followers(&self) -> MutexGuard<'_, HashMap<NormalizedDn, usize>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place among the followers for an account; `None` where all are taken, or all of the account. From the first on,
+    /// updates are kept.
+    pub(super) fn follow(self: &Arc<Self>, store: &Store, account: &NormalizedDn) -> Option<Follower> {
+        let follower = {
+            let mut followers = self.followers();
+            let own = followers.get(account).copied().unwrap_or(0);
+            let all: usize = followers.values().sum();
+            if all >= self.limits.consumers || own >= self.limits.consumers_per_account {
+                return None;
+            }
+            followers.insert(account.clone(), own + 1);
+            Follower {
+                feed: self.clone(),
+                account: account.clone(),
+            }
+        };
         if !self.is_active() {
             // While nobody writes, so that no update is half noted.
             let _writer = store.begin();
@@ -182,7 +197,11 @@ impl Log {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.feed.followers.fetch_sub(1, Ordering::AcqRel);
+        let mut followers = self.feed.followers();
+        match followers.get_mut(&self.account) {
+            Some(taken) if *taken > 1 => *taken -= 1,
+            _ => _ = followers.remove(&self.account),
+        }
     }
 }
 
@@ -325,6 +344,7 @@ mod tests {
     fn feed(log_changes: usize, log_octets: usize) -> Feed {
         let limits = SyncLimits {
             consumers: 1,
+            consumers_per_account: 1,
             log_changes,
             log_octets,
         };

@@ -117,6 +117,8 @@ pub struct DirectoryLimits {
 pub struct SyncLimits {
     /// Clients that follow changes at once.
     pub consumers: usize,
+    /// Of them, those bound as one account.
+    pub consumers_per_account: usize,
     /// Entry changes kept for all of them together ...
     pub log_changes: usize,
     /// ... and their octets. A client that falls further behind has to begin again.
@@ -127,6 +129,7 @@ impl Default for SyncLimits {
     fn default() -> Self {
         Self {
             consumers: 64,
+            consumers_per_account: 16,
             log_changes: 20_000,
             log_octets: 64 << 20,
         }

@@ -225,10 +225,12 @@ impl Directory {
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
         let (replica, cookie) = self.read_cookie(asked.cookie);
-        let Some(place) = self.feed.follow(&self.store) else {
+        // Whoever it acts as, the places are those of who is bound.
+        let account = session.bound.as_ref().unwrap_or(&session.identity.account);
+        let Some(place) = self.feed.follow(&self.store, &account.facts.key) else {
             return Err(Outcome::new(
                 ResultCode::Busy,
-                "as many clients follow as the server allows",
+                "as many clients follow as the server allows, or as many of this account",
             ));
         };
         // In this order: what is published between the two is told again, and nothing is left out.
