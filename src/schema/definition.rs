@@ -172,6 +172,17 @@ impl<'a> Parser<'a> {
         Ok(it)
     }
 
+    /// An LDAPSyntaxDescription (section 4.1.5); OpenLDAP gives some a name.
+    pub(super) fn syntax_description(mut self) -> Parsed<Head> {
+        let mut head = self.opening()?;
+        let mut seen = Vec::new();
+        while let Some(keyword) = self.keyword(&mut seen)? {
+            self.common(&keyword, &mut head)?;
+        }
+        self.ending()?;
+        Ok(head)
+    }
+
     /// The numeric OID of any description, for kinds of which only that matters.
     pub(super) fn oid_only(mut self) -> Parsed<String> {
         Ok(self.opening()?.oid)

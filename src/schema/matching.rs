@@ -115,7 +115,8 @@ macro_rules! matching_rules {
     };
 }
 
-// Gap: certificate pairs and algorithms compare octets; their GSER assertions (RFC 4523 sections 3.3 and 3.7) are not read.
+// Gap: certificate pairs, algorithms and attribute certificates compare octets; their GSER assertions (RFC 4523 sections 3.3 and
+// 3.7) are not read. So do addresses and protocol information of OSI, and OpenLDAP's authorization rules.
 matching_rules! {
     ObjectIdentifier "objectIdentifierMatch" "2.5.13.0" "38" Identifier Equality,
     DistinguishedName "distinguishedNameMatch" "2.5.13.1" "12" Name Equality,
@@ -139,7 +140,9 @@ matching_rules! {
     OctetStringSubstrings "octetStringSubstringsMatch" "2.5.13.19" "40" Octets Substrings,
     TelephoneNumber "telephoneNumberMatch" "2.5.13.20" "50" Telephone Equality,
     TelephoneNumberSubstrings "telephoneNumberSubstringsMatch" "2.5.13.21" "58" Telephone Substrings,
+    PresentationAddress "presentationAddressMatch" "2.5.13.22" "43" Octets Equality,
     UniqueMember "uniqueMemberMatch" "2.5.13.23" "34" NameAndUid Equality,
+    ProtocolInformation "protocolInformationMatch" "2.5.13.24" "42" Octets Equality,
     GeneralizedTime "generalizedTimeMatch" "2.5.13.27" "24" Time Equality,
     GeneralizedTimeOrdering "generalizedTimeOrderingMatch" "2.5.13.28" "24" Time Ordering,
     IntegerFirstComponent "integerFirstComponentMatch" "2.5.13.29" "27" FirstInteger Equality,
@@ -151,6 +154,8 @@ matching_rules! {
     CertificatePairExact "certificatePairExactMatch" "2.5.13.36" "10" Octets Equality,
     CertificateListExact "certificateListExactMatch" "2.5.13.38" "1.3.6.1.1.15.5" CertificateList Equality,
     AlgorithmIdentifier "algorithmIdentifierMatch" "2.5.13.40" "49" Octets Equality,
+    AttributeCertificateExact "attributeCertificateExactMatch" "2.5.13.45" "1.3.6.1.4.1.4203.666.11.10.2.2" Octets Equality,
+    Authz "authzMatch" "1.3.6.1.4.1.4203.666.4.12" "1.3.6.1.4.1.4203.666.2.7" Octets Equality,
     CaseExactIa5 "caseExactIA5Match" "1.3.6.1.4.1.1466.109.114.1" "26" CaseExact Equality,
     CaseIgnoreIa5 "caseIgnoreIA5Match" "1.3.6.1.4.1.1466.109.114.2" "26" CaseIgnore Equality,
     CaseIgnoreIa5Substrings "caseIgnoreIA5SubstringsMatch" "1.3.6.1.4.1.1466.109.114.3" "58" CaseIgnore Substrings,

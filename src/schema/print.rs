@@ -48,6 +48,19 @@ impl Head {
     }
 }
 
+impl Head {
+    /// A description of a kind that has no fields of its own (section 4.1.5).
+    pub(super) fn print_syntax(&self) -> String {
+        let mut text = Head {
+            names: Vec::new(),
+            ..self.clone()
+        }
+        .print_start();
+        self.print_end(&mut text);
+        text
+    }
+}
+
 impl AttributeDefinition {
     pub(super) fn print(&self) -> String {
         let mut text = self.head.print_start();

@@ -17,8 +17,8 @@ const MAX_DEFINITIONS: usize = 32_000;
 /// `before` is a schema whose numbers are kept: what it defines comes first, in its order.
 pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Result<Schema, Vec<SchemaFault>> {
     let mut faults = definitions.faults;
-    let mut attributes = without_repeats(definitions.attributes, &mut faults);
-    let mut classes = without_repeats(definitions.classes, &mut faults);
+    let (mut attributes, attributes_again) = without_repeats(definitions.attributes, &mut faults);
+    let (mut classes, classes_again) = without_repeats(definitions.classes, &mut faults);
     if let Some(before) = before {
         attributes.sort_by_key(|(_, it)| before.find_attribute(&it.head.oid).map_or(u16::MAX, |id| id.0));
         classes.sort_by_key(|(_, it)| before.find_class(&it.head.oid).map_or(u16::MAX, |id| id.0));
@@ -29,8 +29,11 @@ pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Resu
         attribute_names,
         class_names,
         rule_names: rule_names(),
+        substitutes: definitions.substitutes,
         faults,
     };
+    resolver.compare_repeats(&attributes, &attributes_again);
+    resolver.compare_repeats(&classes, &classes_again);
     let types = resolver.attribute_types(&attributes);
     let chains = resolver.chains(&classes);
     let object_classes = resolver.object_classes(&classes, &chains);
@@ -55,6 +58,11 @@ pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Resu
             attribute_types: attributes.iter().map(|(_, it)| it.print()).collect(),
             object_classes: classes.iter().map(|(_, it)| it.print()).collect(),
             content_rules: definitions.content_rules.iter().map(|(_, it)| it.print()).collect(),
+            syntaxes: resolver
+                .substitutes
+                .iter()
+                .map(|(head, _)| head.print_syntax())
+                .collect(),
         },
         places: Places {
             attributes: attributes.into_iter().map(|(place, _)| place).collect(),
@@ -73,10 +81,12 @@ pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Resu
     })
 }
 
-/// A definition that can be repeated, here with other words of explanation, without saying anything new.
+/// A definition that can be repeated: the first counts.
 trait Definition {
     fn head(&self) -> &Head;
-    fn means_the_same(&self, other: &Self) -> bool;
+
+    /// Whether what is sound by the other definition is by this one too, and means the same.
+    fn covers(&self, other: &Self, names: &Resolver) -> bool;
 }
 
 impl Definition for AttributeDefinition {
@@ -84,18 +94,29 @@ impl Definition for AttributeDefinition {
         &self.head
     }
 
-    fn means_the_same(&self, other: &Self) -> bool {
-        let reference = |it: &Option<String>| it.as_deref().map(str::to_ascii_lowercase);
-        let syntax = |it: &Self| it.syntax.as_ref().map(|(oid, _)| oid.clone());
-        reference(&self.superior) == reference(&other.superior)
-            && reference(&self.equality) == reference(&other.equality)
-            && reference(&self.ordering) == reference(&other.ordering)
-            && reference(&self.substrings) == reference(&other.substrings)
-            && syntax(self) == syntax(other)
-            && self.single_value == other.single_value
-            && self.collective == other.collective
-            && self.no_user_modification == other.no_user_modification
-            && self.usage == other.usage
+    /// A repetition may be without a matching rule that this one has. Of what the server keeps by itself nothing but the syntax counts.
+    fn covers(&self, other: &Self, names: &Resolver) -> bool {
+        let syntax = |it: &Self| it.syntax.as_ref().and_then(|(oid, _)| names.syntax(oid));
+        let same_syntax = match (syntax(self), syntax(other)) {
+            (Some(own), Some(others)) => own.has_the_values_of(others),
+            (own, others) => own == others,
+        };
+        let superior = |it: &Self| it.superior.as_deref().map(|name| names.attribute_names.find(name));
+        let rule = |own: &Option<String>, others: &Option<String>| {
+            let find = |name: &String| names.rule_names.find(name);
+            others.is_none() || own.as_ref().map(find) == others.as_ref().map(find)
+        };
+        let kept_by_server = self.no_user_modification;
+        same_syntax
+            && superior(self) == superior(other)
+            && rule(&self.equality, &other.equality)
+            && rule(&self.ordering, &other.ordering)
+            && rule(&self.substrings, &other.substrings)
+            && (kept_by_server
+                || (self.single_value == other.single_value
+                    && self.collective == other.collective
+                    && self.no_user_modification == other.no_user_modification
+                    && self.usage == other.usage))
     }
 }
 
@@ -104,24 +125,37 @@ impl Definition for ClassDefinition {
         &self.head
     }
 
-    fn means_the_same(&self, other: &Self) -> bool {
-        let set = |list: &[String]| {
-            let mut list: Vec<String> = list.iter().map(|it| it.to_ascii_lowercase()).collect();
-            list.sort();
-            list.dedup();
-            list
+    fn covers(&self, other: &Self, names: &Resolver) -> bool {
+        let types = |lists: &[&Vec<String>]| {
+            let all = lists.iter().flat_map(|list| list.iter());
+            let mut found: Vec<Option<u16>> = all.map(|name| names.attribute_names.find(name)).collect();
+            found.sort_unstable();
+            found.dedup();
+            found
         };
+        let superiors = |it: &Self| {
+            let found = it.superiors.iter().map(|name| names.class_names.find(name));
+            // Every class is below top (RFC 4512 section 2.4.1).
+            let mut found: Vec<_> = found.filter(|id| *id != names.class_names.find("top")).collect();
+            found.sort_unstable();
+            found
+        };
+        let is_in = |some: Vec<Option<u16>>, all: Vec<Option<u16>>| some.iter().all(|id| all.binary_search(id).is_ok());
         self.kind == other.kind
-            && set(&self.superiors) == set(&other.superiors)
-            && set(&self.must) == set(&other.must)
-            && set(&self.may) == set(&other.may)
+            && superiors(self) == superiors(other)
+            && is_in(types(&[&self.must]), types(&[&other.must]))
+            && is_in(types(&[&other.must, &other.may]), types(&[&self.must, &self.may]))
     }
 }
 
-/// Drops definitions that repeat an earlier one; a different one for the same OID is a fault.
-fn without_repeats<D: Definition>(all: Vec<(Place, D)>, faults: &mut Vec<SchemaFault>) -> Vec<(Place, D)> {
+/// The first definition of each OID, and those that came after one.
+fn without_repeats<D: Definition>(
+    all: Vec<(Place, D)>,
+    faults: &mut Vec<SchemaFault>,
+) -> (Vec<(Place, D)>, Vec<(Place, D)>) {
     let mut by_oid = NameTable::default();
     let mut kept: Vec<(Place, D)> = Vec::with_capacity(all.len());
+    let mut again = Vec::new();
     for (place, definition) in all {
         if kept.len() >= MAX_DEFINITIONS {
             faults.push(place.fault(format!("expected at most {MAX_DEFINITIONS} definitions of a kind")));
@@ -130,27 +164,10 @@ fn without_repeats<D: Definition>(all: Vec<(Place, D)>, faults: &mut Vec<SchemaF
         let number = u16::try_from(kept.len()).expect("bounded just above");
         match by_oid.insert(&definition.head().oid, number) {
             Ok(()) => kept.push((place, definition)),
-            Err(before) => {
-                let (first, earlier) = &kept[usize::from(before)];
-                let names_known = definition.head().names.iter().all(|name| {
-                    earlier
-                        .head()
-                        .names
-                        .iter()
-                        .any(|known| known.eq_ignore_ascii_case(name))
-                });
-                if !names_known || !earlier.means_the_same(&definition) {
-                    faults.push(place.fault(format!(
-                        "{} is defined differently at {}:{}",
-                        definition.head().oid,
-                        first.file,
-                        first.line
-                    )));
-                }
-            }
+            Err(_) => again.push((place, definition)),
         }
     }
-    kept
+    (kept, again)
 }
 
 fn name_table<D: Definition>(all: &[(Place, D)], what: &str, faults: &mut Vec<SchemaFault>) -> NameTable {
@@ -200,10 +217,32 @@ struct Resolver {
     attribute_names: NameTable,
     class_names: NameTable,
     rule_names: NameTable,
+    substitutes: Vec<(Head, Syntax)>,
     faults: Vec<SchemaFault>,
 }
 
 impl Resolver {
+    /// A definition that comes again has to say nothing that the first does not.
+    fn compare_repeats<D: Definition>(&mut self, kept: &[(Place, D)], again: &[(Place, D)]) {
+        for (place, definition) in again {
+            let oid = &definition.head().oid;
+            let Some((first, earlier)) = kept.iter().find(|(_, it)| it.head().oid == *oid) else {
+                continue;
+            };
+            let known = &earlier.head().names;
+            let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if !definition.head().names.iter().all(is_known) || !earlier.covers(definition, self) {
+                let message = format!("{oid} is defined differently at {}:{}", first.file, first.line);
+                self.faults.push(place.fault(message));
+            }
+        }
+    }
+
+    fn syntax(&self, oid: &str) -> Option<Syntax> {
+        let substitute = || self.substitutes.iter().find(|(head, _)| head.oid == oid);
+        Syntax::find(oid).or_else(|| substitute().map(|(_, syntax)| *syntax))
+    }
+
     fn attribute_types(&mut self, all: &[(Place, AttributeDefinition)]) -> Vec<AttributeType> {
         let superiors: Vec<Option<AttributeId>> = all
             .iter()
@@ -261,7 +300,7 @@ impl Resolver {
                 .push(place.fault(format!("expected SYNTAX or SUP in {}, found neither", it.head.oid)));
             return None;
         };
-        let Some(syntax) = Syntax::find(oid) else {
+        let Some(syntax) = self.syntax(oid) else {
             self.faults
                 .push(place.fault(format!("syntax {oid} is not one this server implements")));
             return None;

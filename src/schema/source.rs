@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 
 use super::SchemaFault;
-use super::definition::{AttributeDefinition, ClassDefinition, ContentRuleDefinition, Parser};
+use super::definition::{AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head, Parser};
 use super::matching::MatchingRule;
 use super::syntax::Syntax;
 
@@ -32,6 +32,8 @@ pub(super) struct Definitions {
     pub(super) attributes: Vec<(Place, AttributeDefinition)>,
     pub(super) classes: Vec<(Place, ClassDefinition)>,
     pub(super) content_rules: Vec<(Place, ContentRuleDefinition)>,
+    /// Syntaxes that are as another one is: those that X-SUBST names.
+    pub(super) substitutes: Vec<(Head, Syntax)>,
     pub(super) faults: Vec<SchemaFault>,
     /// `objectidentifier` macros by lower-case name.
     macros: HashMap<String, String>,
@@ -78,9 +80,12 @@ impl Definitions {
 
     fn read_line(&mut self, place: Place, keyword: &str, value: &str) {
         let outcome = match keyword {
-            "attributetype" | "attributetypes" | "olcattributetypes" => Parser::new(value, &|name| self.expand(name))
-                .attribute()
-                .map(|it| self.attributes.push((place.clone(), it))),
+            // OpenLDAP's dsee.schema spells it so once, and slapd reads it.
+            "attributetype" | "attributetypes" | "olcattributetypes" | "attributeype" => {
+                Parser::new(value, &|name| self.expand(name))
+                    .attribute()
+                    .map(|it| self.attributes.push((place.clone(), it)))
+            }
             "objectclass" | "objectclasses" | "olcobjectclasses" => Parser::new(value, &|name| self.expand(name))
                 .class()
                 .map(|it| self.classes.push((place.clone(), it))),
@@ -90,9 +95,7 @@ impl Definitions {
                     .map(|it| self.content_rules.push((place.clone(), it)))
             }
             "objectidentifier" | "olcobjectidentifier" => self.read_macro(value),
-            "ldapsyntax" | "ldapsyntaxes" | "olcldapsyntaxes" => {
-                self.known(value, "syntax", |oid| Syntax::find(oid).is_some())
-            }
+            "ldapsyntax" | "ldapsyntaxes" | "olcldapsyntaxes" => self.read_syntax(value),
             "matchingrule" | "matchingrules" | "matchingruleuse" => self.known(value, "matching rule", |oid| {
                 MatchingRule::all().any(|rule| rule.oid() == oid)
             }),
@@ -107,7 +110,24 @@ impl Definitions {
         }
     }
 
-    /// Syntaxes and matching rules are program code; a file may repeat the ones there are.
+    /// A syntax that the program has, or one that is like one of those.
+    fn read_syntax(&mut self, value: &str) -> Result<(), String> {
+        let head = Parser::new(value, &|name| self.expand(name)).syntax_description()?;
+        if Syntax::find(&head.oid).is_some() {
+            return Ok(());
+        }
+        let mut extensions = head.extensions.iter();
+        let named = extensions.find_map(|(name, values)| (name == "X-SUBST").then(|| values.first()).flatten());
+        let found = named.and_then(|oid| Syntax::find(oid));
+        let substitute = found.ok_or_else(|| {
+            let oid = &head.oid;
+            format!("expected a syntax this server implements, or X-SUBST with the OID of one, found {oid}")
+        })?;
+        self.substitutes.push((head, substitute));
+        Ok(())
+    }
+
+    /// Matching rules are program code; a file may repeat the ones there are.
     fn known(&self, value: &str, what: &str, is_known: impl Fn(&str) -> bool) -> Result<(), String> {
         let oid = Parser::new(value, &|name| self.expand(name)).oid_only()?;
         if is_known(&oid) {

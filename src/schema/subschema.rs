@@ -9,12 +9,19 @@ pub(super) struct Printed {
     pub(super) attribute_types: Vec<String>,
     pub(super) object_classes: Vec<String>,
     pub(super) content_rules: Vec<String>,
+    /// Beside those of the program.
+    pub(super) syntaxes: Vec<String>,
 }
 
 impl Printed {
     /// All of them, ascending.
     pub(super) fn sorted(&self) -> Vec<&str> {
-        let kinds = [&self.attribute_types, &self.object_classes, &self.content_rules];
+        let kinds = [
+            &self.attribute_types,
+            &self.object_classes,
+            &self.content_rules,
+            &self.syntaxes,
+        ];
         let mut all: Vec<&str> = kinds.into_iter().flatten().map(String::as_str).collect();
         all.sort_unstable();
         all
@@ -31,7 +38,13 @@ impl Schema {
     /// `matchingRuleUse`, `ldapSyntaxes`, and `dITContentRules` where present.
     pub fn subschema_attributes(&self) -> Vec<(&'static str, Vec<String>)> {
         let mut attributes = vec![
-            ("ldapSyntaxes", Syntax::all().map(print_syntax).collect()),
+            (
+                "ldapSyntaxes",
+                Syntax::all()
+                    .map(print_syntax)
+                    .chain(self.printed.syntaxes.iter().cloned())
+                    .collect(),
+            ),
             ("matchingRules", MatchingRule::all().map(print_rule).collect()),
             (
                 "matchingRuleUse",

@@ -88,10 +88,12 @@ syntaxes! {
     CertificatePair "Certificate Pair" "10" Ber,
     CountryString "Country String" "11" Country,
     DistinguishedName "DN" "12" Name,
+    DataQuality "Data Quality" "13" Text,
     DeliveryMethod "Delivery Method" "14" DeliveryMethod,
     DirectoryString "Directory String" "15" Text,
     DitContentRuleDescription "DIT Content Rule Description" "16" Description,
     DitStructureRuleDescription "DIT Structure Rule Description" "17" Description,
+    DsaQuality "DSA Quality" "19" Text,
     EnhancedGuide "Enhanced Guide" "21" Text,
     FacsimileTelephoneNumber "Facsimile Telephone Number" "22" Printable,
     Fax "Fax" "23" Octets,
@@ -110,6 +112,7 @@ syntaxes! {
     OtherMailbox "Other Mailbox" "39" OtherMailbox,
     OctetString "Octet String" "40" Octets,
     PostalAddress "Postal Address" "41" PostalAddress,
+    ProtocolInformation "Protocol Information" "42" Text,
     PresentationAddress "Presentation Address" "43" Text,
     PrintableString "Printable String" "44" Printable,
     SubtreeSpecification "Subtree Specification" "45" Subtree,
@@ -126,6 +129,9 @@ syntaxes! {
     CertificateListExactAssertion "X.509 Certificate List Exact Assertion" "1.3.6.1.1.15.5" Text,
     Uuid "UUID" "1.3.6.1.1.16.1" Uuid,
     Csn "CSN" "1.3.6.1.4.1.4203.666.11.2.1" Csn,
+    Authz "OpenLDAP authz" "1.3.6.1.4.1.4203.666.2.7" Text,
+    AttributeCertificate "X.509 Attribute Certificate" "1.3.6.1.4.1.4203.666.11.10.2.1" Ber,
+    AttributeCertificateAssertion "X.509 Attribute Certificate Exact Assertion" "1.3.6.1.4.1.4203.666.11.10.2.2" Text,
 }
 
 impl Syntax {
@@ -159,6 +165,11 @@ impl Syntax {
     /// Whether values are text that a terminal can show; LDIF writers encode the others.
     pub fn is_human_readable(self) -> bool {
         !matches!(self.facts().shape, Shape::Ber | Shape::Octets)
+    }
+
+    /// Whether exactly the values of one are values of the other.
+    pub(super) fn has_the_values_of(self, other: Syntax) -> bool {
+        self == other || (self.facts().shape == Shape::Octets && other.facts().shape == Shape::Octets)
     }
 
     /// Whether values are schema definitions in parentheses.

@@ -455,3 +455,66 @@ fn a_schema_may_only_grow() {
     }
     assert!(before.successor(&files(BEFORE)).unwrap().says_the_same(&before));
 }
+
+/// What another server's files define again counts once, where it is the same or less; what says more is a fault.
+#[test]
+fn what_is_defined_already_may_be_said_again() {
+    let load = |text: &str| Schema::load(&[("again.schema".to_owned(), text.to_owned())]);
+    for text in [
+        // Other names of the same, in another order, and without superclass of all.
+        "objectclass ( 0.9.2342.19200300.100.4.5 NAME 'account' STRUCTURAL MUST userid MAY ( host $ organizationName $ 2.5.4.11 $ \
+         localityName $ seeAlso $ description ) )",
+        "attributetype ( 2.5.4.38 NAME 'authorityRevocationList' SYNTAX 1.3.6.1.4.1.1466.115.121.1.9 )",
+        "attributetype ( 0.9.2342.19200300.100.1.7 NAME 'photo' SYNTAX 1.3.6.1.4.1.1466.115.121.1.23{25000} )",
+        "attributetype ( 1.2.840.113556.1.2.102 NAME 'memberOf' SYNTAX '1.3.6.1.4.1.1466.115.121.1.12' )",
+        "objectclass ( 0.9.2342.19200300.100.4.5 NAME 'account' SUP top STRUCTURAL MUST ( uid $ host ) )",
+    ] {
+        let schema = load(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+        assert!(schema.says_the_same(&Schema::builtin().unwrap()), "{text}");
+    }
+    for text in [
+        "objectclass ( 0.9.2342.19200300.100.4.5 NAME 'account' SUP top STRUCTURAL MAY uid )",
+        "objectclass ( 0.9.2342.19200300.100.4.5 NAME 'account' SUP top STRUCTURAL MUST uid MAY jpegPhoto )",
+        "objectclass ( 0.9.2342.19200300.100.4.5 NAME 'account' SUP top AUXILIARY MUST uid )",
+        "attributetype ( 2.5.4.38 NAME 'authorityRevocationList' SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )",
+        "attributetype ( 2.5.4.38 NAME 'arl' SYNTAX 1.3.6.1.4.1.1466.115.121.1.9 )",
+        "attributetype ( 2.5.4.4 NAME ( 'sn' 'surname' ) SUP name SINGLE-VALUE )",
+        "attributetype ( 2.5.4.4 NAME ( 'sn' 'surname' ) EQUALITY caseExactMatch SUP name )",
+    ] {
+        let faults = load(text).err().unwrap_or_else(|| panic!("{text} is taken"));
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(
+            said.iter()
+                .all(|fault| fault.contains("is defined differently at schema/")),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_syntax_of_another_server_is_as_the_one_it_names() {
+    let text = "ldapsyntax ( 1.3.6.1.4.1.9.9 NAME 'Mood' DESC 'How one feels' X-SUBST '1.3.6.1.4.1.1466.115.121.1.36' )\n\
+                attributetype ( 1.3.6.1.4.1.9.8 NAME 'mood' EQUALITY numericStringMatch SYNTAX 1.3.6.1.4.1.9.9 )\n\
+                attributetype ( 1.3.6.1.4.1.9.7 NAME 'protocol' EQUALITY protocolInformationMatch \
+                SYNTAX 1.3.6.1.4.1.1466.115.121.1.42 )\n";
+    let schema =
+        Schema::load(&[("x.schema".to_owned(), text.to_owned())]).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let mood = schema.attribute(schema.find_attribute("mood").unwrap());
+    assert!(mood.syntax.validate(b"1 2").is_ok() && mood.syntax.validate(b"fine").is_err());
+    let printed = schema.subschema_attributes();
+    let of = |name: &str| printed.iter().find(|(known, _)| *known == name).unwrap().1.join("\n");
+    assert!(
+        of("ldapSyntaxes").contains("( 1.3.6.1.4.1.9.9 DESC 'How one feels' X-SUBST '1.3.6.1.4.1.1466.115.121.1.36' )")
+    );
+    assert!(of("attributeTypes").contains("SYNTAX 1.3.6.1.4.1.9.9 )"));
+    let text = "ldapsyntax ( 1.3.6.1.4.1.9.9 DESC 'Nobody knows' )\n";
+    let faults = Schema::load(&[("x.schema".to_owned(), text.to_owned())])
+        .err()
+        .unwrap_or_default();
+    assert!(
+        faults[0]
+            .to_string()
+            .contains("expected a syntax this server implements"),
+        "{faults:?}"
+    );
+}

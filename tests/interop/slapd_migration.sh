@@ -87,6 +87,14 @@ printf 'dn: uid=bob,ou=people,dc=example,dc=com\nchangetype: modify\nadd: pwdAcc
 stop
 slapcat -f slapd.conf >before.ldif
 
+# Whoever moves brings the whole set, some of it defined here already, in any order. In dsee changeNumber is another type than the
+# one of that name in the schema of the NHS.
+for kind in schema ldif; do
+  set="$(ls /etc/ldap/schema/*."$kind" | grep -v /dsee)"
+  echo "$set" | xargs "$NHSDIR" schema check >/dev/null
+  echo "$set" | sort -r | xargs "$NHSDIR" schema check >/dev/null
+done
+
 export NHSDIR_DATA=$work/data NHSDIR_CONFIG=$work/nhsdir.toml
 printf '[general]\nenabled = true\n[schema]\nfiles = ["%s"]\n' "$work/own.schema" >nhsdir.toml
 load() {
