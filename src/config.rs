@@ -221,9 +221,30 @@ impl Config {
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
-            Ok(text) => Config::parse(&file, &text),
+            Ok(text) => Ok(Config::parse(&file, &text)?.beside(path)),
             Err(source) => Err(ConfigError::Unreadable { file, source }),
         }
+    }
+
+    /// Relative paths go by the folder of the file that has them: where the server is started from is no part of it.
+    fn beside(mut self, file: &Path) -> Config {
+        let Some(folder) = file.parent() else { return self };
+        for path in [
+            &mut self.data,
+            &mut self.listen.ldapi,
+            &mut self.tls.certificate,
+            &mut self.tls.key,
+            &mut self.tls.client_authorities,
+            &mut self.policy.file,
+        ] {
+            if !path.is_empty() {
+                *path = folder.join(&*path).display().to_string();
+            }
+        }
+        for path in &mut self.schema.files {
+            *path = folder.join(&*path);
+        }
+        self
     }
 
     /// Parses and checks `text`; `file` is for the error alone.
@@ -702,6 +723,24 @@ mod tests {
             );
             assert!(!message.contains('\n'), "{message:?} is more than one line");
         }
+    }
+
+    #[test]
+    fn relative_paths_go_by_the_folder_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nhsdir.toml");
+        let text = "[policy]\nfile = \"policy.toml\"\n[schema]\nfiles = [\"a.schema\", \"/b.schema\"]\n[tls]\nkey = \"/k.pem\"\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Config::read(&file).unwrap();
+        assert_eq!(Path::new(&config.policy.file), folder.path().join("policy.toml"));
+        assert_eq!(
+            config.schema.files,
+            [folder.path().join("a.schema"), PathBuf::from("/b.schema")]
+        );
+        assert_eq!(
+            (config.tls.key.as_str(), config.tls.certificate.as_str()),
+            ("/k.pem", "")
+        );
     }
 
     #[test]

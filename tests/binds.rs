@@ -1,8 +1,9 @@
 //! Who gets in, by every way in, in every state of an account.
 
+use crate::general;
 use crate::server::{BASE, Place, Server, found};
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Mod, Scope};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -337,4 +338,84 @@ async fn password_modify_takes_every_form_of_a_user_identity() {
             .len(),
         1
     );
+}
+
+/// As for an account, where whoever writes it may set the secret too. The path of the authorities goes by the configuration's folder.
+#[tokio::test]
+async fn an_entry_of_a_general_directory_binds_with_its_certificate() {
+    use general::{ANN, modify, set, who};
+    let badge = Badge::new();
+    let clerk = format!("uid=clerk,ou=people,{}", general::BASE);
+    let rules = format!(
+        "rules = [{{ entry = \"{clerk}\", profile = \"clerk\" }}]\n[tls]\nclient_authorities = \"../clients.pem\"\n"
+    );
+    let place = general::place(&rules);
+    std::fs::write(place.folder().join("clients.pem"), badge.certificate.pem()).unwrap();
+    let server = place.serve();
+    let mut manager = general::manager(&server).await;
+    assert_eq!(general::person(&mut manager, &clerk, &["clerk"]).await.rc, 0);
+    let external = async |server: &Server| {
+        let mut ldap = connect(server, badge.worn(server)).await;
+        let rc = ldap.sasl_external_bind().await.unwrap().rc;
+        (ldap, rc)
+    };
+    let fingerprint = badge.fingerprint();
+    let given = |fingerprint| {
+        vec![
+            Mod::Replace("objectClass", set(&["inetOrgPerson", "nhsdirAccount"])),
+            Mod::Replace("nhsdirCertificate", set(&[fingerprint])),
+        ]
+    };
+    let taken = || vec![Mod::Delete("nhsdirCertificate", set(&[]))];
+    assert_eq!(external(&server).await.1, INVALID_CREDENTIALS);
+
+    let mut clerk = general::bound(&server, &clerk, "clerk").await;
+    assert_eq!(modify(&mut clerk, ANN, given(&fingerprint)).await, INSUFFICIENT);
+    let by_oid = vec![Mod::Add(
+        "2.25.13339730486233952549691655553998780202.1.10",
+        set(&[fingerprint.as_str()]),
+    )];
+    assert_eq!(modify(&mut clerk, ANN, by_oid).await, INSUFFICIENT);
+    let named = format!("nhsdirCertificate={fingerprint}");
+    assert_eq!(clerk.modifydn(ANN, &named, true, None).await.unwrap().rc, INSUFFICIENT);
+    let new = format!("{named},ou=people,{}", general::BASE);
+    let classes = ("objectClass", set(&["account", "nhsdirAccount"]));
+    let added = clerk.add(&new, vec![classes, ("uid", set(&["x"]))]);
+    assert_eq!(added.await.unwrap().rc, INSUFFICIENT);
+    assert_eq!(
+        modify(&mut clerk, ANN, vec![Mod::Replace("title", set(&["x"]))]).await,
+        0
+    );
+
+    assert_eq!(modify(&mut manager, ANN, given(&fingerprint)).await, 0);
+    let (mut ann, rc) = external(&server).await;
+    assert_eq!(rc, 0);
+    assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
+    assert_eq!(
+        modify(&mut ann, ANN, vec![Mod::Replace("sn", set(&["X"]))]).await,
+        INSUFFICIENT
+    );
+    assert_eq!(modify(&mut manager, ANN, taken()).await, 0);
+    assert!(ann.extended(WhoAmI).await.is_err(), "its certificate is gone");
+    assert_eq!(external(&server).await.1, INVALID_CREDENTIALS);
+    let octets: Vec<&str> = (0..64).step_by(2).map(|at| &fingerprint[at..at + 2]).collect();
+    let spelled = octets.join(":").to_uppercase();
+    assert_eq!(modify(&mut manager, ANN, given(&spelled)).await, 0);
+
+    let (place, _) = server.stop();
+    place.succeed(&["compact"], "");
+    let server = place.serve();
+    let (mut ann, rc) = external(&server).await;
+    assert_eq!(rc, 0, "after a compaction and a start");
+    let mut manager = general::bound(&server, "cn=Manager,dc=example,dc=com", "secret").await;
+    let twin = format!("uid=twin,ou=people,{}", general::BASE);
+    assert_eq!(general::person(&mut manager, &twin, &[]).await.rc, 0);
+    assert_eq!(modify(&mut manager, &twin, given(&fingerprint)).await, 0);
+    assert_eq!(external(&server).await.1, INVALID_CREDENTIALS, "it is two entries'");
+    manager.delete(&twin).await.unwrap().success().unwrap();
+    assert_eq!(external(&server).await.1, 0);
+    let disable = vec![Mod::Add("nhsdirDisabled", set(&["TRUE"]))];
+    assert_eq!(modify(&mut manager, ANN, disable).await, 0);
+    assert!(ann.extended(WhoAmI).await.is_err());
+    assert_eq!(external(&server).await.1, INVALID_CREDENTIALS);
 }

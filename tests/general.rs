@@ -1,14 +1,15 @@
 //! Entries that bind with their `userPassword`, seen from outside.
 
+use crate::binds::{Raw, plain};
 use crate::server::{Place, Server, found};
 use crate::transactions;
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
 
-const BASE: &str = "dc=example,dc=com";
+pub const BASE: &str = "dc=example,dc=com";
 const MANAGER: &str = "cn=Manager,dc=example,dc=com";
-const ANN: &str = "uid=ann,ou=people,dc=example,dc=com";
+pub const ANN: &str = "uid=ann,ou=people,dc=example,dc=com";
 const ADMINS: &str = "cn=admins,ou=groups,dc=example,dc=com";
 const NO_SUCH_ATTRIBUTE: u32 = 16;
 const VALUE_EXISTS: u32 = 20;
@@ -20,6 +21,7 @@ const CLASS_VIOLATION: u32 = 65;
 const ADMIN_LIMIT: u32 = 11;
 
 const POLICY: &str = "[profile.people]\nbases = [\"{suffix}\"]\nsearchable = [\"*\", \"+\"]\nreleased = [\"*\", \"+\"]\n\
+                      [profile.clerk]\nlike = \"people\"\nmay_write = true\n\
                       [profile.feed]\nlike = \"people\"\nmay_write = true\nmay_set_secrets = true\n";
 
 /// A general directory as `general` configures it, with its manager's secret set.
@@ -37,7 +39,7 @@ pub fn place(general: &str) -> Place {
     place
 }
 
-fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
+pub fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
     values.iter().copied().collect()
 }
 
@@ -54,12 +56,12 @@ pub async fn bound(server: &Server, dn: &str, secret: &str) -> Ldap {
     ldap
 }
 
-async fn who(ldap: &mut Ldap) -> String {
+pub async fn who(ldap: &mut Ldap) -> String {
     let answer = ldap.extended(WhoAmI).await.unwrap().success().unwrap();
     answer.0.parse::<WhoAmIResp>().authzid
 }
 
-async fn add(ldap: &mut Ldap, dn: &str, attributes: &[(&'static str, &[&'static str])]) -> LdapResult {
+pub async fn add(ldap: &mut Ldap, dn: &str, attributes: &[(&'static str, &[&'static str])]) -> LdapResult {
     let attributes = attributes.iter().map(|(name, values)| (*name, set(values))).collect();
     ldap.add(dn, attributes).await.unwrap()
 }
@@ -98,7 +100,7 @@ pub async fn manager(server: &Server) -> Ldap {
     ldap
 }
 
-async fn modify(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> u32 {
+pub async fn modify(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> u32 {
     ldap.modify(dn, changes).await.unwrap().rc
 }
 
@@ -125,11 +127,6 @@ async fn an_entry_binds_with_any_of_its_values_and_none_ever_leaves() {
     let mut ann = bound(&server, "UID=Ann, ou=people,dc=example,dc=com", "ann-1").await;
     assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
     assert_eq!(bind(&server, ANN, "ann-2").await.1, INVALID_CREDENTIALS);
-    assert_eq!(
-        bind(&server, "ann", "ann-1").await.1,
-        INVALID_CREDENTIALS,
-        "by its DN alone"
-    );
 
     let second = Mod::Add("userPassword", set(&["ann-2"]));
     assert_eq!(modify(&mut manager, ANN, vec![second]).await, 0);
@@ -705,4 +702,51 @@ async fn secrets_change_in_the_order_of_the_request() {
     assert_eq!(modify(&mut ann, ANN, vec![delete("s3"), add(&["ann-1"])]).await, 0);
     assert_eq!(modify(&mut manager, ANN, vec![delete("ann-1")]).await, 0);
     assert_eq!(bind(&server, ANN, "ann-1").await.1, INVALID_CREDENTIALS);
+}
+
+/// A name that is no DN is the `uid` of the one entry with a secret that has it.
+#[tokio::test]
+async fn an_entry_binds_by_its_uid() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    let sasl = |name: &str, secret: &str| u32::from(Raw::open(&server).ask(1, &plain("", name, secret)));
+    for name in ["ann", "ANN", "u:ann"] {
+        assert_eq!(sasl(name, "ann-1"), 0, "{name}");
+    }
+    assert_eq!(u32::from(Raw::open(&server).ask(1, &plain("u:ann", "ann", "ann-1"))), 0);
+    let mut ann = bound(&server, "ann", "ann-1").await;
+    assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
+    for (name, secret) in [
+        ("ann", "wrong"),
+        ("nobody", "ann-1"),
+        ("an*", "ann-1"),
+        ("people", "ann-1"),
+    ] {
+        assert_eq!(sasl(name, secret), INVALID_CREDENTIALS, "{name}");
+    }
+    assert_eq!(
+        change(&mut manager, Some("u:ann"), Some("ann-1"), Some("ann-2"))
+            .await
+            .0,
+        0
+    );
+    assert_eq!(sasl("ann", "ann-1"), INVALID_CREDENTIALS);
+    // After a compaction and a start it is found in the index.
+    let (place, _) = server.stop();
+    place.succeed(&["compact"], "");
+    let server = place.serve();
+    let sasl = |name: &str, secret: &str| u32::from(Raw::open(&server).ask(1, &plain("", name, secret)));
+    assert_eq!(sasl("ann", "ann-2"), 0);
+
+    // An entry that cannot bind takes nobody's name; one that can does.
+    let mut manager = bound(&server, MANAGER, "secret").await;
+    let twin = format!("uid=ann,ou=groups,{BASE}");
+    assert_eq!(person(&mut manager, &twin, &[]).await.rc, 0);
+    assert_eq!(sasl("ann", "ann-2"), 0);
+    let secret = vec![Mod::Add("userPassword", set(&["twin"]))];
+    assert_eq!(modify(&mut manager, &twin, secret).await, 0);
+    for secret in ["ann-2", "twin"] {
+        assert_eq!(sasl("ann", secret), INVALID_CREDENTIALS);
+    }
+    bound(&server, ANN, "ann-2").await;
 }

@@ -223,8 +223,16 @@ impl Accounts {
     ) -> Result<Identity, Refusal> {
         let account = {
             let index = self.index();
-            match index.by_certificate.get(fingerprint).map(Vec::as_slice) {
-                Some([key]) => index.by_key.get(key).cloned(),
+            let keys = index.by_certificate.get(fingerprint).map_or(&[][..], Vec::as_slice);
+            let holders: Vec<_> = keys.iter().filter_map(|key| index.by_key.get(key)).collect();
+            // What is an application's is no other entry's to make ambiguous.
+            let applications: Vec<_> = holders
+                .iter()
+                .copied()
+                .filter(|account| !account.facts.general)
+                .collect();
+            match (applications.as_slice(), holders.as_slice()) {
+                ([account], _) | ([], [account]) => Some(Arc::clone(account)),
                 _ => None,
             }
         };

@@ -60,7 +60,7 @@ pub struct AccountFacts {
     pub expires: Option<u64>,
     /// SHA-256 of client certificates that may bind as this account with SASL EXTERNAL.
     pub certificates: Vec<[u8; 32]>,
-    /// An entry of the general directory, or the manager: found by its DN alone.
+    /// An entry of the general directory, or the manager: no account's name finds it.
     pub general: bool,
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Directory {
-    /// Simple bind by DN, account name or mail-like name. Waits for the argon2 pool, never for the disk. `authorization` is
+    /// Bind by DN, account name or mail-like name, or `uid` in a general directory. Waits for the argon2 pool, never for the disk. `authorization` is
     /// whom the client wants to be (RFC 4513 section 5.2.1.8), empty or itself: nobody acts as another by a bind.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl Directory {
         source: &SharedSource,
     ) -> Result<Session, Outcome> {
         let started = Instant::now();
-        let key = self.bind_key(name);
+        let key = self.key_of_name(name);
         if let Some(key) = &key {
             self.load_general(key);
         }
@@ -44,7 +44,7 @@ impl Directory {
         source: &SharedSource,
     ) -> Option<Result<Session, Outcome>> {
         let started = Instant::now();
-        let key = self.bind_key(name);
+        let key = self.key_of_name(name);
         let identity = self
             .accounts
             .authenticate_remembered(name, key.as_ref(), secret, source, clock::seconds())?;
@@ -70,6 +70,7 @@ impl Directory {
                     .as_ref()
                     .and_then(|tls| tls.client_subject.clone())
                     .unwrap_or_default();
+                self.load_certified(&fingerprint);
                 (
                     name,
                     self.accounts
@@ -150,6 +151,11 @@ impl Directory {
             session.policy.store(number, Ordering::Relaxed);
         }
         holds
+    }
+
+    /// The key of a name to bind with; `None` where it is an account's name, or nobody's.
+    fn key_of_name(&self, name: &str) -> Option<NormalizedDn> {
+        self.bind_key(name).or_else(|| self.key_of_uid(name))
     }
 
     /// The key where the name is a DN of the schema; names and mail-like names have none.

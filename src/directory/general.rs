@@ -13,6 +13,12 @@ use crate::schema::{NormalizedDn, Schema};
 use crate::store::Snapshot;
 use std::borrow::Cow;
 
+/// SHA-256 of a client certificate that an entry may bind with.
+pub(super) const CERTIFICATE: &str = "nhsdirCertificate";
+
+/// Entries with one `uid` that are looked at for the one that has a secret.
+const UID_HOLDERS_LIMIT: usize = 16;
+
 /// What of a general directory is wanted; keys in `config.example.toml`.
 #[derive(Clone, Debug)]
 pub struct GeneralOptions {
@@ -125,7 +131,6 @@ impl General {
         };
         facts.name.clone_from(&facts.dn);
         facts.mails.clear();
-        facts.certificates.clear();
         facts.general = true;
         (facts.role, facts.profile) = (role, profile);
         Some(facts)
@@ -244,7 +249,50 @@ pub(super) fn key_of(name: &str, key: &str, schema: &Schema) -> Result<Normalize
 impl Directory {
     /// Makes an entry of the general directory known to the account room, where it has a secret.
     pub(super) fn load_general(&self, key: &NormalizedDn) {
-        if !self.general.enabled || self.is_account(key) || !self.accounts.has_secret(key) {
+        if self.general.enabled && self.accounts.has_secret(key) {
+            self.load(key);
+        }
+    }
+
+    /// The same for the entries that hold a client certificate: where there is more than one, it is nobody's.
+    pub(super) fn load_certified(&self, fingerprint: &[u8; 32]) {
+        if !self.general.enabled {
+            return;
+        }
+        let (snapshot, schema) = (self.store.snapshot(), self.schema());
+        let Some(id) = schema.find_attribute(CERTIFICATE) else {
+            return;
+        };
+        let octets: Vec<String> = fingerprint.iter().map(|octet| format!("{octet:02x}")).collect();
+        for spelling in [octets.concat(), octets.join(":")] {
+            for at in snapshot.indexed_holders(&schema, id, spelling.as_bytes(), 2) {
+                self.load(&snapshot.key(at));
+            }
+        }
+    }
+
+    /// The entry with a secret that a name which is no DN means: the one whose `uid` it is. The name of an application account means
+    /// that account.
+    pub(super) fn key_of_uid(&self, name: &str) -> Option<NormalizedDn> {
+        if !self.general.enabled || name.contains('=') || self.accounts.find_by_name(name, None).is_some() {
+            return None;
+        }
+        let (snapshot, schema) = (self.store.snapshot(), self.schema());
+        let id = schema.find_attribute("uid")?;
+        let mut value = Vec::new();
+        let rule = schema.attribute(id).equality?;
+        rule.normalize(&schema, name.as_bytes(), &mut value).ok()?;
+        let holders = snapshot.indexed_holders(&schema, id, &value, UID_HOLDERS_LIMIT);
+        if holders.len() == UID_HOLDERS_LIMIT {
+            return None;
+        }
+        let keys = holders.into_iter().map(|at| snapshot.key(at));
+        let mut with_secret = keys.filter(|key| !self.is_account(key) && self.accounts.has_secret(key));
+        with_secret.next().filter(|_| with_secret.next().is_none())
+    }
+
+    fn load(&self, key: &NormalizedDn) {
+        if self.is_account(key) {
             return;
         }
         // A change that is published meanwhile may have missed this account: look again.

@@ -2,6 +2,7 @@
 
 use super::committer::{Applied, Asked, Job};
 use super::conditions::{UpdateDone, UpdateRequest};
+use super::general::CERTIFICATE;
 use super::trail::AuditPool;
 use super::wellformed::{check_contents, new_key};
 use super::withheld::SecretNames;
@@ -243,6 +244,7 @@ impl Directory {
             return Err(insufficient("the account's release profile does not reach this entry"));
         }
         self.check_guarded(session, key, update.dn())?;
+        self.check_certificate(session, key, update)?;
         match update {
             Update::Add(entry) => entry.dn.rdn().map_or(Ok(()), |rdn| self.check_naming(rdn)),
             Update::ModifyDn {
@@ -251,6 +253,32 @@ impl Directory {
             Update::Delete { tree: true, .. } => check_below(&session.view, key),
             Update::Delete { .. } | Update::Modify { .. } => Ok(()),
         }
+    }
+
+    /// A certificate binds as a secret does: whoever may not set the secret gives none.
+    fn check_certificate(&self, session: &Session, key: &NormalizedDn, update: &Update) -> Result<(), Outcome> {
+        let schema = self.schema();
+        let certificate = schema.find_attribute(CERTIFICATE);
+        let is_certificate = |name: &str| certificate.is_some() && schema.find_attribute(name) == certificate;
+        let named = |rdn: &Rdn| rdn.avas.iter().any(|ava| is_certificate(&ava.attribute));
+        let concerned = match update {
+            Update::Add(entry) => {
+                let mut attributes = entry.attributes.iter();
+                entry.dn.rdn().is_some_and(named)
+                    || attributes.any(|attribute| is_certificate(&attribute.description.attribute_type))
+            }
+            Update::Modify { changes, .. } => changes
+                .iter()
+                .any(|change| is_certificate(&change.description.attribute_type)),
+            Update::ModifyDn { new_rdn, .. } => named(new_rdn),
+            Update::Delete { .. } => false,
+        };
+        if !concerned || self.may_set_secret(session, key) {
+            return Ok(());
+        }
+        Err(insufficient(
+            "a certificate binds as a secret does: the account's release profile does not allow setting it",
+        ))
     }
 
     /// What a rule of the general directory gives more than reading by is for administrators to change.

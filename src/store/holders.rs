@@ -26,6 +26,28 @@ impl Snapshot {
     /// At most `limit` entries that hold such a value of one attribute type, with any options. A segment that has no index of the
     /// type is looked through.
     pub fn holders(&self, schema: &Schema, attribute: AttributeId, held: Held<'_>, limit: usize) -> Vec<Location> {
+        self.all_holders(schema, attribute, held, limit, true)
+    }
+
+    /// The same for whoever may ask as often as it likes: a segment that has no index of the type is passed over.
+    pub fn indexed_holders(
+        &self,
+        schema: &Schema,
+        attribute: AttributeId,
+        value: &[u8],
+        limit: usize,
+    ) -> Vec<Location> {
+        self.all_holders(schema, attribute, Held::Value(value), limit, false)
+    }
+
+    fn all_holders(
+        &self,
+        schema: &Schema,
+        attribute: AttributeId,
+        held: Held<'_>,
+        limit: usize,
+        looks_through: bool,
+    ) -> Vec<Location> {
         let mut found = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             let mut take = |id| {
@@ -36,6 +58,9 @@ impl Snapshot {
                 found.len() < limit
             };
             let Some(index) = layer.segment.index(attribute) else {
+                if !looks_through {
+                    continue;
+                }
                 let mut ids = (0..layer.segment.len()).map(crate::index::EntryId);
                 let holds = |id: &crate::index::EntryId| holds(layer.segment.record(*id), schema, attribute, held);
                 let _ = ids.by_ref().filter(holds).all(&mut take);
