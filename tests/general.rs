@@ -697,7 +697,7 @@ async fn secrets_change_in_the_order_of_the_request() {
     let mut ann = bound(&server, ANN, "ann-1").await;
     assert_eq!(
         modify(&mut ann, ANN, vec![add(&["guess"]), delete("guess")]).await,
-        UNWILLING
+        INSUFFICIENT
     );
     assert_eq!(modify(&mut ann, ANN, vec![delete("s3"), add(&["ann-1"])]).await, 0);
     assert_eq!(modify(&mut manager, ANN, vec![delete("ann-1")]).await, 0);
