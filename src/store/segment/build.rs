@@ -1,7 +1,7 @@
 //! Segments from entries that come in order: in memory, and into a file.
 
 use super::file::{FileWriter, Section};
-use super::gather::{AttributeTerms, Gathered, LEFT_OUT, build_all};
+use super::gather::{AttributeTerms, BuiltIndex, Gathered, LEFT_OUT, build_all};
 use super::{Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots};
 use crate::index::EntryId;
 use crate::index::bloom::TermFilter;
@@ -73,12 +73,27 @@ fn assembled<'e>(
     let count = entries.len();
     let mut terms = TermFilter::new(attributes.iter().map(AttributeTerms::len).sum::<usize>() + count);
     let mut parts = Entries::default();
-    let mut octets = Vec::with_capacity(entries.clone().map(|entry| entry.1.len() * 2).sum());
-    for (key, record) in entries {
+    for (key, record) in entries.clone() {
         terms.insert(KEYS, &key.0);
         parts.push(&key.0, record.len());
-        octets.extend_from_slice(record);
     }
+    let mut indexes = Vec::new();
+    build_all(attributes, None, count as u32, 1, &mut |built| {
+        let dictionary = Dictionary::open(&built.dictionary);
+        dictionary.scan(0..dictionary.len(), |_, term| {
+            terms.insert(u32::from(built.id.0), term);
+            true
+        });
+        indexes.push(built);
+    });
+    let (table, names) = (parts.table.finish(), parts.names.finish());
+    // Exactly what is needed: memory that is grown into and given back has to be cleared again.
+    let mut octets = Vec::with_capacity(
+        entries.clone().map(|entry| entry.1.len()).sum::<usize>()
+            + [&table, &names, &parts.depths].map(Vec::len).iter().sum::<usize>()
+            + indexes.iter().map(BuiltIndex::len).sum::<usize>(),
+    );
+    entries.for_each(|(_, record)| octets.extend_from_slice(record));
     let records = 0..octets.len();
     let mut append = |part: &[u8]| -> Range<usize> {
         octets.extend_from_slice(part);
@@ -86,20 +101,15 @@ fn assembled<'e>(
     };
     let mut layout = Layout {
         entries: count as u32,
-        entry_table: append(&parts.table.finish()),
+        entry_table: append(&table),
         records,
-        names: append(&parts.names.finish()),
+        names: append(&names),
         depths: append(&parts.depths),
         types: schema.type_numbers().into(),
         indexes: Vec::new(),
         slots: empty_slots(schema),
     };
-    build_all(attributes, None, count as u32, 1, &mut |built| {
-        let dictionary = Dictionary::open(&built.dictionary);
-        dictionary.scan(0..dictionary.len(), |_, term| {
-            terms.insert(u32::from(built.id.0), term);
-            true
-        });
+    for built in indexes {
         layout.slots[usize::from(built.id.0)] = Slot::At(layout.indexes.len() as u16);
         layout.indexes.push(IndexLayout {
             dictionary: append(&built.dictionary),
@@ -108,8 +118,7 @@ fn assembled<'e>(
             substrings: built.substrings.as_deref().map(&mut append),
             column: built.column.as_deref().map(&mut append),
         });
-    });
-    octets.shrink_to_fit();
+    }
     Segment {
         octets: Octets::Memory(octets),
         layout,

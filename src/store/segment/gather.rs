@@ -51,6 +51,20 @@ pub(super) struct BuiltIndex {
     pub(super) column: Option<Vec<u8>>,
 }
 
+impl BuiltIndex {
+    /// Octets of all its parts.
+    pub(super) fn len(&self) -> usize {
+        let parts = [&self.dictionary, &self.postings, &self.presence];
+        let optional = [&self.substrings, &self.column];
+        parts.map(Vec::len).iter().sum::<usize>()
+            + optional
+                .iter()
+                .filter_map(|part| part.as_ref())
+                .map(Vec::len)
+                .sum::<usize>()
+    }
+}
+
 impl Gathered {
     /// `unindexed` are names of attribute types; unknown ones mean nothing here.
     pub(super) fn new(schema: &Schema, unindexed: &[String]) -> Gathered {
