@@ -129,3 +129,32 @@ fn what_cannot_be_kept_is_said_at_start() {
         assert!(line.contains("integrity."), "{line}");
     }
 }
+
+/// What is loaded in bulk is asked too, and told by file and line.
+#[tokio::test]
+async fn an_import_says_where_a_value_came_before() {
+    let (server, _) = directory().await;
+    let (place, _) = server.stop();
+    let file = place.folder().join("more.ldif");
+    let person = |cn: &str, uid: &str| {
+        format!("dn: cn={cn},ou=People,o=nhs\nobjectClass: inetOrgPerson\ncn: {cn}\nsn: X\nuid: {uid}\n\n")
+    };
+    std::fs::write(
+        &file,
+        person("one", "new") + &person("two", "NEW") + &person("three", "a"),
+    )
+    .unwrap();
+    let output = place.run(&["import", file.to_str().unwrap()], "");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let file = file.display();
+    for line in [
+        format!("{file}:7: cn=two,ou=People,o=nhs: uid is to be unique, and a value of it is at {file}:1 already"),
+        format!(
+            "{file}:13: cn=three,ou=People,o=nhs: uid is to be unique, and a value of it is in the directory already"
+        ),
+    ] {
+        assert!(told.lines().any(|told| told == line), "expected {line:?} in\n{told}");
+    }
+    assert!(!told.contains("cn=one"), "{told}");
+}

@@ -4,11 +4,12 @@
 //! Invariants: both hold within the journal group of the change that would break them; both read the indexes, never the
 //! directory; what is refused names the attribute and no entry.
 
-use super::DirectoryError;
 use super::committer::{Author, Effects};
+use super::{Directory, DirectoryError};
 use crate::model::{Dn, Entry, Outcome, ResultCode, Value};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Change, Held, Record, Snapshot, record};
+use std::sync::Arc;
 
 /// As configured; nothing by default.
 #[derive(Clone, Debug)]
@@ -221,6 +222,73 @@ impl Integrity {
         }
         entry.attributes.retain(|attribute| !attribute.values.is_empty());
         changed.then_some(entry)
+    }
+}
+
+/// What may be asked of values that no two entries may have.
+pub struct Uniqueness {
+    rules: Vec<(AttributeId, NormalizedDn)>,
+    schema: Arc<Schema>,
+    types: Vec<AttributeId>,
+}
+
+/// A value that is to be unique: the number of its rule, and the value by its equality rule.
+pub type UniqueValue = (usize, Vec<u8>);
+
+/// Holders of a value that are looked at: more than one there are only where the rule is younger than the entries.
+const HOLDERS_LOOKED_AT: usize = 16;
+
+impl Directory {
+    /// `None` where the configuration asks for nothing.
+    ///
+    /// # Errors
+    /// What the configuration names and the schema does not know.
+    pub fn uniqueness(&self) -> Result<Option<Uniqueness>, DirectoryError> {
+        let schema = self.schema();
+        let rules = Integrity::new(&self.integrity, &schema)?.unique;
+        Ok((!rules.is_empty()).then(|| Uniqueness {
+            rules,
+            types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
+            schema,
+        }))
+    }
+}
+
+impl Uniqueness {
+    /// The table of attribute types that records of this directory are read by.
+    pub fn types(&self) -> &[AttributeId] {
+        &self.types
+    }
+
+    /// The attribute type of a rule.
+    pub fn attribute(&self, rule: usize) -> &str {
+        self.rules
+            .get(rule)
+            .map_or("", |(id, _)| self.schema.attribute(*id).name())
+    }
+
+    /// The values of an entry that are to be unique.
+    pub fn values(&self, key: &NormalizedDn, record: Record<'_>) -> Vec<UniqueValue> {
+        let mut values = Vec::new();
+        for (rule, (id, _)) in self
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, base))| key.is_within(base))
+        {
+            values.extend(normalized_values(record, &self.schema, *id).map(|value| (rule, value)));
+        }
+        values
+    }
+
+    /// Entries that have the value already.
+    pub fn holders(&self, snapshot: &Snapshot, (rule, value): &UniqueValue) -> Vec<NormalizedDn> {
+        let Some((id, base)) = self.rules.get(*rule) else {
+            return Vec::new();
+        };
+        let holders = snapshot.holders(&self.schema, *id, Held::Value(value), HOLDERS_LOOKED_AT);
+        let keys = holders.into_iter().map(|at| snapshot.key(at));
+        keys.filter(|key| key.is_within(base)).collect()
     }
 }
 

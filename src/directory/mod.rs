@@ -58,7 +58,7 @@ pub use computed::LOCKED_FOR_EVER;
 pub use conditions::{UpdateDone, UpdateRequest};
 pub use general::{GeneralOptions, GeneralRule};
 pub use in_force::SchemaGrowth;
-pub use integrity::{IntegrityOptions, UniqueOptions};
+pub use integrity::{IntegrityOptions, UniqueOptions, Uniqueness};
 pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};

@@ -2,6 +2,7 @@
 
 use super::operational::LeftOut;
 use super::prepare::{Context, Origin, Prepared, Preparer, Secrets, Taken, hash_of};
+use super::unique::Claims;
 use super::{Arguments, Source, Summary, progress};
 use crate::account::{AccountOptions, Accounts};
 use crate::directory::{Directory, LOADED_KEY, is_account_key, load_time};
@@ -42,6 +43,8 @@ struct Loading<'a> {
     bar: ProgressBar,
     names: &'a [String],
     kept: &'a HashSet<NormalizedDn>,
+    /// Where the configuration asks for unique values.
+    claims: Option<Claims<'a>>,
     origins: Vec<(Origin, u32)>,
     secrets: Vec<(NormalizedDn, Taken)>,
     replaced: HashSet<NormalizedDn>,
@@ -79,6 +82,10 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         bar: progress(bytes, "reading"),
         names: &names,
         kept: &kept.keys,
+        claims: directory.uniqueness()?.map(|rules| {
+            let stays = kept.replaces.then_some(&kept.keys);
+            Claims::new(rules, &before, stays)
+        }),
         origins: Vec::new(),
         secrets: Vec::new(),
         replaced: HashSet::new(),
@@ -237,13 +244,24 @@ impl Loading<'_> {
             left_out,
             bytes,
         } = done.prepared;
+        let file = done.file as u32;
+        let mut refused = HashSet::new();
         for (entry, origin) in entries {
+            if let Some(Err(fault)) = self.claim(&entry, (origin, file)) {
+                let name = self.names.get(done.file).map_or("", String::as_str);
+                self.fault(&format!("{name}:{}: {fault}", origin.line));
+                refused.insert(entry.key().clone());
+                continue;
+            }
             self.bulk.add_prepared(entry)?;
-            self.origins.push((origin, done.file as u32));
+            self.origins.push((origin, file));
         }
-        self.secrets.extend(secrets);
-        self.replaced.extend(replaced);
+        self.secrets
+            .extend(secrets.into_iter().filter(|(key, _)| !refused.contains(key)));
+        self.replaced
+            .extend(replaced.into_iter().filter(|key| !refused.contains(key)));
         self.bad.extend(bad);
+        self.bad.extend(refused);
         for (name, count) in left_out {
             *self.left_out.entry(name).or_default() += count;
         }
@@ -252,6 +270,11 @@ impl Loading<'_> {
         }
         self.bar.inc(bytes);
         Ok(())
+    }
+
+    fn claim(&mut self, entry: &PreparedEntry, from: (Origin, u32)) -> Option<Result<(), String>> {
+        let claims = self.claims.as_mut()?;
+        Some(claims.claim(entry, from, self.names))
     }
 
     fn fault(&mut self, text: &str) {

@@ -10,6 +10,7 @@ mod operational;
 mod prepare;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use super::{Answer, Place, operator};
 use crate::audit::{Act, Actor, AuditRecord};

@@ -280,3 +280,39 @@ fn a_directory_in_use_is_said() {
     let arguments = ImportLine::parse_from(words).arguments;
     assert!(Source::open(&arguments.files[0]).is_err());
 }
+
+/// Asked of what is loaded as of every change: by file and line, against what came before in the files and what is there.
+#[test]
+fn values_that_are_to_be_unique_are_given_once() {
+    let room = Room::new();
+    let settings =
+        "[integrity]\nunique = [{ attribute = \"uid\" }, { attribute = \"mail\", base = \"ou=People,o=nhs\" }]\n";
+    std::fs::write(room.directory.path().join("data/nhsdir.toml"), settings).unwrap();
+    let person = |uid: &str, cn: &str, mail: &str| {
+        format!(
+            "dn: cn={cn},ou=People,o=nhs\nobjectClass: inetOrgPerson\ncn: {cn}\nsn: X\nuid: {uid}\nmail: {mail}\n\n"
+        )
+    };
+    let twice = person("a", "A", "a@x.example") + &person("b", "B", "A@X.example") + &person(" A", "C", "c@x.example");
+    assert_eq!(room.import(&twice, &[]).unwrap(), Answer::No);
+    assert!(!room.export(&[]).contains("cn=A,"), "nothing was written");
+    assert_eq!(room.import(&twice, &["--skip-bad"]).unwrap(), Answer::No);
+    let names = |room: &Room| {
+        let all = room.export(&[]);
+        ["A", "B", "C", "D", "E"]
+            .map(|cn| all.contains(&format!("dn: cn={cn},")))
+            .to_vec()
+    };
+    assert_eq!(names(&room), [true, false, false, false, false]);
+    // Against what is there; the same values elsewhere are not in the base of the second rule.
+    let elsewhere = "dn: cn=E,ou=Lists,o=nhs\nobjectClass: account\nobjectClass: extensibleObject\ncn: E\nuid: e\nmail: a@x.example\n\n";
+    assert_eq!(room.import(&person("a", "D", "d@x.example"), &[]).unwrap(), Answer::No);
+    assert_eq!(room.import(elsewhere, &[]).unwrap(), Answer::Done);
+    assert_eq!(names(&room), [true, false, false, false, true]);
+    // What is replaced holds nothing any more.
+    assert_eq!(
+        room.import(&person("a", "D", "a@x.example"), &["--replace"]).unwrap(),
+        Answer::Done
+    );
+    assert_eq!(names(&room), [false, false, false, true, false]);
+}

@@ -79,6 +79,15 @@ impl PreparedEntry {
         PreparedEntry::of_record(schema, key, record)
     }
 
+    pub fn key(&self) -> &NormalizedDn {
+        &self.key
+    }
+
+    /// The entry as it was encoded; `types` is the table of a directory's own records.
+    pub fn record<'r>(&'r self, types: &'r [AttributeId]) -> Record<'r> {
+        Record::new(&self.record, types)
+    }
+
     fn of_record(schema: &Schema, key: NormalizedDn, record: Vec<u8>) -> PreparedEntry {
         let types = schema.type_numbers();
         let mut terms = Vec::with_capacity(256);
