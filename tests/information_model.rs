@@ -2,7 +2,7 @@
 //! subentries (RFC 3672). `tests/interop/information_model.py` asks slapd the same and more.
 
 use crate::server::{ANN, BASE, BOB, Place, found, search_code, uids};
-use ldap3::controls::{Assertion, ManageDsaIt, PagedResults, RawControl};
+use ldap3::controls::{Assertion, Control, ManageDsaIt, PagedResults, PostRead, RawControl, ReadEntryResp};
 use ldap3::{DerefAliases, Ldap, Mod, Scope, SearchEntry, SearchOptions};
 use std::collections::HashSet;
 
@@ -414,6 +414,25 @@ async fn rfc_3671_a_subentry_gives_attributes_to_the_entries_of_a_subtree() {
         assert_eq!(uids(&mut reader, filter).await, expected, "{filter}");
     }
     assert!(reader.compare(ANN, "c-l", "york").await.unwrap().equal().unwrap());
+    // What an update asserts and reads has them too.
+    for (filter, code) in [("(l=hull)", 122), ("(l=leeds)", 0)] {
+        let asserting = RawControl {
+            crit: true,
+            ..Assertion::new(filter)
+        };
+        let changed = writer.with_controls(vec![asserting, PostRead::new(vec!["l"])]);
+        let changed = changed
+            .modify(ANN, vec![Mod::Replace("title", set(&["Porter"]))])
+            .await
+            .unwrap();
+        assert_eq!(changed.rc, code, "{filter}");
+        if let Some(Control(_, read)) = changed.ctrls.first() {
+            let mut given = read.parse::<ReadEntryResp>().attrs.remove("c-l").unwrap_or_default();
+            given.sort();
+            assert_eq!(given, ["Leeds", "York"]);
+        }
+        assert_eq!(changed.ctrls.len(), usize::from(code == 0));
+    }
     let exclude = vec![Mod::Replace("collectiveExclusions", set(&["c-l"]))];
     writer.modify(BOB, exclude).await.unwrap().success().unwrap();
     assert_eq!(uids(&mut reader, "(l=Leeds)").await, ["000000000001"]);

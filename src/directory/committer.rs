@@ -258,14 +258,14 @@ impl Writer {
         let read = |snapshot: &Snapshot, key: &NormalizedDn, selection: &Option<Selection>| {
             let selection = selection.as_ref()?;
             let snapshot = &Arc::new(snapshot.clone());
+            let collective = self.context.kinds.collective_in(snapshot, schema);
             let computation = Computation {
                 accounts,
-                // Gap: what an update reads has no collective attributes.
                 groups: Groups {
                     snapshot,
                     schema,
                     view,
-                    collective: None,
+                    collective: collective.as_ref(),
                 },
                 snapshot,
             };
@@ -281,7 +281,7 @@ impl Writer {
         if let Some(superior) = new_superior(schema, key, &request.update) {
             self.context.kinds.check_superior(group.snapshot(), schema, &superior)?;
         }
-        check_update(group.snapshot(), schema, view, key, &request)?;
+        check_update(group.snapshot(), schema, view, key, &request, &self.context.kinds)?;
         // Of the group as it stands: what lies below may have come there a moment ago.
         if asked.alone && group.snapshot().children(key, 1) > 0 {
             let message = "entries below may decide who may do what, or be members of a group that does: they are for administrators";

@@ -34,12 +34,19 @@ pub(super) struct Computation<'a> {
 }
 
 impl Computation<'_> {
-    /// Replaces `out` by what `wanted` asks of the entry at `at`. `tail` is used again for the same snapshot and view.
-    pub(super) fn compute(&self, wanted: Wanted, at: Location, tail: &TailMembers, out: &mut Vec<ComputedAttribute>) {
+    /// Replaces `out` by what `wanted` asks of the entry at `at`; gives the work it took. `tail` is used again for the same snapshot and view.
+    pub(super) fn compute(
+        &self,
+        wanted: Wanted,
+        at: Location,
+        tail: &TailMembers,
+        out: &mut Vec<ComputedAttribute>,
+    ) -> u32 {
         out.clear();
         if !wanted.any() {
-            return;
+            return 0;
         }
+        let mut spent = 0u32;
         let Groups {
             snapshot, schema, view, ..
         } = self.groups;
@@ -51,10 +58,14 @@ impl Computation<'_> {
             view,
         };
         if wanted.has_subordinates {
-            out.push(one(known.has_subordinates, subordinates.any_text(&key).to_owned()));
+            let (any, work) = subordinates.any_text(&key);
+            spent = spent.saturating_add(work);
+            out.push(one(known.has_subordinates, any.to_owned()));
         }
         if wanted.num_subordinates {
-            out.push(one(known.num_subordinates, subordinates.count(&key).to_string()));
+            let (count, work) = subordinates.count(&key);
+            spent = spent.saturating_add(work);
+            out.push(one(known.num_subordinates, count.to_string()));
         }
         if wanted.member_of {
             let names = self.groups.of(snapshot.record(at).dn(), &view.releasable, tail);
@@ -74,6 +85,7 @@ impl Computation<'_> {
         if wanted.password {
             self.password_state(&key, out);
         }
+        spent
     }
 
     /// What is kept of a password beside it, as draft-behera-ldap-password-policy names it. The selection takes what it asked for.

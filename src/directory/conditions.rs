@@ -6,6 +6,7 @@
 
 use super::Update;
 use super::computed::{Computation, Wanted};
+use super::kinds::Kinds;
 use crate::access::{ComputedAttribute, ReleasedCopy, Selection, View, release};
 use crate::model::{Entry, Filter, Outcome, ResultCode};
 use crate::query::{Groups, TailMembers, Truth, compile_in, evaluate};
@@ -93,15 +94,17 @@ pub(super) fn check_update(
     view: &View,
     key: &NormalizedDn,
     request: &UpdateRequest,
+    kinds: &Kinds,
 ) -> Result<(), Outcome> {
     let Some(assertion) = &request.assertion else {
         return Ok(());
     };
+    let collective = kinds.collective_in(&Arc::new(snapshot.clone()), schema);
     let groups = Groups {
         snapshot,
         schema,
         view,
-        collective: None,
+        collective: collective.as_ref(),
     };
     let target = Target { groups, key };
     match (&request.update, snapshot.find(key)) {

@@ -60,10 +60,7 @@ impl Held {
             referrals: kinds.referral.is_held(snapshot, schema),
             aliases: kinds.alias.is_held(snapshot, schema),
             subentries: kinds.subentry.is_held(snapshot, schema),
-            collective: kinds.collective.is_held(snapshot, schema).then(|| {
-                let keys = kinds.collective.keys(snapshot, schema);
-                Collective::new(snapshot, schema, keys.into_iter())
-            }),
+            collective: kinds.collective_in(snapshot, schema),
             schema: Arc::clone(schema),
             kinds,
         }
@@ -78,6 +75,14 @@ impl Kinds {
             subentry: Kind::new(schema, "subentry"),
             collective: Kind::new(schema, "collectiveAttributeSubentry"),
         }
+    }
+
+    /// What subentries of a state give to its entries (RFC 3671), where there are any.
+    pub(super) fn collective_in(&self, snapshot: &Arc<Snapshot>, schema: &Schema) -> Option<Collective> {
+        self.collective.is_held(snapshot, schema).then(|| {
+            let keys = self.collective.keys(snapshot, schema);
+            Collective::new(snapshot, schema, keys.into_iter())
+        })
     }
 
     /// Nothing lies below an alias (RFC 4512 section 2.6) or a subentry (RFC 3672 section 2.1).

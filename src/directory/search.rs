@@ -527,7 +527,8 @@ impl Search {
             },
             snapshot,
         };
-        computation.compute(self.wanted, at, &self.tail_members, &mut self.computed);
+        let spent = computation.compute(self.wanted, at, &self.tail_members, &mut self.computed);
+        work.left = work.left.saturating_sub(spent);
         if let Some(id) = self.wanted.context_csn
             && directory.is_suffix(&snapshot.key(at))
         {

@@ -38,8 +38,8 @@ impl Surroundings {
         }
     }
 
-    /// The values of a computed type, as far as what the view may search decides them.
-    pub fn values(&self, id: AttributeId, candidate: Candidate<'_>, each: &mut dyn FnMut(&[u8])) {
+    /// The values of a computed type, as far as what the view may search decides them. Gives the work it took.
+    pub fn values(&self, id: AttributeId, candidate: Candidate<'_>, each: &mut dyn FnMut(&[u8])) -> u32 {
         let known = self.schema.well_known();
         if id == known.member_of {
             let groups = Groups {
@@ -50,7 +50,7 @@ impl Surroundings {
             };
             let names = groups.of(candidate.record.dn(), &self.view.searchable, &self.tail);
             names.iter().for_each(|name| each(name.as_bytes()));
-            return;
+            return 0;
         }
         let key = NormalizedDn(candidate.key.to_vec());
         let subordinates = Subordinates {
@@ -59,9 +59,15 @@ impl Surroundings {
             view: &self.view,
         };
         if id == known.has_subordinates {
-            each(subordinates.any_text(&key).as_bytes());
+            let (any, work) = subordinates.any_text(&key);
+            each(any.as_bytes());
+            work
         } else if id == known.num_subordinates {
-            each(subordinates.count(&key).to_string().as_bytes());
+            let (count, work) = subordinates.count(&key);
+            each(count.to_string().as_bytes());
+            work
+        } else {
+            0
         }
     }
 }
@@ -87,6 +93,9 @@ impl Hash for Surroundings {
     }
 }
 
+/// Entries directly below one that are counted for one unit of work.
+const COUNTED_A_UNIT: u64 = 256;
+
 /// The entries directly below others.
 #[derive(Clone, Copy)]
 pub struct Subordinates<'a> {
@@ -96,31 +105,37 @@ pub struct Subordinates<'a> {
 }
 
 impl Subordinates<'_> {
-    /// The value of hasSubordinates.
-    pub fn any_text(&self, key: &NormalizedDn) -> &'static str {
-        let any = self.snapshot.children(key, 1) > 0
-            && match self.unseen(key) {
-                0 => true,
-                unseen => self.snapshot.children(key, unseen + 1) > unseen,
-            };
-        if any { "TRUE" } else { "FALSE" }
-    }
-
-    /// The value of numSubordinates.
-    pub fn count(&self, key: &NormalizedDn) -> u64 {
-        match self.snapshot.children(key, u64::MAX) {
-            0 => 0,
-            all => all.saturating_sub(self.unseen(key)),
+    /// The value of hasSubordinates, and the work it took.
+    pub fn any_text(&self, key: &NormalizedDn) -> (&'static str, u32) {
+        if self.snapshot.children(key, 1) == 0 {
+            return ("FALSE", 0);
+        }
+        match self.unseen(key) {
+            (0, work) => ("TRUE", work),
+            (unseen, work) if self.snapshot.children(key, unseen + 1) > unseen => ("TRUE", work),
+            (_, work) => ("FALSE", work),
         }
     }
 
-    /// The entries directly below that the view may not see: a count of all would tell of them.
-    fn unseen(&self, key: &NormalizedDn) -> u64 {
+    /// The value of numSubordinates, and the work it took.
+    pub fn count(&self, key: &NormalizedDn) -> (u64, u32) {
+        match self.snapshot.children(key, u64::MAX) {
+            0 => (0, 0),
+            all => {
+                let (unseen, work) = self.unseen(key);
+                let counting = u32::try_from(all / COUNTED_A_UNIT).unwrap_or(u32::MAX);
+                (all.saturating_sub(unseen), work.saturating_add(counting))
+            }
+        }
+    }
+
+    /// The entries directly below that the view may not see, for a count of all would tell of them; and the work it took.
+    fn unseen(&self, key: &NormalizedDn) -> (u64, u32) {
         let below =
             |subtree: &&NormalizedDn| subtree.parent().as_ref() == Some(key) && self.snapshot.find(subtree).is_some();
         let excluded = self.view.excluded.iter().filter(below).count() as u64;
         if self.view.hiding.entries().is_empty() {
-            return excluded;
+            return (excluded, 0);
         }
         let query = Query {
             base_at: None,
@@ -134,12 +149,15 @@ impl Subordinates<'_> {
             candidate_limit: 0,
         };
         let mut cursor = Cursor::open(self.snapshot.clone(), query);
-        let mut hidden = 0;
+        let (mut hidden, mut spent) = (0, 0u32);
         loop {
-            match cursor.advance(&mut Work { left: u32::MAX }) {
+            let mut work = Work { left: u32::MAX };
+            let advance = cursor.advance(&mut work);
+            spent = spent.saturating_add(u32::MAX - work.left);
+            match advance {
                 Advance::Entry(_) => hidden += 1,
                 Advance::Paused => {}
-                Advance::End | Advance::CandidateLimit => return excluded + hidden,
+                Advance::End | Advance::CandidateLimit => return (excluded + hidden, spent),
             }
         }
     }

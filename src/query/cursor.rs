@@ -151,7 +151,7 @@ impl Cursor {
     }
 
     /// Whether an entry that was found in another way is one of this search's; counts it as a candidate.
-    pub(super) fn examine(&mut self, at: Location) -> Examined {
+    pub(super) fn examine(&mut self, at: Location, work: &mut Work) -> Examined {
         let (snapshot, examiner) = (&self.snapshot, &mut self.examiner);
         let (record, depth) = match at {
             Location::Layer { layer, id } => {
@@ -182,7 +182,9 @@ impl Cursor {
         let Examiner {
             evaluator, schema, key, ..
         } = examiner;
-        match evaluator.truth(&self.plan.wanted, Candidate { record, key }, schema) {
+        let truth = evaluator.truth(&self.plan.wanted, Candidate { record, key }, schema);
+        work.left = work.left.saturating_sub(evaluator.take_spent());
+        match truth {
             Truth::True => Examined::Yes,
             Truth::False | Truth::Undefined => Examined::No,
         }
@@ -317,7 +319,9 @@ impl Cursor {
                 key: &entry.key.0,
             };
             let Examiner { evaluator, schema, .. } = &mut self.examiner;
-            if evaluator.truth(&self.plan.wanted, candidate, schema) == Truth::True {
+            let truth = evaluator.truth(&self.plan.wanted, candidate, schema);
+            work.left = work.left.saturating_sub(evaluator.take_spent());
+            if truth == Truth::True {
                 return Found::Id(index);
             }
         }
@@ -370,8 +374,15 @@ impl LayerRun {
         loop {
             while let Some(id) = self.waiting.pop_front() {
                 work.left = work.left.saturating_sub(examiner.effort - 1);
-                if examiner.fulfils(&plan.residual, layer, id) {
+                let fulfils = examiner.fulfils(&plan.residual, layer, id);
+                let spent = examiner.evaluator.take_spent();
+                work.left = work.left.saturating_sub(spent);
+                if fulfils {
                     return Found::Id(id);
+                }
+                // Those that wait may take as long again.
+                if spent > 0 && work.left == 0 {
+                    return Found::Paused;
                 }
             }
             while self.waiting.len() < WARMED_AT_ONCE {

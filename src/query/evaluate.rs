@@ -25,9 +25,17 @@ pub struct Candidate<'a> {
 #[derive(Default)]
 pub struct Evaluator {
     normalized: Vec<u8>,
+    /// Work that looking at other entries took, since it was last asked.
+    spent: u32,
 }
 
 impl Evaluator {
+    /// The work that looking at other entries took since this was last asked.
+    #[inline]
+    pub(super) fn take_spent(&mut self) -> u32 {
+        std::mem::take(&mut self.spent)
+    }
+
     pub fn truth(&mut self, predicate: &Predicate, candidate: Candidate<'_>, schema: &Schema) -> Truth {
         match predicate {
             Predicate::True => Truth::True,
@@ -102,7 +110,8 @@ impl Evaluator {
                 attributes.any(|attribute| concerns(item, &attribute) && self.attribute(item, &attribute, schema))
             }
             Origin::Derived => self.made(item, schema, |id, each| {
-                derived_values(candidate.record, schema, id, each)
+                derived_values(candidate.record, schema, id, each);
+                0
             }),
             Origin::Computed(around) => self.made(item, schema, |id, each| around.values(id, candidate, each)),
         };
@@ -116,16 +125,22 @@ impl Evaluator {
         }
     }
 
-    /// Values that are made for the purpose; `values` gives those of a type.
-    fn made(&mut self, item: &Item, schema: &Schema, values: impl Fn(AttributeId, &mut dyn FnMut(&[u8]))) -> bool {
+    /// Values that are made for the purpose; `values` gives those of a type, and the work it took.
+    fn made(
+        &mut self,
+        item: &Item,
+        schema: &Schema,
+        values: impl Fn(AttributeId, &mut dyn FnMut(&[u8])) -> u32,
+    ) -> bool {
         if !item.options.is_empty() {
             return false;
         }
         let mut found = false;
         for id in &item.types {
-            values(*id, &mut |value| {
+            let work = values(*id, &mut |value| {
                 found = found || item.test == Test::Present || self.value(&item.test, value, schema);
             });
+            self.spent = self.spent.saturating_add(work);
         }
         found
     }

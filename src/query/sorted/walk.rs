@@ -240,7 +240,7 @@ impl Walk {
                 }
                 continue;
             };
-            match cursor.examine(at) {
+            match cursor.examine(at, work) {
                 Examined::Yes => {}
                 Examined::No => continue,
                 Examined::Limit => return Some(WalkStep::CandidateLimit),

@@ -2,8 +2,8 @@
 
 use super::fixture::{changes, entry, full_view, names, query, schema, snapshot};
 use crate::access::{Condition, View};
-use crate::model::Filter;
-use crate::query::{Predicate, compile};
+use crate::model::{Filter, SearchScope};
+use crate::query::{Advance, Cursor, Groups, Predicate, Work, compile, compile_in};
 use crate::store::Snapshot;
 use std::sync::Arc;
 
@@ -212,4 +212,59 @@ fn settling_keeps_only_what_is_true() {
     assert_eq!(settled("(!(|(uid=1)(uid=2)))"), "(&(!(uid=1))(!(uid=2)))");
     assert_eq!(settled("(!(nosuch=1))"), "(|)");
     assert_eq!(Predicate::Undefined.settle(), Predicate::False);
+}
+
+/// Entries that one evaluation counts are work, in one layer and in the tail: the search gives way for them.
+#[test]
+fn counting_what_is_hidden_is_work() {
+    let ou = entry(
+        "ou=People,o=nhs",
+        &[("objectClass", &["organizationalUnit"]), ("ou", &["People"])],
+    );
+    let person = |number: usize| {
+        let uid = number.to_string();
+        entry(
+            &format!("uid={uid},ou=People,o=nhs"),
+            &[
+                ("objectClass", &["person"]),
+                ("uid", &[&uid]),
+                ("employeeType", &["hide"]),
+            ],
+        )
+    };
+    let all: Vec<_> = std::iter::once(ou).chain((0..500).map(person)).collect();
+    let mut ex_directory = full_view();
+    ex_directory.hiding.hide_entry(hidden("employeeType", b"hide"));
+    for directory in [snapshot(&[changes(&all)], &changes(&[])), snapshot(&[], &changes(&all))] {
+        let spent = |view: &View, filter: &str| {
+            let groups = Groups {
+                snapshot: &directory,
+                schema: &schema(),
+                view,
+                collective: None,
+            };
+            let mut asked = query("(|)", view);
+            asked.base = super::fixture::key("ou=People,o=nhs");
+            asked.scope = SearchScope::BaseObject;
+            asked.predicate = compile_in(&Filter::parse(filter).expect("a filter"), groups).expect("no chain");
+            let mut cursor = Cursor::open(Arc::clone(&directory), asked);
+            let mut work = Work { left: 1 << 20 };
+            let found = std::iter::from_fn(|| match cursor.advance(&mut work) {
+                Advance::Entry(at) => Some(at),
+                Advance::End => None,
+                Advance::Paused | Advance::CandidateLimit => panic!("there is work enough and no limit"),
+            });
+            let found = found.count();
+            (found, (1 << 20) - work.left)
+        };
+        for (filter, found) in [("(numSubordinates=0)", 1), ("(hasSubordinates=TRUE)", 0)] {
+            let (seen, work) = spent(&ex_directory, filter);
+            let (_, least) = spent(&full_view(), filter);
+            assert_eq!(seen, found, "{filter}");
+            assert!(
+                work >= least + 500,
+                "{filter}: {work}, and {least} where nothing is hidden"
+            );
+        }
+    }
 }
