@@ -96,20 +96,17 @@ impl Accounts {
         told: Option<PasswordFault>,
     ) -> Outcome {
         let outcome = invalid_credentials();
-        match told {
-            Some(fault) if verdict.matched.is_some() => {
-                let limits = self.throttle_limits(account);
-                account.ledger.note_failure(attempt, None, limits);
-                return outcome.telling(fault);
-            }
-            Some(_) => _ = self.wrong_secret(account, attempt, verdict.secret),
-            None => {
-                _ = account
-                    .ledger
-                    .note_failure(attempt, None, self.throttle_limits(account))
-            }
+        if told.is_some() && verdict.matched.is_none() {
+            self.wrong_secret(account, attempt, verdict.secret);
+            return outcome;
         }
-        outcome
+        account
+            .ledger
+            .note_failure(attempt, None, self.throttle_limits(account));
+        match told {
+            Some(fault) => outcome.telling(fault),
+            None => outcome,
+        }
     }
 
     /// `None` where the pool is full. `refused`: it is a failure whatever comes of it.
