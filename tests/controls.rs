@@ -594,11 +594,7 @@ async fn an_order_tells_nothing_that_is_hidden() {
 
 /// A server whose limits are these.
 fn limited(limits: &str) -> Server {
-    let place = Place::filled();
-    let config = place.data().join("nhsdir.toml");
-    let text = std::fs::read_to_string(&config).unwrap() + "[limits]\n" + limits;
-    std::fs::write(&config, text).unwrap();
-    place.serve()
+    Place::filled().with(&format!("[limits]\n{limits}")).serve()
 }
 
 /// T6: what all sorts together may take is a limit of its own.

@@ -269,8 +269,8 @@ async fn replace_alone_is_enough_where_it_is_configured() {
     bound(&server, ANN, "ann-4").await;
 }
 
-#[tokio::test]
-async fn only_rules_give_rights_and_only_administrators_change_what_they_name() {
+/// A server where a group is of administrators and the entry of the last name has the profile of a feed; its manager, bound.
+async fn ruled() -> (Server, Ldap, String) {
     let rules = format!(
         "rules = [{{ group = \"{ADMINS}\", role = \"administrator\" }}, {{ entry = \"uid=feed,ou=people,{BASE}\", profile = \"feed\" }}]"
     );
@@ -278,6 +278,12 @@ async fn only_rules_give_rights_and_only_administrators_change_what_they_name() 
     let mut manager = manager(&server).await;
     let feed_dn = format!("uid=feed,ou=people,{BASE}");
     assert_eq!(person(&mut manager, &feed_dn, &["feed"]).await.rc, 0);
+    (server, manager, feed_dn)
+}
+
+#[tokio::test]
+async fn only_rules_give_rights_and_only_administrators_change_what_they_name() {
+    let (server, mut manager, feed_dn) = ruled().await;
     let group: &[(&str, &[&str])] = &[("objectClass", &["groupOfNames"]), ("member", &[MANAGER])];
     assert_eq!(add(&mut manager, ADMINS, group).await.rc, 0);
 
@@ -552,13 +558,7 @@ async fn off_it_is_off() {
 /// Rights go by name: nobody but an administrator moves an entry to a member's name, whatever else moves in the same moment.
 #[tokio::test]
 async fn a_transaction_moves_nobody_to_the_name_of_a_member() {
-    let rules = format!(
-        "rules = [{{ group = \"{ADMINS}\", role = \"administrator\" }}, {{ entry = \"uid=feed,ou=people,{BASE}\", profile = \"feed\" }}]"
-    );
-    let server = place(&rules).serve();
-    let mut manager = manager(&server).await;
-    let feed_dn = format!("uid=feed,ou=people,{BASE}");
-    assert_eq!(person(&mut manager, &feed_dn, &["feed"]).await.rc, 0);
+    let (server, mut manager, feed_dn) = ruled().await;
     // A member whose entry is gone.
     let group: &[(&str, &[&str])] = &[
         ("objectClass", &["groupOfNames"]),

@@ -3,7 +3,6 @@
 use crate::server::{Place, Server, found};
 use ldap3::{Ldap, Mod, Scope};
 use std::collections::HashSet;
-use std::io::Write;
 
 const CONFIG: &str = r#"
 [integrity]
@@ -22,12 +21,7 @@ dn: cn=d,o=nhs\nobjectClass: device\ncn: d\nseeAlso: uid=b,ou=Team,ou=People,o=n
 async fn directory() -> (Server, Ldap) {
     let place = Place::empty();
     place.succeed(&["import", "-"], ENTRIES);
-    let mut config = std::fs::File::options()
-        .append(true)
-        .open(place.data().join("nhsdir.toml"))
-        .unwrap();
-    config.write_all(CONFIG.as_bytes()).unwrap();
-    let server = place.serve();
+    let server = place.with(CONFIG).serve();
     let ldap = server.bound("writer").await;
     (server, ldap)
 }

@@ -54,6 +54,14 @@ impl Place {
         place
     }
 
+    /// The same with these lines at the end of its configuration.
+    pub fn with(self, settings: &str) -> Place {
+        let config = self.data().join("nhsdir.toml");
+        let text = std::fs::read_to_string(&config).unwrap() + settings;
+        std::fs::write(&config, text).unwrap();
+        self
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -311,10 +311,7 @@ async fn not_everybody_may_synchronise() {
 /// A client that does not keep up with what is kept for it is told, and one that comes back with its cookie goes on.
 #[tokio::test]
 async fn a_full_log_ends_in_a_refresh() {
-    let place = Place::filled();
-    let config = place.data().join("nhsdir.toml");
-    let text = std::fs::read_to_string(&config).unwrap() + "[limits]\nsync_log_changes = 2\nsync_consumers = 1\n";
-    std::fs::write(&config, text).unwrap();
+    let place = Place::filled().with("[limits]\nsync_log_changes = 2\nsync_consumers = 1\n");
     let server = place.serve();
     let (mut copy, mut feed) = both(&server).await;
     let first = poll(&mut copy, None, false).await;
@@ -344,10 +341,7 @@ async fn a_full_log_ends_in_a_refresh() {
 /// One account does not take the places of others, and gets its own back.
 #[tokio::test]
 async fn an_account_follows_with_so_many_clients() {
-    let place = Place::filled();
-    let config = place.data().join("nhsdir.toml");
-    let text = std::fs::read_to_string(&config).unwrap() + "[limits]\nsync_consumers_per_account = 1\n";
-    std::fs::write(&config, text).unwrap();
+    let place = Place::filled().with("[limits]\nsync_consumers_per_account = 1\n");
     let server = place.serve();
     let (mut copy, mut feed) = both(&server).await;
     let persist = || asked(RefreshMode::RefreshAndPersist, None, false);

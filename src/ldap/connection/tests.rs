@@ -135,6 +135,15 @@ impl Client {
         client
     }
 
+    /// Bound, and taking little at a time: it has asked for everything.
+    async fn overwhelmed(limits: WireLimits) -> Client {
+        let mut client = Client::connect_with(Transport::Local, limits, 256).await;
+        client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
+        assert_eq!(client.next().await.code, Some(0));
+        client.send(&[everything(2)]).await;
+        client
+    }
+
     /// All of it in one write.
     async fn send(&mut self, messages: &[Vec<u8>]) {
         self.stream.write_all(&messages.concat()).await.unwrap();
@@ -553,10 +562,7 @@ async fn back_pressure_holds_a_search() {
         output_octets: 1024,
         ..WireLimits::default()
     };
-    let mut client = Client::connect_with(Transport::Local, limits, 256).await;
-    client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
-    assert_eq!(client.next().await.code, Some(0));
-    client.send(&[everything(2)]).await;
+    let mut client = Client::overwhelmed(limits).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let ahead = client.metrics.entries_sent.value();
     assert!(

@@ -40,10 +40,7 @@ async fn silence_begins_behind_the_last_answer() {
         output_octets: 1024,
         ..WireLimits::default()
     };
-    let mut client = Client::connect_with(Transport::Local, limits, 256).await;
-    client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
-    assert_eq!(client.next().await.code, Some(0));
-    client.send(&[everything(2)]).await;
+    let mut client = Client::overwhelmed(limits).await;
     // The search stands still until the peer reads.
     tokio::time::sleep(Duration::from_millis(700)).await;
     while client.next().await.tag != tag::SEARCH_RESULT_DONE {}
@@ -60,10 +57,7 @@ async fn a_peer_that_does_not_read_is_let_go() {
         write_stall: Duration::from_millis(60),
         ..WireLimits::default()
     };
-    let mut client = Client::connect_with(Transport::Local, limits, 256).await;
-    client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
-    assert_eq!(client.next().await.code, Some(0));
-    client.send(&[everything(2)]).await;
+    let mut client = Client::overwhelmed(limits).await;
     let ended = tokio::time::timeout(Duration::from_secs(10), &mut client.served).await;
     assert_eq!(ended.expect("it ends").unwrap(), Ending::Closed);
     assert_eq!(client.metrics.timeouts.value(), 1);
