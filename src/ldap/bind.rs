@@ -165,7 +165,7 @@ impl Conversation {
     pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>, advised: bool) {
         let (outcome, expires_in) = match bound {
             Ok(session) => {
-                let expires_in = self.directory.expires_in(&session).filter(|_| advised);
+                let expires_in = advised.then(|| self.directory.expires_in(&session)).flatten();
                 let must_change = session.identity.secret.must_change;
                 self.state.bound(session);
                 let password = must_change.then_some(PasswordFault::ChangeAfterReset);

@@ -338,8 +338,12 @@ impl Conversation {
 
     /// Answers a request that was not begun; says nothing where the operation has no response.
     fn refuse(&mut self, id: MessageId, request: u8, outcome: &Outcome) {
+        self.refuse_with(id, request, outcome, Extra::default());
+    }
+
+    fn refuse_with(&mut self, id: MessageId, request: u8, outcome: &Outcome, extra: Extra<'_>) {
         if let Some(response) = response_tag(request) {
-            self.answer(id, response, outcome, Extra::default());
+            self.answer(id, response, outcome, extra);
         }
     }
 
@@ -349,9 +353,7 @@ impl Conversation {
             password: PasswordAdvice::new(request.controls.password_policy, outcome, None),
             ..Extra::default()
         };
-        if let Some(response) = response_tag(request_tag(&request.operation)) {
-            self.answer(id, response, outcome, extra);
-        }
+        self.refuse_with(id, request_tag(&request.operation), outcome, extra);
     }
 
     /// Writes the notice of disconnection. Everything under way is abandoned with the connection.

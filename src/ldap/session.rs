@@ -3,7 +3,7 @@
 //! Invariants: what needs an identity gets it only from [`Admission::Bound`]; a bind takes the old identity away before it is tried
 //! (RFC 4513 section 4); abandon and unbind are never answered.
 
-use super::codec::{Change, Operation, Request};
+use super::codec::{Change, Operation, Request, SearchOperation};
 use super::extended;
 use crate::directory::{Directory, Session};
 use crate::model::{Outcome, ResultCode, SearchScope};
@@ -118,11 +118,7 @@ impl SessionState {
             ),
             _ if starts_tls => self.admit_start_tls(),
             (Standing::Bound(session), _) => Admission::Bound(session),
-            (Standing::Anonymous, Operation::Search(search))
-                if search.base.is_empty() && search.scope == SearchScope::BaseObject =>
-            {
-                Admission::ProtocolFacts
-            }
+            (Standing::Anonymous, Operation::Search(search)) if asks_root_dse(search) => Admission::ProtocolFacts,
             (Standing::Anonymous, _) => refused(
                 ResultCode::StrongerAuthRequired,
                 "expected a bind with an application account first: nothing is answered anonymously",
@@ -139,6 +135,10 @@ impl SessionState {
     }
 }
 
+fn asks_root_dse(search: &SearchOperation<'_>) -> bool {
+    search.base.is_empty() && search.scope == SearchScope::BaseObject
+}
+
 /// The refusal of what a session asks beside the change of its secret, where that has to come first. What of an update is no such
 /// change, the directory refuses.
 pub fn refusal_until_changed(session: &Session, request: &Request<'_>) -> Option<Outcome> {
@@ -147,19 +147,14 @@ pub fn refusal_until_changed(session: &Session, request: &Request<'_>) -> Option
         Operation::Bind(_) | Operation::Unbind | Operation::Abandon { .. } => true,
         Operation::Change(Change::Modify(_)) => true,
         Operation::Extended(extended) => UNTIL_CHANGED.contains(&extended.name),
-        Operation::Search(search) => search.base.is_empty() && search.scope == SearchScope::BaseObject,
+        Operation::Search(search) => asks_root_dse(search),
         Operation::Change(_) | Operation::Compare(_) => false,
     };
     (!allowed || request.controls.proxied.is_some()).then_some(outcome)
 }
 
 /// Extended operations of a session that has to change its secret.
-const UNTIL_CHANGED: [&str; 4] = [
-    extended::START_TLS,
-    extended::WHO_AM_I,
-    extended::PASSWORD_MODIFY,
-    extended::CANCEL,
-];
+const UNTIL_CHANGED: [&str; 3] = [extended::WHO_AM_I, extended::PASSWORD_MODIFY, extended::CANCEL];
 
 fn refused(code: ResultCode, message: &str) -> Admission<'static> {
     Admission::Refused(Outcome::new(code, message))

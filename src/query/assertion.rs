@@ -1,6 +1,7 @@
 //! What an assertion value asks of a value, by the rule it is compared with.
 
 use super::predicate::Test;
+use crate::model::{Filter, is_known_option};
 use crate::schema::matching::{Comparison, SubstringPiece, integer_value};
 use crate::schema::{AttributeType, MatchingRule, Schema, approximate as sounds};
 use std::borrow::Cow;
@@ -37,6 +38,33 @@ pub(super) fn compared(schema: &Schema, rule: MatchingRule, value: &[u8]) -> Opt
     })
 }
 
+/// The type and the options, lower case; `None` where one is not defined, not known or not for it.
+pub(super) fn described<'s>(schema: &'s Schema, description: &str) -> Option<(&'s AttributeType, Vec<String>)> {
+    let mut parts = description.split(';');
+    let attribute = schema.attribute(schema.find_attribute(parts.next()?)?);
+    let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
+    let fits =
+        |option: &String| is_known_option(option) && (option != "binary" || attribute.syntax.wants_binary_option());
+    options.iter().all(fits).then_some((attribute, options))
+}
+
+/// The test of an item that asks for more than equality, by a rule of the type's own.
+pub(super) fn by_own_rule(schema: &Schema, attribute: &AttributeType, item: &Filter<'_>) -> Option<Test> {
+    let ordered = |value: &[u8]| {
+        let rule = attribute.ordering?;
+        Some((rule, normalized(schema, rule, value)?))
+    };
+    match item {
+        Filter::Substrings { initial, any, last, .. } => {
+            substrings(attribute.substrings?, initial.as_deref(), any, last.as_deref())
+        }
+        Filter::GreaterOrEqual { value, .. } => ordered(value).map(|(rule, value)| Test::AtLeast { rule, value }),
+        Filter::LessOrEqual { value, .. } => ordered(value).map(|(rule, value)| Test::AtMost { rule, value }),
+        Filter::Approximate { value, .. } => approximate(schema, attribute, value),
+        _ => None,
+    }
+}
+
 pub(super) fn normalized(schema: &Schema, rule: MatchingRule, value: &[u8]) -> Option<Vec<u8>> {
     let mut normalized = Vec::with_capacity(value.len());
     rule.normalize(schema, value, &mut normalized).ok()?;
@@ -44,7 +72,7 @@ pub(super) fn normalized(schema: &Schema, rule: MatchingRule, value: &[u8]) -> O
 }
 
 /// RFC 4511 section 4.5.1.7.6: where approximate matching makes no sense it is equality.
-pub(super) fn approximate(schema: &Schema, attribute: &AttributeType, value: &[u8]) -> Option<Test> {
+fn approximate(schema: &Schema, attribute: &AttributeType, value: &[u8]) -> Option<Test> {
     let rule = attribute.equality?;
     let test = compared(schema, rule, value)?;
     let keys = if rule.is_text() {
@@ -59,12 +87,7 @@ pub(super) fn approximate(schema: &Schema, attribute: &AttributeType, value: &[u
     })
 }
 
-pub(super) fn substrings(
-    rule: MatchingRule,
-    initial: Option<&[u8]>,
-    any: &[Cow<'_, [u8]>],
-    last: Option<&[u8]>,
-) -> Option<Test> {
+fn substrings(rule: MatchingRule, initial: Option<&[u8]>, any: &[Cow<'_, [u8]>], last: Option<&[u8]>) -> Option<Test> {
     let prepared = |piece: SubstringPiece, value: &[u8]| {
         let mut prepared = Vec::with_capacity(value.len());
         rule.normalize_piece(piece, value, &mut prepared).ok()?;

@@ -1,12 +1,12 @@
 //! A filter as received into a typed, normalised, three-valued predicate.
 
-use super::assertion::{approximate, compared, normalized, substrings};
+use super::assertion::{by_own_rule, compared, described, normalized};
 use super::computed::{Surroundings, is_computed};
 use super::evaluate::passes;
 use super::membership::{Groups, LooksLeft, TooManyNames};
 use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
-use crate::model::{Dn, Filter, is_known_option};
+use crate::model::{Dn, Filter};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
 use crate::store::record::derived_types;
@@ -88,28 +88,13 @@ impl<'a> Compiler<'a> {
                 self.class(attribute, value, false)
             }
             Filter::Equality { attribute, value } => self.asserted(attribute, |target| self.equality(target, value)),
-            Filter::Substrings {
-                attribute,
-                initial,
-                any,
-                last,
-            } => self.asserted(attribute, |target| {
-                substrings(target.attribute.substrings?, initial.as_deref(), any, last.as_deref())
-            }),
-            Filter::GreaterOrEqual { attribute, value } => self.asserted(attribute, |target| {
-                let rule = target.attribute.ordering?;
-                let value = normalized(self.schema, rule, value)?;
-                Some(Test::AtLeast { rule, value })
-            }),
-            Filter::LessOrEqual { attribute, value } => self.asserted(attribute, |target| {
-                let rule = target.attribute.ordering?;
-                let value = normalized(self.schema, rule, value)?;
-                Some(Test::AtMost { rule, value })
-            }),
-            Filter::Present { attribute } => self.present(attribute),
-            Filter::Approximate { attribute, value } => {
-                self.asserted(attribute, |target| approximate(self.schema, target.attribute, value))
+            Filter::Substrings { attribute, .. }
+            | Filter::GreaterOrEqual { attribute, .. }
+            | Filter::LessOrEqual { attribute, .. }
+            | Filter::Approximate { attribute, .. } => {
+                self.asserted(attribute, |target| by_own_rule(self.schema, target.attribute, filter))
             }
+            Filter::Present { attribute } => self.present(attribute),
             Filter::Extensible {
                 rule,
                 attribute,
@@ -131,16 +116,9 @@ impl<'a> Compiler<'a> {
 
     /// `None` when the type is not defined, not searchable, not kept where a filter can see it, or an option is not known or not for it.
     fn target(&self, description: &str) -> Option<Target<'a>> {
-        let mut parts = description.split(';');
-        let id = self.schema.find_attribute(parts.next()?)?;
+        let (attribute, options) = described(self.schema, description)?;
+        let id = attribute.id;
         if !self.view.searchable.contains(id) || (is_computed(self.schema, id) && self.groups.is_none()) {
-            return None;
-        }
-        let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
-        let attribute = self.schema.attribute(id);
-        let binary = options.iter().any(|option| option == "binary");
-        if !options.iter().all(|option| is_known_option(option)) || (binary && !attribute.syntax.wants_binary_option())
-        {
             return None;
         }
         Some(Target { attribute, options })

@@ -113,7 +113,7 @@ pub enum Test {
     Name(NormalizedDn),
     /// The entry is in the subtree of this subentry, which gives it a value that passes.
     Collective(Arc<CollectiveSubentry>),
-    /// The entry's own name stands so to this one.
+    /// The entry's own name lies so below this one, or is it; for names above there is `Names`.
     Own {
         relation: Comparison,
         name: NormalizedDn,
@@ -362,7 +362,6 @@ fn place(relation: Comparison) -> &'static str {
     match relation {
         Comparison::Subtree => "at or below",
         Comparison::OneLevel => "directly below",
-        Comparison::Superior => "above",
         _ => "below",
     }
 }

@@ -3,12 +3,13 @@
 //! Invariants: only values that leave anyway are looked at, so an item tells nothing that the answer without it would not; what
 //! cannot be said is Undefined and passes nothing.
 
-use super::assertion::{approximate, compared, normalized, substrings};
+use super::assertion::{by_own_rule, compared, described};
 use super::evaluate::Evaluator;
 use super::predicate::Test;
 use crate::access::{AttributeSet, ValueFilter};
 use crate::model::{Filter, carries_options};
 use crate::schema::{AttributeId, AttributeType, MatchingRule, Schema};
+use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ impl ValueFilter for MatchedValues {
         let concerned = |item: &&ValueItem| {
             item.types.contains(id) && (item.options.is_empty() || carries_options(description, &item.options))
         };
-        let concerned: Vec<&Test> = self.items.iter().filter(concerned).map(|item| &item.test).collect();
+        let concerned: SmallVec<[&Test; 4]> = self.items.iter().filter(concerned).map(|item| &item.test).collect();
         if concerned.is_empty() {
             return;
         }
@@ -72,7 +73,7 @@ impl fmt::Debug for MatchedValues {
 /// `None` for what is Undefined of every value.
 fn compile_item(item: &Filter<'_>, schema: &Schema) -> Option<ValueItem> {
     let of = |description: &str, test: &dyn Fn(&AttributeType) -> Option<Test>| {
-        let (attribute, options) = described(description, schema)?;
+        let (attribute, options) = described(schema, description)?;
         let mut types = AttributeSet::default();
         attribute.subtypes.iter().for_each(|id| types.insert(*id));
         let test = test(attribute)?;
@@ -80,26 +81,11 @@ fn compile_item(item: &Filter<'_>, schema: &Schema) -> Option<ValueItem> {
     };
     match item {
         Filter::Equality { attribute, value } => of(attribute, &|attribute| equality(attribute, value, schema)),
-        Filter::Substrings {
-            attribute,
-            initial,
-            any,
-            last,
-        } => of(attribute, &|attribute| {
-            substrings(attribute.substrings?, initial.as_deref(), any, last.as_deref())
-        }),
-        Filter::GreaterOrEqual { attribute, value } => of(attribute, &|attribute| {
-            let rule = attribute.ordering?;
-            let value = normalized(schema, rule, value)?;
-            Some(Test::AtLeast { rule, value })
-        }),
-        Filter::LessOrEqual { attribute, value } => of(attribute, &|attribute| {
-            let rule = attribute.ordering?;
-            let value = normalized(schema, rule, value)?;
-            Some(Test::AtMost { rule, value })
-        }),
+        Filter::Substrings { attribute, .. }
+        | Filter::GreaterOrEqual { attribute, .. }
+        | Filter::LessOrEqual { attribute, .. }
+        | Filter::Approximate { attribute, .. } => of(attribute, &|attribute| by_own_rule(schema, attribute, item)),
         Filter::Present { attribute } => of(attribute, &|_| Some(Test::Present)),
-        Filter::Approximate { attribute, value } => of(attribute, &|attribute| approximate(schema, attribute, value)),
         Filter::Extensible {
             rule, attribute, value, ..
         } => {
@@ -115,15 +101,6 @@ fn compile_item(item: &Filter<'_>, schema: &Schema) -> Option<ValueItem> {
         // No item (section 2); the codec lets none of them through.
         Filter::And(_) | Filter::Or(_) | Filter::Not(_) => None,
     }
-}
-
-fn described<'s>(description: &str, schema: &'s Schema) -> Option<(&'s AttributeType, Vec<String>)> {
-    let mut parts = description.split(';');
-    let attribute = schema.attribute(schema.find_attribute(parts.next()?)?);
-    let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
-    let binary = options.iter().any(|option| option == "binary");
-    let wrong = options.iter().any(String::is_empty) || (binary && !attribute.syntax.wants_binary_option());
-    (!wrong).then_some((attribute, options))
 }
 
 /// A value that names an object class is of every superclass of it, as in a search's filter.

@@ -494,9 +494,8 @@ fn dearness(predicate: &Predicate) -> u8 {
             // Object classes are rarely rare.
             Test::Class { .. } => 2,
             Test::Equality { .. } => 1,
-            Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } => 4,
+            Test::AtLeast { .. } | Test::AtMost { .. } | Test::Before { .. } | Test::Related { .. } => 4,
             Test::Substrings { any, last, .. } if any.is_empty() && last.is_none() => 3,
-            Test::Related { .. } => 4,
             Test::Substrings { .. } => 5,
             Test::Present | Test::Word { .. } | Test::Approximate { .. } | Test::Bits { .. } | Test::Collective(_) => 6,
         },

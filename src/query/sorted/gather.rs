@@ -1,6 +1,6 @@
 //! The least entries of many, by their sort octets.
 
-use super::room::{Held, Room};
+use super::room::{GRAIN, Held, Room};
 use crate::store::Location;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -88,6 +88,17 @@ impl Gathering {
     pub fn shrinking(mut self, shrinks: bool) -> Gathering {
         self.shrinks = shrinks;
         self
+    }
+
+    /// Begins again behind `after`, with the memory that most sorts need.
+    pub fn restart(&mut self, after: Option<Vec<u8>>, wanted: usize) {
+        self.after = after;
+        self.wanted = wanted.max(1);
+        self.kept.clear();
+        self.kept_octets = 0;
+        self.ready.clear();
+        self.cut = false;
+        self.held.at_most(GRAIN);
     }
 
     pub fn take(&mut self, octets: Vec<u8>, at: Location) -> Taken {

@@ -167,12 +167,7 @@ impl ListBuilder {
                     self.missing();
                     Ok(())
                 }
-                Stage::Done => {
-                    if self.reverse {
-                        self.entries.reverse();
-                    }
-                    return self.finished();
-                }
+                Stage::Done => return self.finished(),
             };
             match done {
                 Ok(()) => {}
@@ -183,17 +178,15 @@ impl ListBuilder {
     }
 
     fn finished(&mut self) -> Listing {
-        let mut entries = std::mem::take(&mut self.entries);
-        entries.shrink_to_fit();
+        self.entries.shrink_to_fit();
         // Where the list was made by comparing alone, nothing is held for it yet.
-        let octets = entries.capacity() * 8;
+        let octets = self.entries.capacity() * 8;
         if !self.held.at_least(octets) {
-            self.entries = entries;
-            // It is in order: turned back, so that it is turned round again.
-            if self.reverse {
-                self.entries.reverse();
-            }
             return Listing::NoMemory;
+        }
+        let mut entries = std::mem::take(&mut self.entries);
+        if self.reverse {
+            entries.reverse();
         }
         let mut held = Held::nothing(&self.room);
         std::mem::swap(&mut held, &mut self.held);

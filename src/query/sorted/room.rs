@@ -20,7 +20,7 @@ pub struct Room {
 }
 
 /// Octets taken from the memory of all at once: most sorts need no more.
-const GRAIN: usize = 16 << 10;
+pub(super) const GRAIN: usize = 16 << 10;
 
 /// What a part of a sort holds of the memory of all; given back when it is dropped.
 pub(super) struct Held {
@@ -69,6 +69,9 @@ impl Held {
     /// Gives back what is beyond so many octets.
     pub(super) fn at_most(&mut self, octets: usize) {
         let beyond = self.octets.saturating_sub(octets);
+        if beyond == 0 {
+            return;
+        }
         self.octets -= beyond;
         self.memory.left.fetch_add(beyond, Ordering::Relaxed);
     }

@@ -28,8 +28,6 @@ pub struct Walk {
     giving: bool,
     one_key: bool,
     together: usize,
-    room: Room,
-    shrinks: bool,
     /// For the ids that have a value.
     held: Held,
 }
@@ -110,15 +108,13 @@ impl Walk {
         let together = if one_key { wanted.min(TOGETHER) } else { wanted };
         Walk {
             stages,
-            gathering: Gathering::new(after.clone(), together, room),
+            gathering: Gathering::new(after.clone(), together, room).shrinking(shrinks),
             after,
             members: Vec::new(),
             at: 0,
             giving: true,
             one_key,
             together,
-            room: room.clone(),
-            shrinks,
             held: Held::nothing(room),
         }
     }
@@ -200,7 +196,7 @@ impl Walk {
             }
         }
         self.skip_given(keys, snapshot);
-        self.gathering = Gathering::new(self.after.clone(), self.together, &self.room).shrinking(self.shrinks);
+        self.gathering.restart(self.after.clone(), self.together);
         self.giving = false;
         true
     }
