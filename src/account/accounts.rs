@@ -356,18 +356,18 @@ impl Accounts {
 
     /// Refuses an account, by whatever way, until it is unlocked; `since` 0 is for ever. Who is bound as it must bind again.
     pub fn lock(&self, key: &NormalizedDn, since: u64) -> Vec<KeyedWrite> {
-        let mut index = self.index_mut();
-        let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
-        ledger.lock(since);
-        index.renew(key, 0);
-        vec![ledger.write(key)]
+        self.restrict(key, |ledger| ledger.lock(since))
     }
 
     /// Whether the secrets of an account are good for nothing but their own change. Who is bound as it must bind again.
     pub fn set_must_change(&self, key: &NormalizedDn, must_change: bool) -> Vec<KeyedWrite> {
+        self.restrict(key, |ledger| ledger.set_must_change(must_change))
+    }
+
+    fn restrict(&self, key: &NormalizedDn, change: impl FnOnce(&Ledger)) -> Vec<KeyedWrite> {
         let mut index = self.index_mut();
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
-        ledger.set_must_change(must_change);
+        change(&ledger);
         index.renew(key, 0);
         vec![ledger.write(key)]
     }

@@ -19,7 +19,7 @@ use crate::access::{Selection, View};
 use crate::account::{Accounts, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
-use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::schema::{NormalizedDn, Schema};
 use crate::store::{
     Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
 };
@@ -121,7 +121,6 @@ pub(super) struct Effects {
 /// The state of the writer thread.
 struct Writer {
     context: Context,
-    types: &'static [AttributeId],
     times: ChangeTimes,
     /// Entries changed by the group.
     touched: RefCell<Vec<NormalizedDn>>,
@@ -136,7 +135,6 @@ const GATHERING: Duration = Duration::from_micros(100);
 impl Writer {
     fn new(context: Context) -> Writer {
         Writer {
-            types: context.schema.type_numbers(),
             times: ChangeTimes::after(context.feed.position().0),
             noting: Noting::new(context.feed.clone()),
             context,
@@ -172,7 +170,6 @@ impl Writer {
         context.store.change_schema(Arc::clone(&schema), vec![written])?;
         context.kinds = Kinds::new(&schema);
         context.integrity = integrity;
-        self.types = schema.type_numbers();
         context.schema = schema;
         Ok(())
     }
@@ -313,11 +310,10 @@ impl Writer {
 
     /// An accepted update of the entry under `key` becomes part of the group.
     fn take_in(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, mut effects: Effects, following: &mut Following) {
-        following.take(&self.context, self.types, key, &mut effects);
+        following.take(&self.context, key, &mut effects);
         self.note_touched(&effects);
         let position = Position(effects.changed);
-        self.noting
-            .note(group.snapshot(), &effects.changes, position, self.types);
+        self.noting.note(group.snapshot(), &effects.changes, position);
         if !effects.changes.is_empty() || !effects.keyed.is_empty() {
             group.apply(effects.changes, effects.keyed);
         }
@@ -410,9 +406,10 @@ impl Writer {
     ) -> Result<Vec<Change>, Outcome> {
         let to = match effects.changes.last() {
             Some(Change::Put { key: to, .. }) if renames && to == key => return Ok(Vec::new()),
-            Some(Change::Put { key: to, record }) if renames => {
-                Some((to.clone(), parsed_dn(Record::new(record, self.types))?))
-            }
+            Some(Change::Put { key: to, record }) if renames => Some((
+                to.clone(),
+                parsed_dn(Record::new(record, self.context.schema.type_numbers()))?,
+            )),
             _ => None,
         };
         let next = || self.author(snapshot, actor);

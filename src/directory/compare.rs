@@ -74,7 +74,7 @@ impl Directory {
             let own = (own.as_slice(), &*in_force.protocol_view, &*in_force.schema);
             return compared_protocol(own, &key, (attribute, value), guard);
         }
-        if key == self.subschema_key() {
+        if key == *self.subschema_key() {
             let own = &in_force.subschema;
             let own = (own.record.as_slice(), &*own.view, &*in_force.schema);
             return compared_protocol(own, &key, (attribute, value), guard);

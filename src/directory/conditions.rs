@@ -99,7 +99,7 @@ pub(super) fn check_update(
     let Some(assertion) = &request.assertion else {
         return Ok(());
     };
-    let collective = kinds.collective_in(&Arc::new(snapshot.clone()), schema);
+    let collective = kinds.collective_in(snapshot, schema);
     let groups = Groups {
         snapshot,
         schema,

@@ -207,7 +207,7 @@ impl Drop for Follower {
 
 impl LoggedUpdate {
     /// What `changes` will do to the entries of `snapshot`, which shows none of them yet.
-    pub(super) fn note(snapshot: &Snapshot, changes: &[Change], position: Position, types: &[AttributeId]) -> Self {
+    pub(super) fn note(snapshot: &Snapshot, changes: &[Change], position: Position) -> Self {
         let mut noted: Vec<EntryChange> = Vec::with_capacity(changes.len());
         let mut places: HashMap<[u8; 16], usize> = HashMap::new();
         for change in changes {
@@ -223,7 +223,7 @@ impl LoggedUpdate {
             let Some(known) = after.as_ref().or(before.as_ref()) else {
                 continue;
             };
-            let entry_uuid = known.record(types).operational().entry_uuid;
+            let entry_uuid = known.record(snapshot.schema().type_numbers()).operational().entry_uuid;
             let place = *places.entry(entry_uuid).or_insert(noted.len());
             match noted.get_mut(place) {
                 Some(same) => {
@@ -277,13 +277,13 @@ impl Noting {
     }
 
     /// An update that is about to be applied.
-    pub(super) fn note(&self, snapshot: &Snapshot, changes: &[Change], position: Position, types: &[AttributeId]) {
+    pub(super) fn note(&self, snapshot: &Snapshot, changes: &[Change], position: Position) {
         if changes.is_empty() {
             return;
         }
         self.position.set(Some(position));
         if self.active.get() {
-            let update = LoggedUpdate::note(snapshot, changes, position, types);
+            let update = LoggedUpdate::note(snapshot, changes, position);
             self.updates.borrow_mut().push(update);
         }
     }

@@ -6,7 +6,7 @@ use super::secret::{self, SecretPlan};
 use super::update::{Modification, ModificationKind};
 use crate::account::PreparedSecret;
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, Value};
-use crate::schema::{AttributeId, NormalizedDn};
+use crate::schema::NormalizedDn;
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
 
 /// Secrets that an update may put in force once nothing refuses it any more.
@@ -186,9 +186,9 @@ pub(super) enum Following {
 impl Following {
     /// An accepted update of the entry under `key`. Application accounts are no part of a transaction: there, only entries
     /// that are gone from where they were matter.
-    pub(super) fn take(&mut self, context: &Context, types: &[AttributeId], key: &NormalizedDn, effects: &mut Effects) {
+    pub(super) fn take(&mut self, context: &Context, key: &NormalizedDn, effects: &mut Effects) {
         match self {
-            Following::AtOnce => follow(context, types, key, effects),
+            Following::AtOnce => follow(context, key, effects),
             Following::Later(later) => {
                 if effects
                     .changes
@@ -202,7 +202,7 @@ impl Following {
     }
 
     /// What accounts have to write down for the whole transaction.
-    pub(super) fn finish(self, context: &Context, types: &[AttributeId]) -> Vec<KeyedWrite> {
+    pub(super) fn finish(self, context: &Context) -> Vec<KeyedWrite> {
         let Following::Later(later) = self else {
             return Vec::new();
         };
@@ -211,7 +211,7 @@ impl Following {
                 changes,
                 ..Effects::default()
             };
-            follow(context, types, &key, &mut effects);
+            follow(context, &key, &mut effects);
             effects.keyed
         };
         later.into_iter().flat_map(follow).collect()
@@ -219,7 +219,7 @@ impl Following {
 }
 
 /// Tells the account room what the update of the entry under `key` did to accounts and to entries that have secrets.
-fn follow(context: &Context, types: &[AttributeId], key: &NormalizedDn, effects: &mut Effects) {
+fn follow(context: &Context, key: &NormalizedDn, effects: &mut Effects) {
     let accounts = &context.accounts;
     let is_account = |key: &NormalizedDn| is_account_key(key, &context.suffixes);
     let mut writes = Vec::new();
@@ -229,7 +229,10 @@ fn follow(context: &Context, types: &[AttributeId], key: &NormalizedDn, effects:
         let to = destination(key, gone, &effects.changes);
         if let Some((to, record)) = to.filter(|(to, _)| is_account(gone) && is_account(to)) {
             moved.push(to);
-            writes.extend(accounts.rename(gone, account_facts(to, Record::new(record, types))));
+            writes.extend(accounts.rename(
+                gone,
+                account_facts(to, Record::new(record, context.schema.type_numbers())),
+            ));
         } else if is_account(gone) {
             writes.extend(accounts.remove(gone));
         } else if accounts.knows(gone) && !context.general.is_manager(gone) {
@@ -243,7 +246,7 @@ fn follow(context: &Context, types: &[AttributeId], key: &NormalizedDn, effects:
             && is_account(key)
             && !moved.contains(&key)
         {
-            accounts.put(account_facts(key, Record::new(record, types)));
+            accounts.put(account_facts(key, Record::new(record, context.schema.type_numbers())));
         }
     }
     effects.keyed.extend(writes);

@@ -229,7 +229,6 @@ impl Integrity {
 pub struct Uniqueness {
     rules: Vec<(AttributeId, NormalizedDn)>,
     schema: Arc<Schema>,
-    types: Vec<AttributeId>,
 }
 
 /// A value that is to be unique: the number of its rule, and the value by its equality rule.
@@ -246,18 +245,14 @@ impl Directory {
     pub fn uniqueness(&self) -> Result<Option<Uniqueness>, DirectoryError> {
         let schema = self.schema();
         let rules = Integrity::new(&self.integrity, &schema)?.unique;
-        Ok((!rules.is_empty()).then(|| Uniqueness {
-            rules,
-            types: schema.attributes().iter().map(|attribute| attribute.id).collect(),
-            schema,
-        }))
+        Ok((!rules.is_empty()).then_some(Uniqueness { rules, schema }))
     }
 }
 
 impl Uniqueness {
     /// The table of attribute types that records of this directory are read by.
     pub fn types(&self) -> &[AttributeId] {
-        &self.types
+        self.schema.type_numbers()
     }
 
     /// The attribute type of a rule.

@@ -78,7 +78,7 @@ impl Kinds {
     }
 
     /// What subentries of a state give to its entries (RFC 3671), where there are any.
-    pub(super) fn collective_in(&self, snapshot: &Arc<Snapshot>, schema: &Schema) -> Option<Collective> {
+    pub(super) fn collective_in(&self, snapshot: &Snapshot, schema: &Schema) -> Option<Collective> {
         self.collective.is_held(snapshot, schema).then(|| {
             let keys = self.collective.keys(snapshot, schema);
             Collective::new(snapshot, schema, keys.into_iter())
@@ -141,7 +141,7 @@ impl Kind {
     }
 
     /// The keys of all there are, whoever may see them.
-    fn keys(&self, snapshot: &Arc<Snapshot>, schema: &Schema) -> Vec<NormalizedDn> {
+    fn keys(&self, snapshot: &Snapshot, schema: &Schema) -> Vec<NormalizedDn> {
         let query = Query {
             base: NormalizedDn::default(),
             base_at: None,
@@ -153,7 +153,7 @@ impl Kind {
             without: Vec::new().into(),
             candidate_limit: 0,
         };
-        let mut cursor = Cursor::open(snapshot.clone(), query);
+        let mut cursor = Cursor::open(Arc::new(snapshot.clone()), query);
         let mut keys = Vec::new();
         loop {
             match cursor.advance(&mut Work { left: u32::MAX }) {

@@ -204,7 +204,7 @@ impl Directory {
                 self.shared_base_key(request.base)?
             }
         };
-        if base == self.subschema_key() {
+        if base == *self.subschema_key() {
             let in_force = self.in_force();
             let own = (in_force.subschema.record.clone(), in_force.subschema.view.clone());
             return Ok(self.protocol_search(own, &in_force, request, started)?);
@@ -212,8 +212,8 @@ impl Directory {
         self.directory_search(session, base, request, started)
     }
 
-    pub(super) fn subschema_key(&self) -> NormalizedDn {
-        self.subschema_key.clone()
+    pub(super) fn subschema_key(&self) -> &NormalizedDn {
+        &self.subschema_key
     }
 
     fn protocol_search(

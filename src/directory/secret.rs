@@ -362,13 +362,11 @@ impl Directory {
 
     /// The user identity of a Password Modify: a DN, an account's name or a `uid`, or any as an authorization identity.
     fn key_of_user(&self, name: &str) -> Option<NormalizedDn> {
+        let named = |name: &str| self.key_of_account(name).or_else(|| self.key_of_uid(name));
         match (name.strip_prefix("dn:"), name.strip_prefix("u:")) {
             (Some(dn), _) => self.bind_key(dn),
-            (_, Some(name)) => self.key_of_account(name).or_else(|| self.key_of_uid(name)),
-            (None, None) => {
-                let account = || self.key_of_account(name).or_else(|| self.key_of_uid(name));
-                self.bind_key(name).or_else(account)
-            }
+            (_, Some(name)) => named(name),
+            (None, None) => self.bind_key(name).or_else(|| named(name)),
         }
     }
 

@@ -220,7 +220,7 @@ impl Directory {
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
         let base = self.base_key(request.base)?;
-        if base == self.subschema_key() || (base.is_root() && request.scope == SearchScope::BaseObject) {
+        if base == *self.subschema_key() || (base.is_root() && request.scope == SearchScope::BaseObject) {
             let message = "the server's own entries are not synchronised";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }

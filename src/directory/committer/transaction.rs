@@ -35,7 +35,7 @@ impl Writer {
             self.touched.borrow_mut().truncate(touched);
             return settled;
         }
-        group.apply(Vec::new(), following.finish(&self.context, self.types));
+        group.apply(Vec::new(), following.finish(&self.context));
         settled
     }
 
