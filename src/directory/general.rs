@@ -259,13 +259,13 @@ impl Directory {
         if !self.general.enabled {
             return;
         }
-        let (snapshot, schema) = (self.store.snapshot(), self.schema());
-        let Some(id) = schema.find_attribute(CERTIFICATE) else {
+        let snapshot = self.store.snapshot();
+        let Some(id) = snapshot.schema().find_attribute(CERTIFICATE) else {
             return;
         };
         let octets: Vec<String> = fingerprint.iter().map(|octet| format!("{octet:02x}")).collect();
         for spelling in [octets.concat(), octets.join(":")] {
-            for at in snapshot.indexed_holders(&schema, id, spelling.as_bytes(), 2) {
+            for at in snapshot.indexed_holders(id, spelling.as_bytes(), 2) {
                 self.load(&snapshot.key(at));
             }
         }
@@ -277,12 +277,13 @@ impl Directory {
         if !self.general.enabled || name.contains('=') || self.accounts.find_by_name(name, None).is_some() {
             return None;
         }
-        let (snapshot, schema) = (self.store.snapshot(), self.schema());
+        let snapshot = self.store.snapshot();
+        let schema = snapshot.schema();
         let id = schema.find_attribute("uid")?;
         let mut value = Vec::new();
         let rule = schema.attribute(id).equality?;
-        rule.normalize(&schema, name.as_bytes(), &mut value).ok()?;
-        let holders = snapshot.indexed_holders(&schema, id, &value, UID_HOLDERS_LIMIT);
+        rule.normalize(schema, name.as_bytes(), &mut value).ok()?;
+        let holders = snapshot.indexed_holders(id, &value, UID_HOLDERS_LIMIT);
         if holders.len() == UID_HOLDERS_LIMIT {
             return None;
         }

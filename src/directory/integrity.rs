@@ -111,7 +111,7 @@ impl Integrity {
                 }
                 let taken = |normalized: &[u8]| {
                     // A moved entry holds the value under its old name: a few more are looked at than one.
-                    let holders = snapshot.holders(schema, *id, Held::Value(normalized), effects.changes.len() + 1);
+                    let holders = snapshot.holders(*id, Held::Value(normalized), effects.changes.len() + 1);
                     let mut keys = holders.into_iter().map(|at| snapshot.key(at));
                     keys.any(|holder| holder.is_within(base) && !is_replaced(&holder))
                 };
@@ -151,7 +151,7 @@ impl Integrity {
         let mut keys = Vec::new();
         for id in &self.references {
             let limit = self.referring_entries.saturating_add(1);
-            let holders = snapshot.holders(schema, *id, Held::Prefix(&gone.from.0), limit);
+            let holders = snapshot.holders(*id, Held::Prefix(&gone.from.0), limit);
             keys.extend(holders.into_iter().map(|at| snapshot.key(at)));
         }
         keys.retain(|key| !key.is_within(gone.from) && !is_left_alone(key));
@@ -281,7 +281,7 @@ impl Uniqueness {
         let Some((id, base)) = self.rules.get(*rule) else {
             return Vec::new();
         };
-        let holders = snapshot.holders(&self.schema, *id, Held::Value(value), HOLDERS_LOOKED_AT);
+        let holders = snapshot.holders(*id, Held::Value(value), HOLDERS_LOOKED_AT);
         let keys = holders.into_iter().map(|at| snapshot.key(at));
         keys.filter(|key| key.is_within(base)).collect()
     }

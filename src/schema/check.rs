@@ -63,7 +63,7 @@ impl Schema {
     }
 
     fn class_name(&self, id: ClassId) -> &str {
-        &self.class(id).names[0]
+        self.class(id).name()
     }
 
     fn known_attributes<'e>(&self, entry: &'e Entry, violations: &mut Vec<SchemaViolation>) -> Known<'e> {

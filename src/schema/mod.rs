@@ -167,6 +167,13 @@ pub struct ObjectClass {
     pub may: Vec<AttributeId>,
 }
 
+impl ObjectClass {
+    /// The name that answers use.
+    pub fn name(&self) -> &str {
+        &self.names[0]
+    }
+}
+
 /// Attribute types the server itself reads or keeps; all of them are in the built-in schema files.
 #[derive(Clone, Copy, Debug)]
 pub struct WellKnown {

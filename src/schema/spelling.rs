@@ -30,7 +30,7 @@ impl Schema {
     fn name_classes_of(&self, values: &mut [Value]) {
         for value in values {
             let class = std::str::from_utf8(value).ok().and_then(|name| self.find_class(name));
-            let name = class.map(|class| self.class(class).names[0].as_bytes());
+            let name = class.map(|class| self.class(class).name().as_bytes());
             if let Some(name) = name.filter(|name| name != value) {
                 *value = name.to_vec();
             }

@@ -61,7 +61,7 @@ impl Schema {
     fn compare_class(&self, before: &ObjectClass, next: &Schema, comparable: bool, faults: &mut Vec<SchemaFault>) {
         let Some(found) = next.find_class(&before.oid) else {
             let place = &self.places.classes[usize::from(before.id.0)];
-            return faults.push(gone(place, "object class", &before.names[0]));
+            return faults.push(gone(place, "object class", before.name()));
         };
         if !comparable || found != before.id {
             return;
@@ -72,7 +72,7 @@ impl Schema {
         });
         if let Some(what) = what {
             let place = &next.places.classes[usize::from(found.0)];
-            faults.push(changed(place, "object class", &before.names[0], what));
+            faults.push(changed(place, "object class", before.name(), what));
         }
     }
 
@@ -82,7 +82,7 @@ impl Schema {
             let before = self.content_rules.iter().find(|before| before.class == rule.class);
             if !before.is_some_and(|before| same_rule(before, rule)) {
                 let what = "has another content rule, which entries already there may break";
-                let name = &next.class(rule.class).names[0];
+                let name = next.class(rule.class).name();
                 faults.push(changed(&rule.place, "object class", name, what));
             }
         }
@@ -91,7 +91,7 @@ impl Schema {
                 faults.push(gone(
                     &before.place,
                     "the content rule of",
-                    &self.class(before.class).names[0],
+                    self.class(before.class).name(),
                 ));
             }
         }

@@ -105,9 +105,10 @@ fn install(
     let mut writer = core.lock_writer();
     let old = writer.manifest.segment.clone();
     let mut batch = Batch::default();
-    let used = std::mem::take(&mut writer.tables_since);
-    writer.tables.retain(&used, &mut batch);
-    writer.tables_since = used;
+    let Writer {
+        tables, tables_since, ..
+    } = &mut *writer;
+    tables.retain(tables_since, &mut batch);
     let file = SegmentFile {
         name: segment_name(generation),
         bytes: segment.bytes(),

@@ -25,29 +25,17 @@ impl Held<'_> {
 impl Snapshot {
     /// At most `limit` entries that hold such a value of one attribute type, with any options. A segment that has no index of the
     /// type is looked through.
-    pub fn holders(&self, schema: &Schema, attribute: AttributeId, held: Held<'_>, limit: usize) -> Vec<Location> {
-        self.all_holders(schema, attribute, held, limit, true)
+    pub fn holders(&self, attribute: AttributeId, held: Held<'_>, limit: usize) -> Vec<Location> {
+        self.all_holders(attribute, held, limit, true)
     }
 
     /// The same for whoever may ask as often as it likes: a segment that has no index of the type is passed over.
-    pub fn indexed_holders(
-        &self,
-        schema: &Schema,
-        attribute: AttributeId,
-        value: &[u8],
-        limit: usize,
-    ) -> Vec<Location> {
-        self.all_holders(schema, attribute, Held::Value(value), limit, false)
+    pub fn indexed_holders(&self, attribute: AttributeId, value: &[u8], limit: usize) -> Vec<Location> {
+        self.all_holders(attribute, Held::Value(value), limit, false)
     }
 
-    fn all_holders(
-        &self,
-        schema: &Schema,
-        attribute: AttributeId,
-        held: Held<'_>,
-        limit: usize,
-        looks_through: bool,
-    ) -> Vec<Location> {
+    fn all_holders(&self, attribute: AttributeId, held: Held<'_>, limit: usize, looks_through: bool) -> Vec<Location> {
+        let schema: &Schema = self.schema();
         let mut found = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             let mut take = |id| {

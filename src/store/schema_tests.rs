@@ -59,7 +59,7 @@ fn found(store: &Store, attribute: &str, value: &str) -> Vec<String> {
     let snapshot = store.snapshot();
     let id = snapshot.schema().find_attribute(attribute).unwrap();
     let held = Held::Value(value.as_bytes());
-    let at = snapshot.holders(snapshot.schema(), id, held, 100);
+    let at = snapshot.holders(id, held, 100);
     let mut names: Vec<String> = at.into_iter().map(|at| snapshot.record(at).dn().to_owned()).collect();
     names.sort();
     names

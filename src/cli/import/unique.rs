@@ -7,7 +7,6 @@ use crate::directory::Uniqueness;
 use crate::schema::NormalizedDn;
 use crate::store::Snapshot;
 use crate::store::segment::PreparedEntry;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 /// What was claimed so far.
@@ -16,14 +15,8 @@ pub(super) struct Claims<'a> {
     before: &'a Snapshot,
     /// Of the entries of before only these stay; `None` is all.
     stays: Option<&'a HashSet<NormalizedDn>>,
-    claimed: HashMap<(usize, Vec<u8>), Claim>,
-}
-
-/// The first entry with a value.
-#[derive(Clone, Copy)]
-struct Claim {
-    origin: Origin,
-    file: u32,
+    /// By value, where the first entry with it came from: the place, and the number of the file.
+    claimed: HashMap<(usize, Vec<u8>), (Origin, u32)>,
 }
 
 impl<'a> Claims<'a> {
@@ -51,10 +44,10 @@ impl<'a> Claims<'a> {
         for value in &values {
             // An entry of the same name is another fault, and told as one.
             let other = self.claimed.get(value);
-            let place = match other.filter(|claim| claim.origin.key_hash != origin.key_hash) {
-                Some(claim) => {
-                    let name = names.get(claim.file as usize).map_or("", String::as_str);
-                    format!("at {name}:{}", claim.origin.line)
+            let place = match other.filter(|(other, _)| other.key_hash != origin.key_hash) {
+                Some((other, file)) => {
+                    let name = names.get(*file as usize).map_or("", String::as_str);
+                    format!("at {name}:{}", other.line)
                 }
                 None if self.is_held(key, value) => "in the directory".to_owned(),
                 None => continue,
@@ -66,9 +59,7 @@ impl<'a> Claims<'a> {
             ));
         }
         for value in values {
-            if let Entry::Vacant(free) = self.claimed.entry(value) {
-                free.insert(Claim { origin, file });
-            }
+            self.claimed.entry(value).or_insert((origin, file));
         }
         Ok(())
     }

@@ -39,7 +39,6 @@ pub struct BulkLoad<'a> {
     store: &'a Store,
     schema: Arc<Schema>,
     replace: bool,
-    types: &'static [AttributeId],
     gathered: Gathered,
     keys: Keys,
     spill: Spill,
@@ -106,7 +105,6 @@ impl<'a> BulkLoad<'a> {
         Ok(BulkLoad {
             store,
             replace,
-            types: schema.type_numbers(),
             gathered: Gathered::new(&schema, &store.options().unindexed),
             keys: Keys::default(),
             spill: Spill::create(store.segments_directory())?,
@@ -124,8 +122,11 @@ impl<'a> BulkLoad<'a> {
     pub fn add_prepared(&mut self, prepared: PreparedEntry) -> Result<(), StoreError> {
         let schema = &self.schema;
         let number = self.keys.push(&prepared.key.0);
-        self.gathered
-            .add_present(number, Record::new(&prepared.record, self.types), schema);
+        self.gathered.add_present(
+            number,
+            Record::new(&prepared.record, self.schema.type_numbers()),
+            schema,
+        );
         let (terms, mut at) = (&prepared.terms, 0);
         while let Some(id) = terms.get(at..at + 2) {
             let id = AttributeId(u16::from_le_bytes([id[0], id[1]]));
@@ -268,7 +269,9 @@ impl<'a> BulkLoad<'a> {
         let records = self.spill.read()?;
         let fault = |(number, reason): &(u32, &'static str)| BulkFault {
             key: NormalizedDn(self.keys.key(*number).to_vec()),
-            dn: Record::new(records.record(*number), self.types).dn().to_owned(),
+            dn: Record::new(records.record(*number), self.schema.type_numbers())
+                .dn()
+                .to_owned(),
             reason,
         };
         Ok(faulty.iter().map(fault).collect())
@@ -284,7 +287,7 @@ impl<'a> BulkLoad<'a> {
         for (id, number) in order.iter().enumerate() {
             ids[*number as usize] = id as u32;
             let (key, record) = (self.keys.key(*number), records.record(*number));
-            let record = superiors.spell(key, Record::new(record, self.types));
+            let record = superiors.spell(key, Record::new(record, self.schema.type_numbers()));
             parts.push(key, record.len());
             file.extend(&record)?;
             if id.is_multiple_of(PROGRESS_ENTRIES) {
