@@ -343,7 +343,8 @@ async fn password_modify_takes_every_form_of_a_user_identity() {
 /// As for an account, where whoever writes it may set the secret too. The path of the authorities goes by the configuration's folder.
 #[tokio::test]
 async fn an_entry_of_a_general_directory_binds_with_its_certificate() {
-    use general::{ANN, modify, set, who};
+    use crate::server::set;
+    use general::{ANN, modify, who};
     let badge = Badge::new();
     let clerk = format!("uid=clerk,ou=people,{}", general::BASE);
     let rules = format!(

@@ -1,6 +1,6 @@
 //! Controls and computed attributes over real sockets, with the `ldap3` crate and controls made by hand.
 
-use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found, uids};
+use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found, set, uids};
 use ldap3::controls::{Assertion, Control, PostRead, PreRead, RawControl, ReadEntryResp};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
@@ -44,10 +44,6 @@ const HIDDEN: &str = "cn=Hidden,ou=Lists,o=nhs";
 
 fn server() -> Server {
     Place::filled().serve()
-}
-
-fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
-    values.iter().copied().collect()
 }
 
 /// A second connection, bound as a new account of another role.

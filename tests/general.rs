@@ -1,11 +1,10 @@
 //! Entries that bind with their `userPassword`, seen from outside.
 
 use crate::binds::{Raw, plain};
-use crate::server::{Place, Server, found};
+use crate::server::{Place, Server, found, set};
 use crate::transactions;
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
-use std::collections::HashSet;
 
 pub const BASE: &str = "dc=example,dc=com";
 const MANAGER: &str = "cn=Manager,dc=example,dc=com";
@@ -37,10 +36,6 @@ pub fn place(general: &str) -> Place {
     std::fs::write(place.data().join("nhsdir.toml"), config).unwrap();
     place.succeed(&["account", "rotate", MANAGER, "--secret-stdin"], "secret\n");
     place
-}
-
-pub fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
-    values.iter().copied().collect()
 }
 
 pub async fn bind(server: &Server, dn: &str, secret: &str) -> (Ldap, u32) {

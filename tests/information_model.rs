@@ -1,10 +1,9 @@
 //! Entries with a meaning of their own, over real sockets: referral objects (RFC 3296), aliases (RFC 4512 section 2.6),
 //! subentries (RFC 3672). `tests/interop/information_model.py` asks slapd the same and more.
 
-use crate::server::{ANN, BASE, BOB, Place, found, search_code, uids};
+use crate::server::{ANN, BASE, BOB, Place, found, search_code, set, uids};
 use ldap3::controls::{Assertion, Control, ManageDsaIt, PagedResults, PostRead, RawControl, ReadEntryResp};
 use ldap3::{DerefAliases, Ldap, Mod, Scope, SearchEntry, SearchOptions};
-use std::collections::HashSet;
 
 const REFERRAL: u32 = 10;
 const NO_SUCH_OBJECT: u32 = 32;
@@ -14,10 +13,6 @@ const OBJECT_CLASS_VIOLATION: u32 = 65;
 const AFFECTS_MULTIPLE_DSAS: u32 = 71;
 
 const AWAY: &str = "ou=Away,o=nhs";
-
-fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
-    values.iter().copied().collect()
-}
 
 async fn add_referral(writer: &mut Ldap) {
     let object = vec![

@@ -1,6 +1,6 @@
 //! Matched values (RFC 3876) over real sockets, with the control of the `ldap3` crate and some made by hand.
 
-use crate::server::{ANN, BASE, BOB, Place, Server, ZOE};
+use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, set};
 use ldap3::controls::{IntoRawControlVec, MatchedValues, PagedResults, RawControl};
 use ldap3::{Ldap, Mod, Scope, SearchEntry};
 use std::collections::{BTreeMap, HashSet};
@@ -10,10 +10,6 @@ const PROTOCOL_ERROR: u32 = 2;
 const UNAVAILABLE_CRITICAL_EXTENSION: u32 = 12;
 
 type Attributes = BTreeMap<String, Vec<String>>;
-
-fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
-    values.iter().copied().collect()
-}
 
 fn matched(items: &str) -> RawControl {
     RawControl {

@@ -1,16 +1,14 @@
 //! The password policy control (draft-behera-ldap-password-policy): who is told what of a secret and its account.
 
 use crate::binds::{Raw, element, plain};
-use crate::general;
-use crate::server::{ANN, BASE, BOB, Place, Server, found};
+use crate::general::{self, ANN as GENERAL_ANN};
+use crate::server::{ANN, BASE, BOB, Place, Server, found, set};
 use ldap3::controls::RawControl;
 use ldap3::exop::{PasswordModify, WhoAmI};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
-use std::collections::HashSet;
 
 const OID: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
 const APP: &str = "cn=app,ou=Applications,o=nhs";
-const GENERAL_ANN: &str = "uid=ann,ou=people,dc=example,dc=com";
 
 const PROTOCOL_ERROR: u32 = 2;
 const CONSTRAINT_VIOLATION: u32 = 19;
@@ -85,10 +83,6 @@ async fn change(ldap: &mut Ldap, user: Option<&str>, old: Option<&str>, new: Opt
 async fn modify(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> (u32, Told) {
     let answer = ldap.with_controls(asking()).modify(dn, changes).await.unwrap();
     (answer.rc, told(&answer))
-}
-
-fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
-    values.iter().copied().collect()
 }
 
 /// The octets of the answer to a simple bind with the control.

@@ -1,8 +1,7 @@
 //! A schema that grows while the server runs.
 
-use crate::server::{BASE, Place, found, uids};
+use crate::server::{BASE, Place, found, set, uids};
 use ldap3::{Ldap, Mod, Scope};
-use std::collections::HashSet;
 use std::fs;
 
 const WARD: &str = "\
@@ -29,10 +28,6 @@ fn configure(place: &Place, files: &[(&str, &str)]) {
         paths.join(", ")
     );
     fs::write(place.data().join("nhsdir.toml"), config).unwrap();
-}
-
-fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
-    values.iter().copied().collect()
 }
 
 async fn add_ward(ldap: &mut Ldap, name: &str, beds: &str) -> u32 {

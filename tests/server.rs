@@ -1,6 +1,7 @@
 //! A server of our own for each test: made, filled, started and stopped through the built program.
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -112,6 +113,10 @@ impl Place {
     pub fn serve(self) -> Server {
         Server::start(self, &[])
     }
+}
+
+pub fn set<'a>(values: &[&'a str]) -> HashSet<&'a str> {
+    values.iter().copied().collect()
 }
 
 pub fn nhsdir() -> Command {

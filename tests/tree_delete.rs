@@ -17,10 +17,7 @@ dn: cn=g,o=nhs\nobjectClass: groupOfNames\ncn: g\nmember: uid=a,ou=Night,ou=Team
 fn filled(settings: &str) -> Place {
     let place = Place::empty();
     place.succeed(&["import", "-"], ENTRIES);
-    let config = place.data().join("nhsdir.toml");
-    let text = std::fs::read_to_string(&config).unwrap() + settings;
-    std::fs::write(&config, text).unwrap();
-    place
+    place.with(settings)
 }
 
 fn tree(crit: bool) -> RawControl {
@@ -126,11 +123,9 @@ async fn a_tree_with_a_hidden_entry_stays() {
     let policy = place.folder().join("policy.toml");
     let text = "[profile.feed]\nlike = \"writer\"\nhide_entries = [\"nhsdirExDirectory=TRUE\"]\n";
     std::fs::write(&policy, text).unwrap();
-    let config = place.data().join("nhsdir.toml");
-    let text =
-        std::fs::read_to_string(&config).unwrap() + &format!("[policy]\nfile = {:?}\n", policy.to_str().unwrap());
-    std::fs::write(&config, text).unwrap();
-    let server = place.serve();
+    let server = place
+        .with(&format!("[policy]\nfile = {:?}\n", policy.to_str().unwrap()))
+        .serve();
     let mut administrator = server.bound("administrator").await;
     let secret = server.place.account("feed", "writer");
     server
