@@ -3,6 +3,7 @@
 use crate::binds::{Raw, plain};
 use crate::server::{Place, Server, found, set};
 use crate::transactions;
+use ldap3::controls::RawControl;
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 
@@ -240,6 +241,16 @@ async fn an_entry_changes_its_own_secret_and_goes_on() {
         ]
     };
     assert_eq!(modify(&mut ann, ANN, exchange("wrong")).await, UNWILLING);
+    // A hash proves nothing, and permissive modify passes over what is not there.
+    for hash in ["{SHA}qvTGHdzF6KLavt4PO0gs2a6pQ00=", "{CLEARTEXT}{SHA}qvTGHdzF6KLavt4PO0gs2a6pQ00="] {
+        let permissive = RawControl {
+            ctype: "1.2.840.113556.1.4.1413".to_owned(),
+            crit: true,
+            val: None,
+        };
+        let answer = ann.with_controls(permissive).modify(ANN, exchange(hash)).await.unwrap();
+        assert_eq!(answer.rc, INSUFFICIENT, "{hash}");
+    }
     assert_eq!(modify(&mut ann, ANN, exchange(&generated)).await, 0);
     assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));
     bound(&server, ANN, "ann-3").await;

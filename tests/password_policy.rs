@@ -252,6 +252,9 @@ async fn a_reset_secret_is_good_for_its_own_change() {
     assert!(root[0].attrs["supportedControl"].contains(&OID.to_owned()));
     let same = change(&mut app, None, Some(reset), Some(reset)).await;
     assert_eq!(same, (CONSTRAINT_VIOLATION, fault(IN_HISTORY)));
+    let hash = "{SSHA}qkvjJtOnIy4jFFYjEMIK/T3DizExMjM0NTY3OA==";
+    let same = modify(&mut app, APP, vec![Mod::Replace("userPassword", set(&[hash]))]).await;
+    assert_eq!(same, (CONSTRAINT_VIOLATION, fault(POOR)), "the hash of the same");
     assert_eq!(
         change(&mut app, None, Some(reset), Some("a quite different one 88")).await,
         (0, NOTHING)

@@ -147,9 +147,10 @@ impl Directory {
                             steps.push(SecretStep::Remove(again));
                             continue;
                         }
+                        // Who brings a hash has not shown that it knows the secret.
+                        old_came |= !is_hash(clear_text(&value));
                         let removed = self.the_secrets(session, key, value, own).await?;
                         steps.extend(removed.into_iter().map(SecretStep::Remove));
-                        old_came = true;
                     }
                 }
                 ModificationKind::Add | ModificationKind::Replace => {
@@ -236,6 +237,7 @@ impl Directory {
         octets: Value,
     ) -> Result<PreparedSecret, Outcome> {
         if is_hash(&octets) {
+            check_may_be_hash(session, key)?;
             return Accounts::take_over(&octets, false).map_err(poor);
         }
         self.chosen(session, key, Secret::new(octets)).await
@@ -258,6 +260,7 @@ impl Directory {
                 let message = "expected a secret in clear: a hash cannot be held to the rules for secrets";
                 return Err(poor(message));
             }
+            check_may_be_hash(session, key)?;
             return Accounts::take_over(&octets, true).map_err(poor);
         }
         self.chosen(session, key, Secret::new(octets)).await
@@ -469,6 +472,17 @@ fn changes_own_secret(session: &Session, key: &NormalizedDn, update: &Update) ->
 fn change_first() -> Outcome {
     let message = "an administrator reset the secret: change it first";
     insufficient(message).telling(PasswordFault::ChangeAfterReset)
+}
+
+/// What has to be changed could be changed to itself by its hash.
+fn check_may_be_hash(session: &Session, key: &NormalizedDn) -> Result<(), Outcome> {
+    let identity = &session.identity;
+    match identity.secret.must_change && identity.account.facts.key == *key {
+        true => Err(poor(
+            "expected a secret in clear: a hash cannot be told from the one that has to be changed",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn no_such_secret() -> Outcome {
