@@ -1,7 +1,7 @@
 //! Who gets in, by every way in, in every state of an account.
 
 use crate::general;
-use crate::server::{BASE, Place, Server, found};
+use crate::server::{BASE, Place, Server, found, search_code};
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Mod, Scope};
 use std::io::{Read, Write};
@@ -193,6 +193,47 @@ async fn a_refused_account_is_refused_on_every_path() {
     assert_eq!(ways_in(&server, &badge, &secret).await, [0; 6]);
     server.place.succeed(&["account", "delete", "app"], "");
     assert_eq!(ways_in(&server, &badge, &secret).await, [INVALID_CREDENTIALS; 6]);
+}
+
+/// A session goes no further than the secret it was bound with, also where that was given its end afterwards; with one that was put in
+/// force later it goes on.
+#[tokio::test]
+async fn a_session_ends_with_its_secret() {
+    let place = Place::filled();
+    let secret = place.account("app", "reader");
+    let server = place.serve();
+    let rotate = ["account", "rotate", "app", "--keep-old", "3s", "--json"];
+    let mut before = server.connect().await;
+    before.simple_bind("app", &secret).await.unwrap().success().unwrap();
+    let answer = server.place.succeed(&rotate, "");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let mut next = server.connect().await;
+    let new = answer["secret"].as_str().unwrap();
+    next.simple_bind("app", new).await.unwrap().success().unwrap();
+    assert_eq!(before.extended(WhoAmI).await.unwrap().1.rc, 0, "for now");
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert!(before.extended(WhoAmI).await.is_err(), "it was told to bind again");
+    assert_eq!(next.extended(WhoAmI).await.unwrap().1.rc, 0);
+}
+
+/// An administrator who wants an account's secret changed first leaves no way around it.
+#[tokio::test]
+async fn a_certificate_is_no_way_around_a_reset() {
+    let badge = Badge::new();
+    let (server, _) = server(&badge);
+    let reset = "reset by telephone 77";
+    let rotate = ["account", "rotate", "app", "--must-change", "--secret-stdin"];
+    server.place.succeed(&rotate, reset);
+    let mut ldap = connect(&server, badge.worn(&server)).await;
+    ldap.sasl_external_bind().await.unwrap().success().unwrap();
+    assert_eq!(search_code(&mut ldap, BASE, Scope::Base, "(objectClass=*)").await, INSUFFICIENT);
+    let change = PasswordModify {
+        user_id: None,
+        old_pass: Some(reset),
+        new_pass: Some("a quite different one 88"),
+    };
+    assert_eq!(ldap.extended(change).await.unwrap().1.rc, 0);
+    assert_eq!(search_code(&mut ldap, BASE, Scope::Base, "(objectClass=*)").await, 0);
 }
 
 /// T16: whom a client asks to be is looked at on every mechanism.

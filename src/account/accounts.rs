@@ -345,11 +345,10 @@ impl Accounts {
         }
         Some(Identity {
             bound_as: identity.bound_as.clone(),
-            secret: SecretTerm {
-                until: u64::MAX,
-                // It may have several, and have left that one in force.
-                must_change: identity.secret.must_change && next.ledger.must_change(),
-            },
+            // It may have several, and have left that one in force.
+            secret: next
+                .ledger
+                .newest(identity.secret.must_change && next.ledger.must_change()),
             account: next,
         })
     }

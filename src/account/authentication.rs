@@ -150,8 +150,7 @@ impl Accounts {
             .any(|now| now.stored == stored && now.term == candidate.term)
         {
             let bind = self.remembered.bind(attempt.bound_as, key, secret.expose());
-            self.remembered
-                .remember(bind, Arc::clone(account), candidate.term.until);
+            self.remembered.remember(bind, Arc::clone(account), candidate.term);
         }
     }
 
@@ -192,7 +191,7 @@ impl Accounts {
         source: &Source,
         now: u64,
     ) -> Option<Identity> {
-        let (account, until) = self.remembered.find(&self.remembered.bind(name, key, secret), now)?;
+        let (account, secret) = self.remembered.find(&self.remembered.bind(name, key, secret), now)?;
         // While any source is throttled the long way decides, so that guesses are not answered here.
         if account.facts.disabled || account.is_expired(now) || account.ledger.may_be_throttled(now) {
             return None;
@@ -201,10 +200,7 @@ impl Accounts {
         Some(Identity {
             account,
             bound_as: name.to_owned(),
-            secret: SecretTerm {
-                until,
-                ..SecretTerm::NONE
-            },
+            secret,
         })
     }
 
@@ -242,8 +238,12 @@ impl Accounts {
         account.ledger.note_use(source, now);
         Ok(Identity {
             bound_as: account.facts.dn.clone(),
+            secret: SecretTerm {
+                // Who took an account's secret back does not want another way around that.
+                must_change: account.ledger.must_change(),
+                ..SecretTerm::NONE
+            },
             account,
-            secret: SecretTerm::NONE,
         })
     }
 

@@ -26,6 +26,10 @@ pub(super) struct Ledger {
     last_used: AtomicU64,
     /// When the last throttled source is free again; so a bind need not ask the lock.
     throttled_until: AtomicU64,
+    /// How often the secret before stayed valid beside a new one, since the start.
+    rotations: AtomicU64,
+    /// Until when it did the last time.
+    rotated_until: AtomicU64,
     /// It is to be written.
     dirty: AtomicBool,
     state: Mutex<State>,
@@ -118,8 +122,8 @@ impl Ledger {
         Ok(Ledger {
             last_used: AtomicU64::new(state.last_used.unwrap_or(0)),
             throttled_until: AtomicU64::new(state.refused_until()),
-            dirty: AtomicBool::new(false),
             state: Mutex::new(state),
+            ..Ledger::default()
         })
     }
 
@@ -157,11 +161,13 @@ impl Ledger {
     /// Secrets in force, the newest first.
     pub(super) fn candidates(&self, now: u64) -> Vec<Candidate> {
         let state = self.state();
+        let rotations = self.rotations.load(Ordering::Relaxed);
         let current = state.current.iter().chain(&state.more).map(|kept| Candidate {
             stored: kept.stored.clone(),
             term: SecretTerm {
                 until: u64::MAX,
                 must_change: kept.must_change,
+                rotations,
             },
         });
         let old = state.old.iter().filter_map(|kept| {
@@ -170,15 +176,38 @@ impl Ledger {
                 stored: kept.stored.clone(),
                 term: SecretTerm {
                     until,
-                    must_change: false,
+                    must_change: kept.must_change,
+                    rotations,
                 },
             })
         });
         current.chain(old).collect()
     }
 
-    /// Puts a secret in force. Gives whether every session bound before may go on: the secret they used is still valid. One that
-    /// must be changed is never kept.
+    /// Seconds since 1970 when a secret that was brought ends; `u64::MAX` is never.
+    pub(super) fn ends(&self, secret: SecretTerm) -> u64 {
+        let rotations = self.rotations.load(Ordering::Acquire);
+        if secret.rotations == rotations || secret.rotations == SecretTerm::NONE.rotations {
+            return secret.until;
+        }
+        match secret.rotations + 1 == rotations {
+            true => secret.until.min(self.rotated_until.load(Ordering::Relaxed)),
+            // Two are in force at most.
+            false => 0,
+        }
+    }
+
+    /// What holds of a secret that is put in force now.
+    pub(super) fn newest(&self, must_change: bool) -> SecretTerm {
+        SecretTerm {
+            until: u64::MAX,
+            must_change,
+            rotations: self.rotations.load(Ordering::Acquire),
+        }
+    }
+
+    /// Puts a secret in force. Gives whether every session bound before may go on for now: the secret they used is still valid. One
+    /// that must be changed is never kept.
     pub(super) fn set_secret(&self, stored: String, keep_old_until: Option<u64>, now: u64) -> bool {
         let mut state = self.state();
         let state = &mut *state;
@@ -192,6 +221,8 @@ impl Ledger {
             (Some(mut current), Some(until)) => {
                 current.until = Some(until);
                 state.old = Some(current);
+                self.rotated_until.store(until, Ordering::Relaxed);
+                self.rotations.fetch_add(1, Ordering::Release);
             }
             (Some(current), None) => gone.push(current),
             (None, _) => {}
@@ -356,11 +387,11 @@ impl Ledger {
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
     }
 
-    /// Whether the secrets in force without end have to be changed before anything else.
+    /// Whether the secrets in force have to be changed before anything else.
     pub(super) fn set_must_change(&self, must_change: bool) {
         let mut state = self.state();
         let state = &mut *state;
-        let secrets = state.current.iter_mut().chain(&mut state.more);
+        let secrets = state.current.iter_mut().chain(&mut state.more).chain(&mut state.old);
         secrets.for_each(|kept| kept.must_change = must_change);
     }
 

@@ -124,6 +124,9 @@ pub struct SecretTerm {
     pub until: u64,
     /// An administrator reset it: nothing is done before it is changed.
     pub must_change: bool,
+    /// How often another secret had been put in front of the account's one before, which stayed valid for a while, when it was
+    /// brought; `u64::MAX` where none was. So one that is given an end later ends the sessions it gave.
+    pub(in crate::account) rotations: u64,
 }
 
 impl SecretTerm {
@@ -131,6 +134,7 @@ impl SecretTerm {
     pub const NONE: SecretTerm = SecretTerm {
         until: u64::MAX,
         must_change: false,
+        rotations: u64::MAX,
     };
 }
 
@@ -157,15 +161,16 @@ impl Identity {
         }
     }
 
-    /// Seconds since 1970 when it may no longer bind as it has; `None` is never.
+    /// Seconds since 1970 when the account ends, or the secret it is bound with; `None` is never.
     pub fn ends(&self) -> Option<u64> {
-        let until = Some(self.secret.until).filter(|until| *until < u64::MAX);
+        let until = Some(self.account.ledger.ends(self.secret)).filter(|until| *until < u64::MAX);
         self.account.facts.expires.into_iter().chain(until).min()
     }
 
-    /// Whether it still holds: its account was not changed, disabled, deleted and has not expired. `now` is seconds since 1970.
-    pub fn holds(&self, now: u64) -> bool {
-        !self.account.revoked.load(Ordering::Acquire) && !self.account.is_expired(now)
+    /// Whether it still holds: its account was not changed, disabled or deleted, and neither it nor the secret has ended. `now` is
+    /// seconds since 1970, asked where something has an end.
+    pub fn holds(&self, now: impl FnOnce() -> u64) -> bool {
+        !self.account.revoked.load(Ordering::Acquire) && self.ends().is_none_or(|ends| now() < ends)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariants: no secret and no hash of one without this process's random key; an entry holds only as long as its account
 //! is not revoked and its secret is in force; bounded.
 
-use super::Account;
+use super::{Account, SecretTerm};
 use crate::schema::NormalizedDn;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -24,8 +24,7 @@ pub(super) struct Remembered {
 
 struct Entry {
     account: Arc<Account>,
-    /// Seconds since 1970 when the secret ends.
-    until: u64,
+    secret: SecretTerm,
 }
 
 impl Remembered {
@@ -79,15 +78,16 @@ impl Remembered {
         &self.shards[usize::from(fingerprint[0]) % SHARDS]
     }
 
-    /// The account, and when the secret ends.
-    pub(super) fn find(&self, fingerprint: &Fingerprint, now: u64) -> Option<(Arc<Account>, u64)> {
+    /// The account, and what holds of the secret.
+    pub(super) fn find(&self, fingerprint: &Fingerprint, now: u64) -> Option<(Arc<Account>, SecretTerm)> {
         let shard = self.shard(fingerprint).read().unwrap_or_else(PoisonError::into_inner);
         let entry = shard.get(fingerprint)?;
-        let holds = now < entry.until && !entry.account.revoked.load(Ordering::Acquire);
-        holds.then(|| (Arc::clone(&entry.account), entry.until))
+        let ends = entry.account.ledger.ends(entry.secret);
+        let holds = now < ends && !entry.account.revoked.load(Ordering::Acquire);
+        holds.then(|| (Arc::clone(&entry.account), entry.secret))
     }
 
-    pub(super) fn remember(&self, fingerprint: Fingerprint, account: Arc<Account>, until: u64) {
+    pub(super) fn remember(&self, fingerprint: Fingerprint, account: Arc<Account>, secret: SecretTerm) {
         if self.per_shard == 0 {
             return;
         }
@@ -100,7 +100,7 @@ impl Remembered {
             let any = shard.keys().next().copied();
             any.map(|any| shard.remove(&any));
         }
-        shard.insert(fingerprint, Entry { account, until });
+        shard.insert(fingerprint, Entry { account, secret });
     }
 
     pub(super) fn forget_all(&self) {

@@ -200,11 +200,11 @@ async fn remembered_verifications_cost_no_argon2_and_end_with_the_account() {
     assert_eq!(accounts.status(&key("gp-app")).unwrap().last_used, Some(NOW + 1));
     // The same facts change nothing; others revoke.
     accounts.put(facts("gp-app"));
-    assert!(first.holds(NOW));
+    assert!(first.holds(|| NOW));
     let mut disabled = facts("gp-app");
     disabled.disabled = true;
     accounts.put(disabled);
-    assert!(!first.holds(NOW));
+    assert!(!first.holds(|| NOW));
     assert!(
         accounts
             .authenticate_remembered("gp-app", None, GOOD.as_bytes(), &source(1), NOW)
@@ -213,7 +213,7 @@ async fn remembered_verifications_cost_no_argon2_and_end_with_the_account() {
     accounts.put(facts("gp-app"));
     let fresh = bind(&accounts, "gp-app", GOOD).await.unwrap();
     accounts.remove(&key("gp-app"));
-    assert!(!fresh.holds(NOW));
+    assert!(!fresh.holds(|| NOW));
     assert_eq!(
         bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail,
         "unknown name"
@@ -275,7 +275,7 @@ async fn a_secret_that_has_to_be_changed_says_so_until_it_is() {
     let accounts = with_account().await;
     let before = bind(&accounts, "gp-app", GOOD).await.unwrap();
     let writes = accounts.set_must_change(&key("gp-app"), true);
-    assert!(!before.holds(NOW), "who is bound binds again");
+    assert!(!before.holds(|| NOW), "who is bound binds again");
     let restarted = Accounts::new(AccountOptions {
         argon2_iterations: 2,
         ..options()
@@ -328,20 +328,30 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
     let (new, prepared) = accounts.prepare_generated().await.unwrap();
     assert_eq!(new.is_intact(), Some(true));
     accounts.set_secret(&key("gp-app"), prepared, Some(NOW + 60), NOW, 0);
-    assert!(session.holds(NOW), "its secret is still valid");
+    assert!(session.holds(|| NOW + 59), "its secret is still valid");
+    assert!(
+        !session.holds(|| NOW + 60),
+        "it ends with the secret it is bound with, whatever was known of that then"
+    );
     let old_at = async |now| {
         accounts
             .authenticate("gp-app", None, secret(GOOD), &source(1), now)
             .await
     };
-    assert!(old_at(NOW + 1).await.is_ok());
+    let old = [old_at(NOW + 1).await.unwrap(), old_at(NOW + 2).await.unwrap()];
     let again = Secret::new(new.expose().to_vec());
     assert!(
         accounts
             .authenticate("gp-app", None, again, &source(1), NOW + 1)
             .await
-            .is_ok()
+            .unwrap()
+            .holds(|| u64::MAX)
     );
+    // The second comes from memory.
+    for old in &old {
+        assert!(old.holds(|| NOW + 59));
+        assert!(!old.holds(|| NOW + 60));
+    }
     // While any account has two secrets every failure costs two runs.
     for name in ["gp-app", "nobody"] {
         let before = accounts.argon2_runs();
@@ -356,10 +366,16 @@ async fn two_secrets_are_valid_until_the_old_one_ends() {
         "wrong secret",
         "remembered, and ended"
     );
+    // Nor does a later rotation give the session back what ended.
+    let (_, prepared) = accounts.prepare_generated().await.unwrap();
+    accounts.set_secret(&key("gp-app"), prepared, Some(NOW + 200), NOW + 61, 0);
+    for ended in [&session, &old[0], &old[1]] {
+        assert!(!ended.holds(|| NOW + 62));
+    }
     // A further secret ends both: the session goes, and the old ones are recognised.
     let (_, prepared) = accounts.prepare_generated().await.unwrap();
     accounts.set_secret(&key("gp-app"), prepared, None, NOW + 61, 0);
-    assert!(!session.holds(NOW + 61));
+    assert!(!session.holds(|| NOW + 61));
     for _ in 0..10 {
         assert_eq!(old_at(NOW + 62).await.unwrap_err().detail, "superseded secret");
     }
@@ -491,7 +507,7 @@ async fn a_rename_takes_the_secret_along() {
     let writes = accounts.rename(&key("gp-app"), facts("renamed"));
     assert_eq!(writes.len(), 2);
     assert!(writes[0].value.is_none() && writes[1].value.is_some());
-    assert!(!session.holds(NOW));
+    assert!(!session.holds(|| NOW));
     assert!(bind(&accounts, "renamed", GOOD).await.is_ok());
     assert_eq!(
         bind(&accounts, "gp-app", GOOD).await.unwrap_err().detail,

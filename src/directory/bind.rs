@@ -1,7 +1,7 @@
 //! From a name and a secret, a certificate or a peer's credentials to a [`Session`].
 
 use super::{Directory, Session, clock};
-use crate::account::{Account, AccountFacts, Identity, Refusal, Role, Secret};
+use crate::account::{AccountFacts, Identity, Refusal, Role, Secret};
 use crate::audit::{Act, Actor, AuditRecord};
 use crate::model::{Address, Dn, Outcome, ResultCode, SharedSource, Source};
 use crate::schema::NormalizedDn;
@@ -124,13 +124,10 @@ impl Directory {
         self.audit_bind(name, source, "refused before authentication", outcome, Instant::now());
     }
 
-    /// Whether the session still holds: its account was not changed, disabled, expired or deleted since, nor its profile.
+    /// Whether the session still holds: its account was not changed, disabled, expired or deleted since, nor its secret or profile.
     pub fn holds(&self, session: &Session) -> bool {
-        let holds = |account: &Account| {
-            let expired = account.facts.expires.is_some_and(|expires| expires <= clock::seconds());
-            !account.revoked.load(Ordering::Acquire) && !expired
-        };
-        holds(&session.identity.account) && session.bound.as_deref().is_none_or(holds) && self.holds_view(session)
+        let holds = |identity: &Identity| identity.holds(clock::seconds);
+        holds(&session.identity) && session.bound.as_deref().is_none_or(holds) && self.holds_view(session)
     }
 
     /// Seconds until the account, or the secret it is bound with, ends; `None` where that is not near enough to be warned of.

@@ -236,7 +236,7 @@ pub struct Session {
     pub source: SharedSource,
     pub view: Arc<View>,
     /// The account that is bound, where it acts as `identity`: both have to hold.
-    bound: Option<Arc<Account>>,
+    bound: Option<Box<Identity>>,
     /// The account and the source as the audit writes them.
     actor: Actor,
     /// Which reading of the policy the view was last found in.
@@ -250,7 +250,7 @@ impl Session {
         let actor = Actor::proxied(name, &by.identity.account.facts.name, &by.source);
         Session {
             actor,
-            bound: Some(Arc::clone(&by.identity.account)),
+            bound: Some(Box::new(by.identity.clone())),
             ..Session::new(identity, by.source.clone(), view)
         }
     }

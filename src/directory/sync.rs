@@ -226,8 +226,8 @@ impl Directory {
         }
         let (replica, cookie) = self.read_cookie(asked.cookie);
         // Whoever it acts as, the places are those of who is bound.
-        let account = session.bound.as_ref().unwrap_or(&session.identity.account);
-        let Some(place) = self.feed.follow(&self.store, &account.facts.key) else {
+        let identity = session.bound.as_deref().unwrap_or(&session.identity);
+        let Some(place) = self.feed.follow(&self.store, &identity.account.facts.key) else {
             return Err(Outcome::new(
                 ResultCode::Busy,
                 "as many clients follow as the server allows, or as many of this account",
