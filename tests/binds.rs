@@ -226,7 +226,10 @@ async fn a_certificate_is_no_way_around_a_reset() {
     server.place.succeed(&rotate, reset);
     let mut ldap = connect(&server, badge.worn(&server)).await;
     ldap.sasl_external_bind().await.unwrap().success().unwrap();
-    assert_eq!(search_code(&mut ldap, BASE, Scope::Base, "(objectClass=*)").await, INSUFFICIENT);
+    assert_eq!(
+        search_code(&mut ldap, BASE, Scope::Base, "(objectClass=*)").await,
+        INSUFFICIENT
+    );
     let change = PasswordModify {
         user_id: None,
         old_pass: Some(reset),

@@ -242,7 +242,10 @@ async fn an_entry_changes_its_own_secret_and_goes_on() {
     };
     assert_eq!(modify(&mut ann, ANN, exchange("wrong")).await, UNWILLING);
     // A hash proves nothing, and permissive modify passes over what is not there.
-    for hash in ["{SHA}qvTGHdzF6KLavt4PO0gs2a6pQ00=", "{CLEARTEXT}{SHA}qvTGHdzF6KLavt4PO0gs2a6pQ00="] {
+    for hash in [
+        "{SHA}qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+        "{CLEARTEXT}{SHA}qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+    ] {
         let permissive = RawControl {
             ctype: "1.2.840.113556.1.4.1413".to_owned(),
             crit: true,

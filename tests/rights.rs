@@ -1,6 +1,7 @@
 //! What an account must not reach, seen from outside: names, counts, files, the audit.
 
-use crate::server::{ANN, BASE, Place, found};
+use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found};
+use ldap3::controls::{Assertion, RawControl};
 use ldap3::{Ldap, Mod, Scope};
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
@@ -114,4 +115,115 @@ fn what_is_stored_is_for_its_owner_alone() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700, "{}: {mode:o}", path.display());
     }
+}
+
+/// A feed with a narrow profile: what is hidden from it does not exist, whatever it tries to do to it.
+async fn narrow_feed() -> (Server, Ldap, Ldap) {
+    let place = Place::filled();
+    let policy = place.folder().join("policy.toml");
+    let text = "[profile.feed]\nlike = \"reader\"\nmay_write = true\n\
+                searchable = [\"*\", \"-nhsdirExDirectory\", \"-nhsdirHidden\", \"-employeeNumber\"]\n\
+                released = [\"*\", \"-nhsdirExDirectory\", \"-nhsdirHidden\", \"-employeeNumber\"]\n";
+    std::fs::write(&policy, text).unwrap();
+    let settings = format!("[policy]\nfile = {:?}\n", policy.to_str().unwrap());
+    let server = place.with(&settings).serve();
+    let writer = server.bound("writer").await;
+    let secret = server.place.account("feed", "writer");
+    server
+        .place
+        .succeed(&["account", "set", "feed", "--profile", "feed"], "");
+    let mut feed = server.connect().await;
+    feed.simple_bind("feed", &secret).await.unwrap().success().unwrap();
+    (server, writer, feed)
+}
+
+#[tokio::test]
+async fn who_may_write_does_not_reach_hidden_entries() {
+    let (_server, mut writer, mut feed) = narrow_feed().await;
+    let class = Mod::Add("objectClass", one("nhsdirPrivacy"));
+    let hide = Mod::Replace("nhsdirExDirectory", one("TRUE"));
+    writer.modify(ZOE, vec![class, hide]).await.unwrap().success().unwrap();
+    let role = || vec![("objectClass", one("device")), ("cn", one("tablet"))];
+    let below = format!("cn=tablet,{ZOE}");
+    assert_eq!(writer.add(&below, role()).await.unwrap().rc, 0);
+    // What is said of the hidden entry and what is said of none: the answers are the same, octet for octet.
+    let nobody = "uid=000000000999,ou=People,o=nhs";
+    let mut answers = Vec::new();
+    for target in [ZOE, nobody] {
+        let mut all = Vec::new();
+        let title = || vec![Mod::Replace("title", one("Porter"))];
+        all.push(feed.modify(target, title()).await.unwrap());
+        let asserting = Assertion::new("(objectClass=*)");
+        all.push(feed.with_controls(asserting).modify(target, title()).await.unwrap());
+        all.push(feed.delete(target).await.unwrap());
+        let tree = RawControl {
+            ctype: "1.2.840.113556.1.4.805".to_owned(),
+            crit: true,
+            val: None,
+        };
+        all.push(feed.with_controls(tree).delete(target).await.unwrap());
+        all.push(feed.modifydn(target, "uid=000000000998", true, None).await.unwrap());
+        all.push(feed.add(&format!("cn=phone,{target}"), role()).await.unwrap());
+        all.push(feed.delete(&format!("cn=phone,{target}")).await.unwrap());
+        all.push(
+            feed.modifydn(BOB, "uid=000000000003", false, Some(target))
+                .await
+                .unwrap(),
+        );
+        let answer = |result: ldap3::LdapResult| (result.rc, result.matched, result.text);
+        answers.push(all.into_iter().map(answer).collect::<Vec<_>>());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(
+        answers[0]
+            .iter()
+            .all(|(rc, matched, _)| *rc == 32 && matched == "ou=People,o=nhs"),
+        "{answers:?}"
+    );
+    // What does not stand there hidden does not stand in the way of those who see it.
+    assert_eq!(writer.delete(&below).await.unwrap().rc, 0);
+    assert_eq!(
+        writer.modifydn(ZOE, "uid=000000000998", true, None).await.unwrap().rc,
+        0
+    );
+}
+
+#[tokio::test]
+async fn who_may_write_does_not_find_out_hidden_values() {
+    let (_server, mut writer, mut feed) = narrow_feed().await;
+    let hides = vec![
+        Mod::Add("objectClass", one("nhsdirPrivacy")),
+        Mod::Replace("nhsdirHidden", one("mobile")),
+        Mod::Replace("mobile", one("+44 7700 900111")),
+        Mod::Replace("employeeNumber", one("4711")),
+    ];
+    writer.modify(BOB, hides).await.unwrap().success().unwrap();
+    for (attribute, right, wrong) in [
+        ("mobile", "+44 7700 900111", "+44 7700 900112"),
+        ("employeeNumber", "4711", "4712"),
+    ] {
+        let mut answers = Vec::new();
+        for value in [right, wrong] {
+            writer
+                .modify(BOB, vec![Mod::Replace(attribute, one(right))])
+                .await
+                .unwrap()
+                .success()
+                .unwrap();
+            for change in [
+                Mod::Add(attribute, one(value)),
+                Mod::Delete(attribute, one(value)),
+                Mod::Delete(attribute, HashSet::new()),
+                Mod::Delete(attribute, HashSet::new()),
+            ] {
+                let answer = feed.modify(BOB, vec![change]).await.unwrap();
+                answers.push((answer.rc, answer.text));
+            }
+        }
+        assert!(answers.iter().all(|answer| answer.0 == 0), "{attribute}: {answers:?}");
+    }
+    // What it sees is as ever.
+    let title = || vec![Mod::Add("title", one("Porter"))];
+    assert_eq!(feed.modify(BOB, title()).await.unwrap().rc, 0);
+    assert_eq!(feed.modify(BOB, title()).await.unwrap().rc, 20);
 }

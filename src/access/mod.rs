@@ -192,6 +192,12 @@ impl View {
         })
     }
 
+    /// Whether an attribute of the record can neither be searched nor read: what it holds is not known, and not to be found out.
+    pub fn is_blind_to(&self, record: Record<'_>, id: AttributeId, schema: &Schema) -> bool {
+        let reached = self.searchable.contains(id) || self.releasable.contains(id);
+        !reached || self.hides_attribute(record, id, schema)
+    }
+
     /// Whether the record is hidden as a whole.
     pub fn hides(&self, record: Record<'_>, schema: &Schema) -> bool {
         !self.hiding.entries.is_empty()

@@ -8,7 +8,6 @@ use super::secret::SecretRules;
 use super::stored::{self, Stored};
 use super::{
     Account, AccountFacts, AccountOptions, AccountStatus, Identity, PasswordState, PreparedSecret, Secret, SecretStep,
-    SecretTerm,
 };
 use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;

@@ -4,7 +4,7 @@
 use super::application::is_account_key;
 use super::change_times::ChangeTimes;
 use super::computed::Computation;
-use super::conditions::{self, UpdateDone, UpdateRequest, check_update};
+use super::conditions::{self, UpdateDone, UpdateRequest, check_update, no_such_object, seen};
 use super::feed::{Feed, Noting, Position};
 use super::following::{self, Following, Lock, Planned};
 use super::general::General;
@@ -21,7 +21,7 @@ use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{
-    Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
+    Change, KeyedWrite, Location, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
 };
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub(super) struct SecretAsked {
     pub key: NormalizedDn,
     /// DN of who changes.
     pub actor: String,
+    pub view: Arc<View>,
     /// The connection whose session goes on, because it changes its own; 0 is none.
     pub connection: u64,
     pub prepared: PreparedSecret,
@@ -275,8 +276,18 @@ impl Writer {
             view,
         };
         refer_update(knowledge, key, &request)?;
-        if let Some(superior) = new_superior(schema, key, &request.update) {
-            self.context.kinds.check_superior(group.snapshot(), schema, &superior)?;
+        let who = Who {
+            dn: &asked.actor,
+            view,
+            connection: asked.connection,
+        };
+        if !matches!(request.update, Update::Add(_)) && who.target(group.snapshot(), key).is_none() {
+            return Err(no_such_object(group.snapshot(), view, key));
+        }
+        let superior = new_superior(schema, key, &request.update);
+        if let Some(at) = superior.and_then(|superior| seen(group.snapshot(), view, &superior)) {
+            let record = group.snapshot().record(at);
+            self.context.kinds.check_superior(record, schema)?;
         }
         check_update(group.snapshot(), schema, view, key, &request, &self.context.kinds)?;
         // Of the group as it stands: what lies below may have come there a moment ago.
@@ -288,8 +299,7 @@ impl Writer {
             self.check_tree(group.snapshot(), view, key)?;
         }
         let pre_read = read(group.snapshot(), key, &request.pre_read);
-        let (actor, connection) = (&asked.actor, asked.connection);
-        let mut effects = self.effects(group.snapshot(), actor, key, request, asked.secret, connection)?;
+        let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret)?;
         let put = match effects.changes.last() {
             Some(Change::Put { key: put, .. }) => put.clone(),
             Some(Change::Delete { .. }) | None => key.clone(),
@@ -334,15 +344,14 @@ impl Writer {
     fn effects(
         &self,
         snapshot: &Snapshot,
-        actor: &str,
+        who: &Who<'_>,
         key: &NormalizedDn,
         request: UpdateRequest,
         secret: Option<SecretPlan>,
-        connection: u64,
     ) -> Result<Effects, Outcome> {
         let permissive = request.permissive;
         let planned = following::plan(&self.context, key, secret, permissive)?;
-        let author = self.author(snapshot, actor);
+        let author = self.author(snapshot, who);
         let (deletes, renames) = match &request.update {
             Update::Delete { .. } => (true, false),
             Update::ModifyDn { .. } => (false, true),
@@ -350,8 +359,8 @@ impl Writer {
         };
         let mut effects = match request.update {
             Update::Add(entry) => self.add(snapshot, &author, key, entry, &planned)?,
-            Update::Delete { tree: true, .. } => self.delete_tree(snapshot, key)?,
-            Update::Delete { .. } => self.delete(snapshot, key)?,
+            Update::Delete { tree: true, .. } => self.delete_tree(snapshot, &author, key)?,
+            Update::Delete { .. } => self.delete(snapshot, &author, key)?,
             Update::Modify { changes, .. } => self.modify(snapshot, &author, key, changes, permissive, &planned)?,
             Update::ModifyDn {
                 new_rdn,
@@ -370,11 +379,11 @@ impl Writer {
         let integrity = &self.context.integrity;
         integrity.check_unique(snapshot, &self.context.schema, &effects)?;
         let referring = match deletes || renames {
-            true => self.referring(snapshot, actor, key, renames, &mut effects)?,
+            true => self.referring(snapshot, who, key, renames, &mut effects)?,
             false => Vec::new(),
         };
         // From here on nothing is refused: what follows changes accounts at once.
-        let writes = planned.put(&self.context, key, None, author.now, connection);
+        let writes = planned.put(&self.context, key, None, author.now, who.connection);
         effects.keyed.extend(writes);
         let locks = std::mem::take(&mut effects.locks);
         effects.keyed.extend(following::lock(&self.context, key, locks));
@@ -385,10 +394,11 @@ impl Writer {
         Ok(effects)
     }
 
-    fn author<'a>(&self, snapshot: &Snapshot, actor: &'a str) -> Author<'a> {
+    fn author<'a>(&self, snapshot: &Snapshot, who: &Who<'a>) -> Author<'a> {
         let changed = self.times.next(clock::microseconds());
         Author {
-            actor,
+            actor: who.dn,
+            view: who.view,
             now: changed / 1_000_000,
             changed,
             sequence: SequenceNumber(snapshot.sequence.0 + 1),
@@ -399,7 +409,7 @@ impl Writer {
     fn referring(
         &self,
         snapshot: &Snapshot,
-        actor: &str,
+        who: &Who<'_>,
         key: &NormalizedDn,
         renames: bool,
         effects: &mut Effects,
@@ -412,7 +422,7 @@ impl Writer {
             )),
             _ => None,
         };
-        let next = || self.author(snapshot, actor);
+        let next = || self.author(snapshot, who);
         let is_account = |key: &NormalizedDn| is_account_key(key, &self.context.suffixes);
         let gone = Gone { from: key, to };
         self.context
@@ -434,7 +444,7 @@ impl Writer {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
         }
         if !self.context.suffixes.contains(key) {
-            self.check_superior(snapshot, key)?;
+            self.check_superior(snapshot, author.view, key)?;
         }
         spell_name(&self.context.schema, snapshot, key, &mut entry.dn)?;
         let operational = Operational {
@@ -460,14 +470,14 @@ impl Writer {
         })
     }
 
-    fn check_superior(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<(), Outcome> {
+    fn check_superior(&self, snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Result<(), Outcome> {
         if !self.context.suffixes.iter().any(|suffix| key.is_within(suffix)) {
             let message = "the entry lies below no naming context of this server";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
-        match key.parent().filter(|parent| snapshot.find(parent).is_none()) {
+        match key.parent().filter(|parent| seen(snapshot, view, parent).is_none()) {
             None => Ok(()),
-            Some(missing) => Err(no_such_object(snapshot, &missing)),
+            Some(missing) => Err(no_such_object(snapshot, view, &missing)),
         }
     }
 
@@ -497,7 +507,9 @@ impl Writer {
         permissive: bool,
         planned: &Planned,
     ) -> Result<Effects, Outcome> {
-        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+        let at = snapshot
+            .find(key)
+            .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
         let record = snapshot.record(at);
         let before = record.operational();
         let (rest, locks) = following::take_locks(&self.context, key, changes, planned);
@@ -510,7 +522,12 @@ impl Writer {
         }
         let schema = &self.context.schema;
         let mut entry = record.to_entry();
-        modify::modify(schema, &mut entry, rest, permissive)?;
+        let rules = modify::Rules {
+            schema,
+            permissive,
+            unseen: &|id| author.view.is_blind_to(record, id, schema),
+        };
+        modify::modify(rules, &mut entry, rest)?;
         self.check(key, &mut entry, planned, ResultCode::NotAllowedOnRdn)?;
         let operational = author.changed(&before);
         let record = record::encode(&entry, &operational, schema);
@@ -548,9 +565,28 @@ fn new_superior(schema: &Schema, key: &NormalizedDn, update: &Update) -> Option<
     }
 }
 
+/// Who changes, and what it may see.
+pub(super) struct Who<'a> {
+    pub dn: &'a str,
+    pub view: &'a View,
+    /// The connection that changes its own secret; 0 is none.
+    pub connection: u64,
+}
+
+impl Who<'_> {
+    /// Where an entry is that it may change: what is hidden from it does not exist, its own entry apart.
+    fn target(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Option<Location> {
+        match self.connection {
+            0 => seen(snapshot, self.view, key),
+            _ => snapshot.find(key),
+        }
+    }
+}
+
 /// Who changes, when, as which change.
 pub(super) struct Author<'a> {
     pub actor: &'a str,
+    pub view: &'a View,
     /// Seconds.
     pub now: u64,
     /// Microseconds, of this change alone.
@@ -569,17 +605,6 @@ impl Author<'_> {
             ..before.clone()
         }
     }
-}
-
-pub(super) fn no_such_object(snapshot: &Snapshot, key: &NormalizedDn) -> Outcome {
-    let mut ancestor = key.parent();
-    while let Some(key) = ancestor.filter(|key| !key.is_root()) {
-        if let Some(at) = snapshot.find(&key) {
-            return Outcome::new(ResultCode::NoSuchObject, "").matching(snapshot.record(at).dn().to_owned());
-        }
-        ancestor = key.parent();
-    }
-    Outcome::new(ResultCode::NoSuchObject, "")
 }
 
 /// RFC 9562 version 4.

@@ -1,6 +1,6 @@
 //! Compare (RFC 4511 section 4.10).
 
-use super::conditions::Target;
+use super::conditions::{Target, no_such_object};
 use super::referral::Asked;
 use super::trail::AuditPool;
 use super::{Directory, ProtocolFacts, Session, clock};
@@ -88,7 +88,7 @@ impl Directory {
         self.referral(&snapshot, &session.view, &asked)?;
         let visible = |at| session.view.covers(&key) && !session.view.hides(snapshot.record(at), schema);
         let Some(at) = snapshot.find(&key).filter(|at| visible(*at)) else {
-            return Err(self.no_such_object(&snapshot, &session.view, &key));
+            return Err(no_such_object(&snapshot, &session.view, &key));
         };
         let record = snapshot.record(at);
         *uuid = Some(record.operational().entry_uuid);

@@ -11,7 +11,7 @@ use crate::access::{ComputedAttribute, ReleasedCopy, Selection, View, release};
 use crate::model::{Entry, Filter, Outcome, ResultCode};
 use crate::query::{Groups, TailMembers, Truth, compile_in, evaluate};
 use crate::schema::{NormalizedDn, Schema};
-use crate::store::{Operational, Record, Snapshot, record};
+use crate::store::{Location, Operational, Record, Snapshot, record};
 use std::sync::Arc;
 
 /// An update and what is asked beside it.
@@ -73,6 +73,25 @@ impl Target<'_> {
         }
         Err(Outcome::new(ResultCode::AssertionFailed, ""))
     }
+}
+
+/// Where an entry is that the view does not hide. Whether its name lies where the view reaches is for the caller.
+pub(super) fn seen(snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Option<Location> {
+    let at = snapshot.find(key)?;
+    let hides = !view.hiding.entries().is_empty() && view.hides(snapshot.record(at), snapshot.schema());
+    (!hides).then_some(at)
+}
+
+/// noSuchObject with the DN of the nearest ancestor that the view may see.
+pub(super) fn no_such_object(snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Outcome {
+    let mut ancestor = key.parent();
+    while let Some(key) = ancestor.filter(|key| !key.is_root()) {
+        if let Some(at) = seen(snapshot, view, &key).filter(|_| view.covers(&key)) {
+            return Outcome::new(ResultCode::NoSuchObject, "").matching(snapshot.record(at).dn().to_owned());
+        }
+        ancestor = key.parent();
+    }
+    Outcome::new(ResultCode::NoSuchObject, "")
 }
 
 /// An entry as the view may see it, computed attributes included; `None` where it may not.

@@ -40,7 +40,7 @@ mod wellformed;
 mod withheld;
 
 use crate::access::{PolicyFault, View};
-use crate::account::{Account, AccountOptions, Accounts, Identity};
+use crate::account::{AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, SharedSource};
 use crate::query::sorted::SortMemory;

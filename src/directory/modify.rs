@@ -2,37 +2,50 @@
 
 use super::committer::plain;
 use super::update::{Modification, ModificationKind};
+use crate::model::ldif::ATTRIBUTES_LIMIT;
 use crate::model::{Attribute, AttributeDescription, Ava, Entry, Outcome, ResultCode, Value, is_known_option};
 use crate::schema::{AttributeId, AttributeType, Schema, Syntax};
+use std::collections::{HashMap, HashSet};
+
+/// What modifications are held to.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub schema: &'a Schema,
+    /// Passes over a value to add that is there, and one to delete that is not.
+    pub permissive: bool,
+    /// Attribute types whose values in the entry who changes must not find out: no modification says what was there.
+    pub unseen: &'a dyn Fn(AttributeId) -> bool,
+}
 
 /// Applies every modification, or says why the first that cannot be applied cannot. The entry is checked as a whole by the
-/// caller. `permissive` passes over a value to add that is there, and one to delete that is not.
-pub(super) fn modify(
-    schema: &Schema,
-    entry: &mut Entry,
-    changes: Vec<Modification>,
-    permissive: bool,
-) -> Result<(), Outcome> {
+/// caller.
+pub(super) fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modification>) -> Result<(), Outcome> {
+    let schema = rules.schema;
     let mut before = None;
+    let mut drafts: Vec<Draft> = Vec::new();
     for change in changes {
         let id = defined(schema, &change.description)?;
         if id == schema.well_known().object_class && before.is_none() {
             before = Some(structural_class(schema, entry));
         }
         check_settable(schema, id, &change.description)?;
+        let unseen = (rules.unseen)(id);
         let target = Target {
             schema,
             id,
             description: &change.description,
-            permissive,
+            permissive: rules.permissive || unseen,
+            unseen,
         };
+        let draft = target.draft(entry, &mut drafts)?;
         match change.kind {
-            ModificationKind::Add => target.add(entry, change.values)?,
-            ModificationKind::Delete => target.delete(entry, &change.values)?,
-            ModificationKind::Replace => target.replace(entry, change.values)?,
-            ModificationKind::Increment => target.increment(entry, &change.values)?,
+            ModificationKind::Add => target.add(draft, change.values)?,
+            ModificationKind::Delete => target.delete(draft, &change.values)?,
+            ModificationKind::Replace => target.replace(draft, change.values)?,
+            ModificationKind::Increment => target.increment(draft, &change.values)?,
         }
     }
+    put_back(entry, drafts)?;
     // Where nothing is said of classes they stay as they are, named and all.
     let Some(before) = before else { return Ok(()) };
     schema.name_classes(entry);
@@ -85,23 +98,15 @@ pub(super) fn add_naming_value(schema: &Schema, entry: &mut Entry, ava: &Ava) {
     let Some(id) = schema.find_attribute(&ava.attribute) else {
         return;
     };
-    let attribute_type = schema.attribute(id);
-    let description = plain(attribute_type.name());
-    let target = Target {
-        schema,
-        id,
-        description: &description,
-        permissive: false,
-    };
-    match target.position(entry) {
+    match position(schema, entry, id, &[]) {
         Some(at) => {
             let attribute = &mut entry.attributes[at];
-            if target.find(&attribute.values, &ava.value).is_none() {
+            if find(schema, id, &attribute.values, &ava.value).is_none() {
                 attribute.values.push(ava.value.clone());
             }
         }
         None => entry.attributes.push(Attribute {
-            description,
+            description: plain(schema.attribute(id).name()),
             values: vec![ava.value.clone()],
         }),
     }
@@ -112,17 +117,14 @@ pub(super) fn remove_naming_value(schema: &Schema, entry: &mut Entry, ava: &Ava)
     let Some(id) = schema.find_attribute(&ava.attribute) else {
         return;
     };
-    let description = plain(&ava.attribute);
-    let target = Target {
-        schema,
-        id,
-        description: &description,
-        permissive: false,
+    let Some(at) = position(schema, entry, id, &[]) else {
+        return;
     };
-    let Some(at) = target.position(entry) else { return };
-    if let Some(found) = target.find(&entry.attributes[at].values, &ava.value) {
+    if let Some(found) = find(schema, id, &entry.attributes[at].values, &ava.value) {
         entry.attributes[at].values.remove(found);
-        target.remove_if_empty(entry, at);
+        if entry.attributes[at].values.is_empty() {
+            entry.attributes.remove(at);
+        }
     }
 }
 
@@ -141,12 +143,124 @@ fn structural_class(schema: &Schema, entry: &Entry) -> Option<crate::schema::Cla
     schema.structural_class(&classes)
 }
 
+/// Where the entry has exactly this description.
+fn position(schema: &Schema, entry: &Entry, id: AttributeId, options: &[String]) -> Option<usize> {
+    let same = |description: &AttributeDescription| {
+        same_options(&description.options, options) && schema.find_attribute(&description.attribute_type) == Some(id)
+    };
+    entry
+        .attributes
+        .iter()
+        .position(|attribute| same(&attribute.description))
+}
+
+/// The octets by which a value equals another of its type; `None` where it has no normal form, and equals nothing.
+fn comparable(schema: &Schema, id: AttributeId, value: &[u8]) -> Option<Vec<u8>> {
+    let Some(rule) = schema.attribute(id).equality else {
+        return Some(value.to_vec());
+    };
+    let mut normalized = Vec::with_capacity(value.len());
+    rule.normalize(schema, value, &mut normalized).ok().map(|()| normalized)
+}
+
+fn find(schema: &Schema, id: AttributeId, values: &[Value], value: &[u8]) -> Option<usize> {
+    let wanted = comparable(schema, id, value)?;
+    values
+        .iter()
+        .position(|value| comparable(schema, id, value).is_some_and(|normalized| normalized == wanted))
+}
+
+/// An attribute while it is being changed.
+struct Draft {
+    id: AttributeId,
+    description: AttributeDescription,
+    /// Where the entry has it.
+    place: Option<usize>,
+    /// `None` are values that were taken out.
+    values: Vec<Option<Value>>,
+    /// How many are there.
+    left: usize,
+    /// Where each is, by its normal form, once that is asked often.
+    places: Option<HashMap<Vec<u8>, usize>>,
+    asked: usize,
+}
+
+/// How often values are compared one by one before all are put into a table: most modifications ask once.
+const ASKED_ONE_BY_ONE: usize = 4;
+
+impl Draft {
+    fn find(&mut self, schema: &Schema, wanted: &[u8]) -> Option<usize> {
+        let id = self.id;
+        self.asked += 1;
+        if self.places.is_none() && self.asked > ASKED_ONE_BY_ONE {
+            let values = self.values.iter().enumerate();
+            let places = values.filter_map(|(at, value)| Some((comparable(schema, id, value.as_ref()?)?, at)));
+            self.places = Some(places.collect());
+        }
+        match &self.places {
+            Some(places) => places.get(wanted).copied(),
+            None => self.values.iter().position(|value| {
+                let value = value.as_ref();
+                value.is_some_and(|value| comparable(schema, id, value).is_some_and(|normalized| normalized == wanted))
+            }),
+        }
+    }
+
+    fn push(&mut self, value: Value, normalized: Vec<u8>) {
+        if let Some(places) = &mut self.places {
+            places.insert(normalized, self.values.len());
+        }
+        self.values.push(Some(value));
+        self.left += 1;
+    }
+
+    fn take(&mut self, at: usize, normalized: &[u8]) {
+        if let Some(places) = &mut self.places {
+            places.remove(normalized);
+        }
+        self.left -= usize::from(self.values[at].take().is_some());
+    }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.left = 0;
+        self.places = None;
+        self.asked = 0;
+    }
+}
+
+/// What became of the drafts becomes part of the entry.
+fn put_back(entry: &mut Entry, drafts: Vec<Draft>) -> Result<(), Outcome> {
+    for draft in drafts {
+        let attribute = Attribute {
+            description: draft.description,
+            values: draft.values.into_iter().flatten().collect(),
+        };
+        match draft.place {
+            Some(at) => entry.attributes[at] = attribute,
+            None => entry.attributes.push(attribute),
+        }
+    }
+    entry.attributes.retain(|attribute| !attribute.values.is_empty());
+    check_count(entry.attributes.len())
+}
+
+/// Everything that is done with an entry goes through its attributes.
+pub(super) fn check_count(attributes: usize) -> Result<(), Outcome> {
+    if attributes <= ATTRIBUTES_LIMIT {
+        return Ok(());
+    }
+    let message = format!("expected at most {ATTRIBUTES_LIMIT} attributes in an entry");
+    Err(Outcome::new(ResultCode::AdminLimitExceeded, message))
+}
+
 /// The attribute that one modification is about.
 struct Target<'a> {
     schema: &'a Schema,
     id: AttributeId,
     description: &'a AttributeDescription,
     permissive: bool,
+    unseen: bool,
 }
 
 impl Target<'_> {
@@ -154,16 +268,40 @@ impl Target<'_> {
         self.schema.attribute(self.id)
     }
 
-    /// Where the entry has exactly this description.
-    fn position(&self, entry: &Entry) -> Option<usize> {
-        let same = |description: &AttributeDescription| {
-            same_options(&description.options, &self.description.options)
-                && self.schema.find_attribute(&description.attribute_type) == Some(self.id)
+    /// The attribute as the modifications so far have left it.
+    fn draft<'d>(&self, entry: &mut Entry, drafts: &'d mut Vec<Draft>) -> Result<&'d mut Draft, Outcome> {
+        let options = &self.description.options;
+        let same = |draft: &Draft| draft.id == self.id && same_options(&draft.description.options, options);
+        let at = match drafts.iter().position(same) {
+            Some(at) => at,
+            None => {
+                check_count(drafts.len() + 1)?;
+                let place = position(self.schema, entry, self.id, options);
+                let held = place.map(|at| &mut entry.attributes[at]);
+                let (description, values) = match held {
+                    Some(held) => (held.description.clone(), std::mem::take(&mut held.values)),
+                    None => (self.fresh_description(), Vec::new()),
+                };
+                drafts.push(Draft {
+                    id: self.id,
+                    description,
+                    place,
+                    left: values.len(),
+                    values: values.into_iter().map(Some).collect(),
+                    places: None,
+                    asked: 0,
+                });
+                drafts.len() - 1
+            }
         };
-        entry
-            .attributes
-            .iter()
-            .position(|attribute| same(&attribute.description))
+        Ok(&mut drafts[at])
+    }
+
+    fn fresh_description(&self) -> AttributeDescription {
+        AttributeDescription {
+            options: self.description.options.clone(),
+            ..plain(self.attribute_type().name())
+        }
     }
 
     fn normalize(&self, value: &[u8]) -> Result<Vec<u8>, Outcome> {
@@ -180,52 +318,34 @@ impl Target<'_> {
         }
     }
 
-    /// Where a value equal to this one is. A stored value that does not normalise equals nothing.
-    fn find(&self, values: &[Value], value: &[u8]) -> Option<usize> {
-        let wanted = self.normalize(value).ok()?;
-        values
-            .iter()
-            .position(|value| self.normalize(value).is_ok_and(|normalized| normalized == wanted))
-    }
-
-    fn add(&self, entry: &mut Entry, values: Vec<Value>) -> Result<(), Outcome> {
+    fn add(&self, draft: &mut Draft, values: Vec<Value>) -> Result<(), Outcome> {
         if values.is_empty() {
             let message = format!("add of {} has no values", self.description);
             return Err(Outcome::new(ResultCode::ProtocolError, message));
         }
-        let at = match self.position(entry) {
-            Some(at) => {
-                self.comparable()?;
-                at
-            }
-            None => {
-                let options = self.description.options.clone();
-                let description = AttributeDescription {
-                    options,
-                    ..plain(self.attribute_type().name())
-                };
-                entry.attributes.push(Attribute {
-                    description,
-                    values: Vec::new(),
-                });
-                entry.attributes.len() - 1
-            }
-        };
+        if self.unseen && self.attribute_type().single_value {
+            return self.replace(draft, values);
+        }
+        if draft.left > 0 {
+            self.comparable()?;
+        } else {
+            draft.description = self.fresh_description();
+        }
         for value in values {
-            self.normalize(&value)?;
-            if self.find(&entry.attributes[at].values, &value).is_some() {
+            let normalized = self.normalize(&value)?;
+            if draft.find(self.schema, &normalized).is_some() {
                 if self.permissive {
                     continue;
                 }
                 let message = format!("{}: value is already there", self.description);
                 return Err(Outcome::new(ResultCode::AttributeOrValueExists, message));
             }
-            entry.attributes[at].values.push(value);
+            draft.push(value, normalized);
         }
         Ok(())
     }
 
-    fn delete(&self, entry: &mut Entry, values: &[Value]) -> Result<(), Outcome> {
+    fn delete(&self, draft: &mut Draft, values: &[Value]) -> Result<(), Outcome> {
         let missing = || {
             Outcome::new(
                 ResultCode::NoSuchAttribute,
@@ -235,39 +355,50 @@ impl Target<'_> {
         if !values.is_empty() {
             self.comparable()?;
         }
-        let Some(at) = self.position(entry) else {
+        if draft.left == 0 {
             return if self.permissive { Ok(()) } else { Err(missing()) };
-        };
+        }
         if values.is_empty() {
-            entry.attributes.remove(at);
+            draft.clear();
             return Ok(());
         }
         // The values of one modification are a set.
-        let repeats = |at: usize, value| self.find(&values[..at], value).is_some();
-        for (_, value) in values.iter().enumerate().filter(|(at, value)| !repeats(*at, value)) {
-            match self.find(&entry.attributes[at].values, value) {
-                Some(found) => drop(entry.attributes[at].values.remove(found)),
-                None if self.permissive => {}
-                None => return Err(missing()),
+        let mut taken = HashSet::with_capacity(values.len());
+        for value in values {
+            let normalized = comparable(self.schema, self.id, value);
+            if normalized.as_ref().is_some_and(|normalized| taken.contains(normalized)) {
+                continue;
+            }
+            let found = normalized.as_deref().and_then(|wanted| draft.find(self.schema, wanted));
+            match (found, normalized) {
+                (Some(at), Some(normalized)) => {
+                    draft.take(at, &normalized);
+                    taken.insert(normalized);
+                }
+                _ if self.permissive => {}
+                _ => return Err(missing()),
             }
         }
-        self.remove_if_empty(entry, at);
         Ok(())
     }
 
-    fn replace(&self, entry: &mut Entry, values: Vec<Value>) -> Result<(), Outcome> {
-        if let Some(at) = self.position(entry) {
-            entry.attributes.remove(at);
+    fn replace(&self, draft: &mut Draft, values: Vec<Value>) -> Result<(), Outcome> {
+        draft.clear();
+        for value in values {
+            let normalized = self.normalize(&value)?;
+            if draft.find(self.schema, &normalized).is_none() {
+                draft.push(value, normalized);
+            } else if !self.permissive {
+                let message = format!("{}: value is already there", self.description);
+                return Err(Outcome::new(ResultCode::AttributeOrValueExists, message));
+            }
         }
-        if values.is_empty() {
-            Ok(())
-        } else {
-            self.add(entry, values)
-        }
+        draft.description = self.fresh_description();
+        Ok(())
     }
 
-    /// RFC 4525: adds one integer to every value.
-    fn increment(&self, entry: &mut Entry, values: &[Value]) -> Result<(), Outcome> {
+    /// RFC 4525 section 3: every value of the attribute grows by the one given.
+    fn increment(&self, draft: &mut Draft, values: &[Value]) -> Result<(), Outcome> {
         let [delta] = values else {
             let message = format!(
                 "increment of {} wants one value, {} came",
@@ -280,15 +411,12 @@ impl Target<'_> {
             let message = format!("{} does not hold integers", self.description);
             return Err(Outcome::new(ResultCode::ConstraintViolation, message));
         }
-        let missing = || {
-            Outcome::new(
-                ResultCode::NoSuchAttribute,
-                format!("{}: no such attribute", self.description),
-            )
-        };
-        let at = self.position(entry).ok_or_else(missing)?;
         let delta = self.integer(delta)?;
-        for value in &mut entry.attributes[at].values {
+        if draft.left == 0 && !self.unseen {
+            let message = format!("{}: no such attribute", self.description);
+            return Err(Outcome::new(ResultCode::NoSuchAttribute, message));
+        }
+        for value in draft.values.iter_mut().flatten() {
             let sum = self.integer(value)?.checked_add(delta);
             let overflow = || {
                 Outcome::new(
@@ -298,6 +426,7 @@ impl Target<'_> {
             };
             *value = sum.ok_or_else(overflow)?.to_string().into_bytes();
         }
+        draft.places = None;
         Ok(())
     }
 
@@ -324,12 +453,6 @@ impl Target<'_> {
             }
         }
     }
-
-    fn remove_if_empty(&self, entry: &mut Entry, at: usize) {
-        if entry.attributes[at].values.is_empty() {
-            entry.attributes.remove(at);
-        }
-    }
 }
 
 /// Options are a set, in any case (RFC 4512 section 2.5.2).
@@ -344,6 +467,84 @@ pub(super) fn same_options(left: &[String], right: &[String]) -> bool {
 mod tests {
     use super::*;
     use crate::model::Dn;
+
+    fn plainly(schema: &Schema) -> Rules<'_> {
+        Rules {
+            schema,
+            permissive: false,
+            unseen: &|_| false,
+        }
+    }
+
+    fn change(kind: ModificationKind, name: &str, values: &[&str]) -> Modification {
+        let values = values.iter().map(|value| value.as_bytes().to_vec());
+        Modification::new(kind, AttributeDescription::parse(name).unwrap(), values.collect())
+    }
+
+    /// However many values there are, each is found by its normal form, in whatever order they come and go.
+    #[test]
+    fn many_modifications_come_to_what_few_do() {
+        use ModificationKind::{Add, Delete};
+        let schema = Schema::builtin().unwrap();
+        let mut entry = Entry::new(Dn::parse("cn=7,dc=test").unwrap());
+        let number = |from: usize| format!("number {from}");
+        let add = (0..1000).map(|n| change(Add, "description", &[&number(n)]));
+        let delete = (0..990).map(|n| change(Delete, "DESCRIPTION", &[&number(n).to_uppercase()]));
+        let again = change(Add, "description", &["Number 5", "number  6"]);
+        modify(plainly(&schema), &mut entry, add.chain(delete).chain([again]).collect()).unwrap();
+        let values = &entry.attribute("description").unwrap().values;
+        assert_eq!(values.len(), 12);
+        assert!(values.contains(&b"Number 5".to_vec()));
+        for (kind, value, expected) in [
+            (Add, "NUMBER 999", ResultCode::AttributeOrValueExists),
+            (Delete, "number 7", ResultCode::NoSuchAttribute),
+        ] {
+            let one = modify(
+                plainly(&schema),
+                &mut entry,
+                vec![change(kind, "description", &[value])],
+            );
+            assert_eq!(one.unwrap_err().code, expected, "{value}");
+        }
+        entry.attributes[0].values = vec![b"left".to_vec()];
+        let twice = change(Delete, "description", &["left", "LEFT"]);
+        modify(plainly(&schema), &mut entry, vec![twice]).unwrap();
+        assert!(entry.attributes.is_empty(), "the values of one modification are a set");
+    }
+
+    /// What cannot be seen is not found out by changing it: every modification ends as it would if it found what it expects.
+    #[test]
+    fn a_modification_says_nothing_of_what_is_unseen() {
+        use ModificationKind::{Add, Delete, Increment, Replace};
+        let schema = Schema::builtin().unwrap();
+        let rules = Rules {
+            unseen: &|_| true,
+            ..plainly(&schema)
+        };
+        for held in [&["7"][..], &["8"], &[]] {
+            for (kind, values) in [
+                (Add, &["7"][..]),
+                (Delete, &["7"]),
+                (Delete, &[]),
+                (Replace, &["7"]),
+                (Increment, &["1"]),
+            ] {
+                for name in ["uidNumber", "employeeNumber", "l"] {
+                    if kind == Increment && name != "uidNumber" {
+                        continue;
+                    }
+                    let mut entry = Entry::new(Dn::parse("cn=7,dc=test").unwrap());
+                    let held: Vec<Value> = held.iter().map(|value| value.as_bytes().to_vec()).collect();
+                    if !held.is_empty() {
+                        entry.attributes.push(Attribute::new(name, held));
+                    }
+                    modify(rules, &mut entry, vec![change(kind, name, values)]).unwrap();
+                    let count = entry.attribute(name).map_or(0, |attribute| attribute.values.len());
+                    assert!(count <= 1 || !schema.attribute(schema.find_attribute(name).unwrap()).single_value);
+                }
+            }
+        }
+    }
 
     /// RFC 4525 section 3: only integers are incremented, whatever a value looks like and whether it is there.
     #[test]
@@ -365,7 +566,7 @@ mod tests {
                 description: AttributeDescription::parse(name).unwrap(),
                 values: vec![delta.into()],
             };
-            let outcome = modify(&schema, &mut entry, vec![change], false).map_err(|outcome| outcome.code);
+            let outcome = modify(plainly(&schema), &mut entry, vec![change]).map_err(|outcome| outcome.code);
             let outcome =
                 outcome.map(|()| String::from_utf8(entry.attribute(name).unwrap().values[0].clone()).unwrap());
             assert_eq!(outcome, expected.map(str::to_owned), "{name} {delta}");

@@ -1,8 +1,10 @@
 //! ModifyDN (RFC 4511 section 4.9): a new RDN, a new superior, and everything below moves along.
 
-use super::committer::{Author, Context, Effects, no_such_object, parsed_dn};
+use super::committer::{Author, Context, Effects, parsed_dn};
+use super::conditions::{no_such_object, seen};
 use super::modify::{add_naming_value, remove_naming_value};
 use super::wellformed::check;
+use crate::access::View;
 use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, Operational, Record, Snapshot, record};
@@ -28,7 +30,9 @@ pub(super) fn effects(
     key: &NormalizedDn,
     asked: Rename,
 ) -> Result<Effects, Outcome> {
-    let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+    let at = snapshot
+        .find(key)
+        .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
     if context.suffixes.contains(key) {
         return Err(Outcome::new(
             ResultCode::UnwillingToPerform,
@@ -36,7 +40,7 @@ pub(super) fn effects(
         ));
     }
     let old = snapshot.record(at);
-    let moved = destination(context, snapshot, key, old, &asked)?;
+    let moved = destination(context, snapshot, (key, old), author.view, &asked)?;
     let mut entry = old.to_entry();
     renamed(context, &mut entry, &moved.dn, &asked)?;
     let before = old.operational();
@@ -57,8 +61,8 @@ pub(super) fn effects(
 fn destination<'a>(
     context: &Context,
     snapshot: &Snapshot,
-    key: &'a NormalizedDn,
-    old: Record<'_>,
+    (key, old): (&'a NormalizedDn, Record<'_>),
+    view: &View,
     asked: &Rename,
 ) -> Result<Move<'a>, Outcome> {
     let schema = &context.schema;
@@ -67,9 +71,7 @@ fn destination<'a>(
             let invalid =
                 |fault: crate::schema::SchemaViolation| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string());
             let superior = schema.normalize_dn(dn).map_err(invalid)?;
-            let at = snapshot
-                .find(&superior)
-                .ok_or_else(|| no_such_object(snapshot, &superior))?;
+            let at = seen(snapshot, view, &superior).ok_or_else(|| no_such_object(snapshot, view, &superior))?;
             (superior, parsed_dn(snapshot.record(at))?)
         }
         None => {

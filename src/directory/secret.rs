@@ -349,6 +349,7 @@ impl Directory {
         let asked = Box::new(SecretAsked {
             key,
             actor,
+            view: session.view.clone(),
             connection,
             prepared,
         });

@@ -3,7 +3,7 @@
 
 use super::Directory;
 use super::following::is_lock;
-use super::modify::{add_naming_value, check_settable, defined};
+use super::modify::{add_naming_value, check_count, check_settable, defined};
 use super::secret::is_secret;
 use super::update::{ModificationKind, Update, violation};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, Rdn, ResultCode, Value};
@@ -98,6 +98,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
 }
 
 fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
+    check_count(entry.attributes.len())?;
     let mut met: Vec<(AttributeId, &[String])> = Vec::with_capacity(entry.attributes.len());
     for attribute in &entry.attributes {
         let description = &attribute.description;

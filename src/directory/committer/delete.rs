@@ -2,15 +2,22 @@
 //!
 //! Invariant: of a tree all goes or none; who asks may delete each entry of it.
 
-use super::{Effects, Writer, no_such_object};
+use super::{Author, Effects, Writer, no_such_object};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, Snapshot};
 
 impl Writer {
-    pub(super) fn delete(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
-        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+    pub(super) fn delete(
+        &self,
+        snapshot: &Snapshot,
+        author: &Author<'_>,
+        key: &NormalizedDn,
+    ) -> Result<Effects, Outcome> {
+        let at = snapshot
+            .find(key)
+            .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
         if snapshot.children(key, 1) > 0 {
             return Err(Outcome::new(
                 ResultCode::NotAllowedOnNonLeaf,
@@ -43,8 +50,15 @@ impl Writer {
     }
 
     /// What deletes a tree that passed [`Self::check_tree`]: every entry before the one above it, the topmost last.
-    pub(super) fn delete_tree(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Effects, Outcome> {
-        let at = snapshot.find(key).ok_or_else(|| no_such_object(snapshot, key))?;
+    pub(super) fn delete_tree(
+        &self,
+        snapshot: &Snapshot,
+        author: &Author<'_>,
+        key: &NormalizedDn,
+    ) -> Result<Effects, Outcome> {
+        let at = snapshot
+            .find(key)
+            .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
         let keys = snapshot.subtree(key, self.context.limits.delete_entries);
         let uuid = |at| snapshot.record(at).operational().entry_uuid;
         let below = keys.iter().filter(|below| *below != key);

@@ -3,7 +3,7 @@
 use super::super::following::{self, Following};
 use super::super::secret::SecretPlan;
 use super::super::{clock, update::Update};
-use super::{SecretAsked, UpdateRequest, Writer, is_account_key};
+use super::{SecretAsked, UpdateRequest, Who, Writer, is_account_key};
 use crate::account::SecretStep;
 use crate::model::{Dn, Outcome, ResultCode};
 use crate::store::WriteGroup;
@@ -14,11 +14,17 @@ impl Writer {
         let SecretAsked {
             key,
             actor,
+            view,
             connection,
             prepared,
         } = asked;
+        let who = Who {
+            dn: &actor,
+            view: &view,
+            connection,
+        };
         let is_account = is_account_key(&key, &self.context.suffixes);
-        let is_there = group.snapshot().find(&key).is_some();
+        let is_there = who.target(group.snapshot(), &key).is_some();
         let plan = match is_account {
             true => SecretPlan::Account(prepared),
             false => SecretPlan::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
@@ -30,7 +36,7 @@ impl Writer {
                 dn: Dn::root(),
                 changes: Vec::new(),
             });
-            let effects = self.effects(group.snapshot(), &actor, &key, update, Some(plan), connection)?;
+            let effects = self.effects(group.snapshot(), &who, &key, update, Some(plan))?;
             self.take_in(group, &key, effects, &mut Following::AtOnce);
             return Ok(());
         }

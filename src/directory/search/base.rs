@@ -1,7 +1,7 @@
 //! Finding the base object (RFC 4511 section 4.5.1.1): what the view may see of it, and where else to look.
 
 use super::super::Directory;
-use super::super::conditions::Target;
+use super::super::conditions::{Target, no_such_object};
 use crate::access::View;
 use crate::model::{Dn, Filter, Outcome, ResultCode};
 use crate::query::Groups;
@@ -94,7 +94,7 @@ impl Directory {
         };
         match self.find_base(snapshot, base).filter(|at| visible(*at)) {
             Some(at) => Ok(Some(at)),
-            None => Err(self.no_such_object(snapshot, view, base)),
+            None => Err(no_such_object(snapshot, view, base)),
         }
     }
 
@@ -120,20 +120,5 @@ impl Directory {
             (Some(assertion), Some(at)) => Target { groups, key }.check(assertion, snapshot.record(at)),
             (Some(_), None) => Err(Outcome::new(ResultCode::AssertionFailed, "")),
         }
-    }
-
-    /// noSuchObject with the DN of the nearest ancestor that the view may see.
-    pub(in super::super) fn no_such_object(&self, snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Outcome {
-        let mut ancestor = key.parent();
-        while let Some(key) = ancestor.filter(|key| !key.is_root()) {
-            if let Some(at) = snapshot.find(&key).filter(|_| view.covers(&key)) {
-                let record = snapshot.record(at);
-                if !view.hides(record, snapshot.schema()) {
-                    return Outcome::new(ResultCode::NoSuchObject, "").matching(record.dn().to_owned());
-                }
-            }
-            ancestor = key.parent();
-        }
-        Outcome::new(ResultCode::NoSuchObject, "")
     }
 }

@@ -26,7 +26,7 @@ pub const LINE_BYTES_LIMIT: usize = 16 << 20;
 /// Bytes one record may have in the file.
 pub const RECORD_BYTES_LIMIT: usize = 32 << 20;
 
-/// Different attribute descriptions one record may have.
+/// Different attribute descriptions one record may have, and one entry.
 pub const ATTRIBUTES_LIMIT: usize = 1_000;
 
 /// One record of a file.
