@@ -25,8 +25,26 @@ pub struct Candidate<'a> {
 #[derive(Default)]
 pub struct Evaluator {
     normalized: Vec<u8>,
+    /// Large attributes of the entry at hand that a filter asks of more than once.
+    large: Vec<Large>,
     /// Work that looking at other entries took, since it was last asked.
     spent: u32,
+}
+
+/// An attribute of so many octets is large: a filter of a thousand terms that compared each of its values anew would take the
+/// thread for seconds.
+const LARGE_OCTETS: usize = 4096;
+
+/// Octets of a large attribute that are looked at for one unit of work.
+const OCTETS_A_UNIT: u32 = 4096;
+
+/// The values of a large attribute, prepared once for all terms of a filter.
+struct Large {
+    /// The address of its octets.
+    at: usize,
+    rule: MatchingRule,
+    /// Ascending, once a second term asks.
+    normalized: Option<Vec<Vec<u8>>>,
 }
 
 impl Evaluator {
@@ -37,13 +55,18 @@ impl Evaluator {
     }
 
     pub fn truth(&mut self, predicate: &Predicate, candidate: Candidate<'_>, schema: &Schema) -> Truth {
+        self.large.clear();
+        self.decide(predicate, candidate, schema)
+    }
+
+    fn decide(&mut self, predicate: &Predicate, candidate: Candidate<'_>, schema: &Schema) -> Truth {
         match predicate {
             Predicate::True => Truth::True,
             Predicate::False => Truth::False,
             Predicate::Undefined => Truth::Undefined,
             Predicate::And(terms) => self.all(terms, candidate, schema),
             Predicate::Or(terms) => self.any(terms, candidate, schema),
-            Predicate::Not(inner) => match self.truth(inner, candidate, schema) {
+            Predicate::Not(inner) => match self.decide(inner, candidate, schema) {
                 Truth::True => Truth::False,
                 Truth::False => Truth::True,
                 Truth::Undefined => Truth::Undefined,
@@ -66,7 +89,7 @@ impl Evaluator {
     fn all(&mut self, terms: &[Predicate], candidate: Candidate<'_>, schema: &Schema) -> Truth {
         let mut truth = Truth::True;
         for term in terms {
-            match self.truth(term, candidate, schema) {
+            match self.decide(term, candidate, schema) {
                 Truth::True => {}
                 Truth::False => return Truth::False,
                 Truth::Undefined => truth = Truth::Undefined,
@@ -79,7 +102,7 @@ impl Evaluator {
     fn any(&mut self, terms: &[Predicate], candidate: Candidate<'_>, schema: &Schema) -> Truth {
         let mut truth = Truth::False;
         for term in terms {
-            match self.truth(term, candidate, schema) {
+            match self.decide(term, candidate, schema) {
                 Truth::True => return Truth::True,
                 Truth::False => {}
                 Truth::Undefined => truth = Truth::Undefined,
@@ -121,7 +144,37 @@ impl Evaluator {
     fn attribute(&mut self, item: &Item, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
         match &item.test {
             Test::Present => true,
+            test if attribute.encoded.len() >= LARGE_OCTETS => self.large(test, attribute, schema),
             test => attribute.values().any(|value| self.value(test, value, schema)),
+        }
+    }
+
+    /// The same for an attribute of many values, or of a long one.
+    #[cold]
+    fn large(&mut self, test: &Test, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
+        let at = attribute.encoded.as_ptr().addr();
+        let octets = u32::try_from(attribute.encoded.len()).unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_add(octets / OCTETS_A_UNIT);
+        let Some(rule) = test.rule() else {
+            return attribute.values().any(|value| self.value(test, value, schema));
+        };
+        let same = |large: &Large| large.at == at && large.rule == rule;
+        let Some(known) = self.large.iter().position(same) else {
+            let normalized = None;
+            self.large.push(Large { at, rule, normalized });
+            return attribute.values().any(|value| self.value(test, value, schema));
+        };
+        let prepared = self.large[known].normalized.get_or_insert_with(|| {
+            let mut all: Vec<Vec<u8>> = attribute
+                .values()
+                .filter_map(|value| prepared(rule, value, schema))
+                .collect();
+            all.sort_unstable();
+            all
+        });
+        match test {
+            Test::Equality { value, .. } => prepared.binary_search(value).is_ok(),
+            test => prepared.iter().any(|value| test.admits(value)),
         }
     }
 
@@ -172,6 +225,27 @@ impl Evaluator {
         rule.normalize(schema, value, &mut self.normalized).is_ok() && test.admits(&self.normalized)
     }
 
+    /// Whether a value passes one of several tests. Tests by one rule that follow each other prepare it once.
+    pub(super) fn passes_any(&mut self, tests: &[&Test], value: &[u8], schema: &Schema) -> bool {
+        let [first, rest @ ..] = tests else { return false };
+        if self.value(first, value, schema) {
+            return true;
+        }
+        let mut known = None;
+        rest.iter().any(
+            |test| match test.rule().filter(|_| !matches!(test, Test::Class { .. })) {
+                None => self.value(test, value, schema),
+                Some(rule) if known == Some(rule) => test.admits(&self.normalized),
+                Some(rule) => {
+                    self.normalized.clear();
+                    let is_prepared = rule.normalize(schema, value, &mut self.normalized).is_ok();
+                    known = Some(rule).filter(|_| is_prepared);
+                    is_prepared && test.admits(&self.normalized)
+                }
+            },
+        )
+    }
+
     /// `:dn:`: the values in the entry's name, which the key holds normalised by their equality rules.
     fn name(&mut self, item: &Item, key: &[u8], schema: &Schema) -> bool {
         let avas = key
@@ -209,6 +283,11 @@ impl Evaluator {
         }
         own.shares_form(rule) && test.admits(&self.normalized)
     }
+}
+
+fn prepared(rule: MatchingRule, value: &[u8], schema: &Schema) -> Option<Vec<u8>> {
+    let mut normalized = Vec::with_capacity(value.len());
+    rule.normalize(schema, value, &mut normalized).ok().map(|()| normalized)
 }
 
 /// Whether a value that is in no record passes a test.
@@ -255,10 +334,7 @@ impl Test {
             Test::AtMost { value, .. } => normalized <= value.as_slice(),
             Test::Before { value, .. } => normalized < value.as_slice(),
             Test::Word { value, .. } => has_word(normalized, value),
-            Test::Approximate { keys: wanted, .. } => {
-                let own = approximate::keys(normalized);
-                wanted.iter().all(|key| own.contains(key))
-            }
+            Test::Approximate { keys: wanted, .. } => approximate::matches(wanted, normalized),
             Test::Related { rule, value } => is_related(rule.comparison(), normalized, value),
             // Given normalised by the integer rules.
             Test::Bits { mask, all } => integer_of_form(normalized).is_some_and(|value| has_bits(value, *mask, *all)),
@@ -344,9 +420,16 @@ fn has_pieces(value: &[u8], initial: Option<&[u8]>, any: &[Vec<u8>], last: Optio
     true
 }
 
+/// A piece of so many octets is looked for without going back: a text and a piece that nearly fits everywhere would take the product of
+/// their lengths.
+const LONG_PIECE: usize = 32;
+
 /// The first place of `piece` in `text`.
 fn find(text: &[u8], piece: &[u8]) -> Option<usize> {
     let (first, rest) = piece.split_first()?;
+    if piece.len() >= LONG_PIECE {
+        return find_long(text, piece);
+    }
     let last_start = text.len().checked_sub(piece.len())?;
     let mut at = 0;
     while at <= last_start {
@@ -359,6 +442,31 @@ fn find(text: &[u8], piece: &[u8]) -> Option<usize> {
     None
 }
 
+/// The same by the rule of Knuth, Morris and Pratt: each octet of the text is looked at once.
+fn find_long(text: &[u8], piece: &[u8]) -> Option<usize> {
+    // How much of the piece fits still, where it fitted up to there and no further.
+    let mut shorter = vec![0; piece.len()];
+    let mut fits = 0;
+    for at in 1..piece.len() {
+        while fits > 0 && piece[at] != piece[fits] {
+            fits = shorter[fits - 1];
+        }
+        fits += usize::from(piece[at] == piece[fits]);
+        shorter[at] = fits;
+    }
+    fits = 0;
+    for (at, octet) in text.iter().enumerate() {
+        while fits > 0 && *octet != piece[fits] {
+            fits = shorter[fits - 1];
+        }
+        fits += usize::from(*octet == piece[fits]);
+        if fits == piece.len() {
+            return Some(at + 1 - fits);
+        }
+    }
+    None
+}
+
 fn has_word(value: &[u8], word: &[u8]) -> bool {
     let (Ok(value), Ok(word)) = (std::str::from_utf8(value), std::str::from_utf8(word)) else {
         return false;
@@ -366,4 +474,79 @@ fn has_word(value: &[u8], word: &[u8]) -> bool {
     value
         .split(|c: char| !c.is_alphanumeric())
         .any(|part| !part.is_empty() && part == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::View;
+    use crate::model::{Attribute, Dn, Entry, Filter};
+    use crate::query::compile;
+    use crate::store::{Operational, record};
+    use std::time::{Duration, Instant};
+
+    /// A filter of many terms on an attribute of many values means what it means on few, and takes little longer.
+    #[test]
+    fn many_terms_on_many_values_take_one_preparation() {
+        let schema = Schema::builtin().unwrap();
+        let view = View::for_protocol(&schema);
+        let mut entry = Entry::new(Dn::parse("cn=big,o=nhs").unwrap());
+        let values = (0..20_000).map(|n| format!("uid=P{n}, ou=People,o=nhs").into_bytes());
+        entry.attributes.push(Attribute::new("member", values.collect()));
+        entry
+            .attributes
+            .push(Attribute::new("description", vec![b"x ".repeat(9000)]));
+        let octets = record::encode(&entry, &Operational::default(), &schema);
+        let holds = |filter: &str| {
+            let predicate = compile(&Filter::parse(filter).unwrap(), &schema, &view);
+            evaluate(&predicate, Record::new(&octets, schema.type_numbers()), b"", &schema)
+        };
+        let terms = |from: usize| -> String {
+            let term = |n| {
+                format!("(member=uid=p{n},ou=people,o=nhs)(member:dnSubtreeMatch:=ou=no{n},o=nhs)(description=x {n})")
+            };
+            (from..from + 300).map(term).collect()
+        };
+        let started = Instant::now();
+        assert_eq!(holds(&format!("(|{})", terms(20_000))), Truth::False);
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        assert_eq!(holds(&format!("(|{})", terms(19_700))), Truth::True);
+        assert_eq!(holds(&format!("(&{})", terms(100))), Truth::False);
+        for (last, expected) in [
+            ("(member=UID=p19999,ou=people,o=nhs)", Truth::True),
+            ("(member:dnOneLevelMatch:=ou=people,o=nhs)", Truth::True),
+            ("(description=x*x x*)", Truth::True),
+            ("(!(member=uid=p7,ou=people,o=nhs))", Truth::False),
+            ("(member=nonsense)", Truth::Undefined),
+        ] {
+            assert_eq!(
+                holds(&format!("(|(member=cn=a)(member=cn=b)(description=y){last})")),
+                expected,
+                "{last}"
+            );
+        }
+    }
+
+    /// T3: what nearly fits everywhere is looked for in one pass.
+    #[test]
+    fn a_long_piece_is_found_in_one_pass() {
+        let mut seed = 7u32;
+        let mut random = |most: u32| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 16) % most
+        };
+        for _ in 0..2000 {
+            let text: Vec<u8> = (0..random(200)).map(|_| b'a' + random(2) as u8).collect();
+            let piece: Vec<u8> = (0..1 + random(40)).map(|_| b'a' + random(2) as u8).collect();
+            let expected = text.windows(piece.len()).position(|window| window == piece);
+            assert_eq!(find_long(&text, &piece), expected);
+            assert_eq!(find(&text, &piece), expected);
+        }
+        let text = vec![b'a'; 1 << 20];
+        let mut piece = vec![b'a'; 1 << 19];
+        piece.push(b'b');
+        let started = Instant::now();
+        assert!(!has_pieces(&text, None, &[piece.clone(), piece], None));
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
 }

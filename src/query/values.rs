@@ -53,7 +53,7 @@ impl ValueFilter for MatchedValues {
         }
         let mut evaluator = Evaluator::default();
         for value in values {
-            if concerned.iter().any(|test| evaluator.value(test, value, &self.schema)) {
+            if evaluator.passes_any(&concerned, value, &self.schema) {
                 keep(value);
             }
         }
