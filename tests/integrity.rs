@@ -107,6 +107,14 @@ async fn a_value_that_is_to_be_unique_is_given_once() {
     assert_eq!(renamed(&mut ldap, "ou=Team,ou=People,o=nhs", "ou=Crew", None).await, 0);
     assert_eq!(ldap.delete("uid=b,ou=Crew,ou=People,o=nhs").await.unwrap().rc, 0);
     assert_eq!(renamed(&mut ldap, "uid=x,o=nhs", "uid=b", None).await, 0);
+    // However many have it outside of the base.
+    for n in 0..20 {
+        let dn = format!("cn=n{n},o=nhs");
+        assert_eq!(ldap.add(&dn, person("many@nhs.example")).await.unwrap().rc, 0, "{dn}");
+    }
+    let inside = |n| format!("cn={n},ou=People,o=nhs");
+    assert_eq!(ldap.add(&inside(1), person("many@nhs.example")).await.unwrap().rc, 0);
+    assert_eq!(ldap.add(&inside(2), person("many@nhs.example")).await.unwrap().rc, 19);
 }
 
 #[test]

@@ -165,9 +165,14 @@ impl General {
 
     /// Takes what has changed into the accounts that are loaded.
     pub(super) fn follow(&self, accounts: &Accounts, snapshot: &Snapshot, touched: &[NormalizedDn]) {
-        let all = touched.iter().any(|key| self.decides(key));
-        for key in accounts.general() {
-            if self.is_manager(&key) || !(all || touched.contains(&key)) {
+        // Only a group that decides is worth a look at everybody: many may have bound since the start.
+        let concerned = match touched.iter().any(|key| self.decides(key)) {
+            true => accounts.general(),
+            false => touched.to_vec(),
+        };
+        for key in concerned {
+            let known = accounts.find(&key).is_some_and(|account| account.facts.general);
+            if self.is_manager(&key) || !known {
                 continue;
             }
             match self.facts(snapshot, &key) {

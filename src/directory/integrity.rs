@@ -9,6 +9,7 @@ use super::{Directory, DirectoryError};
 use crate::model::{Dn, Entry, Outcome, ResultCode, Value};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Change, Held, Record, Snapshot, record};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// As configured; nothing by default.
@@ -97,11 +98,14 @@ impl Integrity {
 
     /// Refuses a change after which two entries would have the same value.
     pub(super) fn check_unique(&self, snapshot: &Snapshot, schema: &Schema, effects: &Effects) -> Result<(), Outcome> {
-        let is_replaced = |key: &NormalizedDn| {
-            effects.changes.iter().any(|change| match change {
-                Change::Put { key: other, .. } | Change::Delete { key: other } => other == key,
-            })
-        };
+        if self.unique.is_empty() {
+            return Ok(());
+        }
+        let replaced = effects.changes.iter().map(|change| match change {
+            Change::Put { key, .. } | Change::Delete { key } => key,
+        });
+        // A moved entry holds the value under its old name.
+        let replaced: HashSet<&NormalizedDn> = replaced.collect();
         let types = schema.type_numbers();
         for (id, base) in &self.unique {
             for change in &effects.changes {
@@ -110,10 +114,10 @@ impl Integrity {
                     continue;
                 }
                 let taken = |normalized: &[u8]| {
-                    // A moved entry holds the value under its old name: a few more are looked at than one.
-                    let holders = snapshot.holders(*id, Held::Value(normalized), effects.changes.len() + 1);
-                    let mut keys = holders.into_iter().map(|at| snapshot.key(at));
-                    keys.any(|holder| holder.is_within(base) && !is_replaced(&holder))
+                    snapshot.has_holder(*id, Held::Value(normalized), |at| {
+                        let holder = snapshot.key(at);
+                        holder.is_within(base) && !replaced.contains(&holder)
+                    })
                 };
                 if normalized_values(Record::new(record, types), schema, *id).any(|value| taken(&value)) {
                     let name = schema.attribute(*id).name();
@@ -234,9 +238,6 @@ pub struct Uniqueness {
 /// A value that is to be unique: the number of its rule, and the value by its equality rule.
 pub type UniqueValue = (usize, Vec<u8>);
 
-/// Holders of a value that are looked at: more than one there are only where the rule is younger than the entries.
-const HOLDERS_LOOKED_AT: usize = 16;
-
 impl Directory {
     /// `None` where the configuration asks for nothing.
     ///
@@ -276,14 +277,19 @@ impl Uniqueness {
         values
     }
 
-    /// Entries that have the value already.
-    pub fn holders(&self, snapshot: &Snapshot, (rule, value): &UniqueValue) -> Vec<NormalizedDn> {
-        let Some((id, base)) = self.rules.get(*rule) else {
-            return Vec::new();
-        };
-        let holders = snapshot.holders(*id, Held::Value(value), HOLDERS_LOOKED_AT);
-        let keys = holders.into_iter().map(|at| snapshot.key(at));
-        keys.filter(|key| key.is_within(base)).collect()
+    /// Whether an entry that counts has the value already.
+    pub fn is_held(
+        &self,
+        snapshot: &Snapshot,
+        (rule, value): &UniqueValue,
+        counts: impl Fn(&NormalizedDn) -> bool,
+    ) -> bool {
+        self.rules.get(*rule).is_some_and(|(id, base)| {
+            snapshot.has_holder(*id, Held::Value(value), |at| {
+                let key = snapshot.key(at);
+                key.is_within(base) && counts(&key)
+            })
+        })
     }
 }
 

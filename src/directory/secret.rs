@@ -375,11 +375,9 @@ impl Directory {
     }
 
     fn key_of_account(&self, name: &str) -> Option<NormalizedDn> {
-        let accounts = self.accounts.list();
-        let found = accounts
-            .iter()
-            .find(|account| !account.facts.general && account.facts.name.eq_ignore_ascii_case(name));
-        found.map(|account| account.facts.key.clone())
+        let account = self.accounts.find_by_name(name, None)?;
+        let own = !account.facts.general && account.facts.name.eq_ignore_ascii_case(name);
+        own.then(|| account.facts.key.clone())
     }
 
     async fn check_old_secret(

@@ -26,24 +26,55 @@ impl Snapshot {
     /// At most `limit` entries that hold such a value of one attribute type, with any options. A segment that has no index of the
     /// type is looked through.
     pub fn holders(&self, attribute: AttributeId, held: Held<'_>, limit: usize) -> Vec<Location> {
-        self.all_holders(attribute, held, limit, true)
+        let mut found = Vec::new();
+        self.each_holder(attribute, held, true, &mut |at| {
+            if found.len() < limit {
+                found.push(at);
+            }
+            found.len() < limit
+        });
+        found
+    }
+
+    /// Whether an entry that passes holds such a value; the same is looked through.
+    pub fn has_holder(&self, attribute: AttributeId, held: Held<'_>, mut passes: impl FnMut(Location) -> bool) -> bool {
+        let mut found = false;
+        self.each_holder(attribute, held, true, &mut |at| {
+            found = found || passes(at);
+            !found
+        });
+        found
     }
 
     /// The same for whoever may ask as often as it likes: a segment that has no index of the type is passed over.
     pub fn indexed_holders(&self, attribute: AttributeId, value: &[u8], limit: usize) -> Vec<Location> {
-        self.all_holders(attribute, Held::Value(value), limit, false)
+        let mut found = Vec::new();
+        self.each_holder(attribute, Held::Value(value), false, &mut |at| {
+            if found.len() < limit {
+                found.push(at);
+            }
+            found.len() < limit
+        });
+        found
     }
 
-    fn all_holders(&self, attribute: AttributeId, held: Held<'_>, limit: usize, looks_through: bool) -> Vec<Location> {
+    /// `each` says whether to go on.
+    fn each_holder(
+        &self,
+        attribute: AttributeId,
+        held: Held<'_>,
+        looks_through: bool,
+        each: &mut dyn FnMut(Location) -> bool,
+    ) {
         let schema: &Schema = self.schema();
-        let mut found = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             let mut take = |id| {
-                if !layer.hidden.contains(id) && found.len() < limit {
-                    let layer = number as u32;
-                    found.push(Location::Layer { layer, id });
-                }
-                found.len() < limit
+                let layer_number = number as u32;
+                layer.hidden.contains(id)
+                    || each(Location::Layer {
+                        layer: layer_number,
+                        id,
+                    })
             };
             let Some(index) = layer.segment.index(attribute) else {
                 if !looks_through {
@@ -51,7 +82,9 @@ impl Snapshot {
                 }
                 let mut ids = (0..layer.segment.len()).map(crate::index::EntryId);
                 let holds = |id: &crate::index::EntryId| holds(layer.segment.record(*id), schema, attribute, held);
-                let _ = ids.by_ref().filter(holds).all(&mut take);
+                if !ids.by_ref().filter(holds).all(&mut take) {
+                    return;
+                }
                 continue;
             };
             let ordinals = match held {
@@ -62,18 +95,17 @@ impl Snapshot {
                 let mut cursor = PostingCursor::new(index.postings.list(Ordinal(ordinal)));
                 while let Some(id) = cursor.next(index.postings) {
                     if !take(id) {
-                        break;
+                        return;
                     }
                 }
             }
         }
         for index in 0..self.tail.len() as u32 {
             let at = Location::Tail { index };
-            if found.len() < limit && holds(self.record(at), schema, attribute, held) {
-                found.push(at);
+            if holds(self.record(at), schema, attribute, held) && !each(at) {
+                return;
             }
         }
-        found
     }
 }
 

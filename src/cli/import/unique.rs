@@ -65,8 +65,7 @@ impl<'a> Claims<'a> {
     }
 
     fn is_held(&self, key: &NormalizedDn, value: &(usize, Vec<u8>)) -> bool {
-        let holders = self.rules.holders(self.before, value);
-        let mut others = holders.iter().filter(|holder| *holder != key);
-        others.any(|holder| self.stays.is_none_or(|stays| stays.contains(holder)))
+        let other = |holder: &NormalizedDn| holder != key && self.stays.is_none_or(|stays| stays.contains(holder));
+        self.rules.is_held(self.before, value, other)
     }
 }
