@@ -304,7 +304,10 @@ impl<'a> Chooser<'a> {
     /// The candidates of one attribute type, options aside.
     fn item_of(&self, item: &Arc<Item>, attribute: AttributeId) -> Branch {
         let Some(index) = self.segment.index(attribute) else {
-            return self.unserved();
+            return match self.segment.lacks(attribute) {
+                true => Branch::nothing(),
+                false => self.unserved(),
+            };
         };
         let presence = |index: &AttributeIndex<'_>| ListAt {
             item: Arc::clone(item),

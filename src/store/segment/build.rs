@@ -6,7 +6,7 @@ use super::{Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, 
 use crate::index::EntryId;
 use crate::index::bloom::TermFilter;
 use crate::index::dictionary::{Dictionary, DictionaryBuilder};
-use crate::schema::{NormalizedDn, Schema};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::StoreError;
 use crate::store::kv::corrupt;
 use crate::store::record::Record;
@@ -38,7 +38,7 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> S
         gathered.add(number, Record::new(record, types), schema);
     }
     let entries = entries.iter().map(|(key, record)| (key, *record));
-    assembled(entries, gathered, schema)
+    assembled(entries, gathered, &[], schema)
 }
 
 /// [`Segment::merge`].
@@ -51,25 +51,35 @@ pub(super) fn merged(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId
         ids[*input as usize][id.0 as usize] = number;
     }
     let mut gathered = Gathered::new(schema, &[]);
+    let mut unindexed = Vec::new();
     for (input, ids) in inputs.iter().zip(&ids) {
         for (slot, attribute) in input.layout.slots.iter().zip(schema.attributes()) {
-            if let (Slot::At(_), Some(index)) = (slot, input.index(attribute.id)) {
-                gathered.add_index(attribute.id, &index, ids, schema);
+            match (slot, input.index(attribute.id)) {
+                (Slot::At(_), Some(index)) => gathered.add_index(attribute.id, &index, ids, schema),
+                (Slot::Unindexed, _) => unindexed.push(attribute.id),
+                _ => {}
             }
         }
     }
     let entries = entries
         .iter()
         .map(|(key, input, id)| (key, inputs[*input as usize].record(*id).octets()));
-    assembled(entries, gathered, schema)
+    assembled(entries, gathered, &unindexed, schema)
 }
 
+/// `unindexed` are types that an entry may have beside what was gathered.
 fn assembled<'e>(
     entries: impl ExactSizeIterator<Item = (&'e NormalizedDn, &'e [u8])> + Clone,
     gathered: Gathered,
+    unindexed: &[AttributeId],
     schema: &Schema,
 ) -> Segment {
     let attributes = gathered.into_attributes();
+    let mut slots = empty_slots(schema);
+    let without = attributes.iter().filter(|terms| !terms.indexed).map(|terms| terms.id);
+    without
+        .chain(unindexed.iter().copied())
+        .for_each(|id| slots[usize::from(id.0)] = Slot::Unindexed);
     let count = entries.len();
     let mut terms = TermFilter::new(attributes.iter().map(AttributeTerms::len).sum::<usize>() + count);
     let mut parts = Entries::default();
@@ -107,7 +117,7 @@ fn assembled<'e>(
         depths: append(&parts.depths),
         types: schema.type_numbers().into(),
         indexes: Vec::new(),
-        slots: empty_slots(schema),
+        slots,
     };
     for built in indexes {
         layout.slots[usize::from(built.id.0)] = Slot::At(layout.indexes.len() as u16);

@@ -347,7 +347,7 @@ fn place_indexes(
             continue;
         };
         let renamed = || holds_other_names(&octets[dictionary.clone()], schema, stored.id);
-        if *slot == Slot::Unindexed || !stored.same_form || renamed() {
+        if *slot == Slot::Absent || !stored.same_form || renamed() {
             *slot = Slot::Unindexed;
             continue;
         }

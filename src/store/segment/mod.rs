@@ -74,6 +74,8 @@ struct Layout {
 /// What there is of an attribute type's index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Slot {
+    /// Not indexed, and no entry has it.
+    Absent,
     Unindexed,
     /// Indexed, but no entry has it.
     Empty,
@@ -194,7 +196,7 @@ impl Segment {
         // A type that was defined after the segment was made is one that no entry in it has.
         let slot = self.layout.slots.get(usize::from(attribute.0)).unwrap_or(&Slot::Empty);
         match *slot {
-            Slot::Unindexed => None,
+            Slot::Unindexed | Slot::Absent => None,
             Slot::Empty => Some(AttributeIndex {
                 dictionary: Dictionary::open(&[]),
                 postings: Postings::open(&[]),
@@ -216,6 +218,13 @@ impl Segment {
                 })
             }
         }
+    }
+
+    /// Whether it is known, index or not, that no entry has the attribute type.
+    #[inline]
+    pub fn lacks(&self, attribute: AttributeId) -> bool {
+        let slot = self.layout.slots.get(usize::from(attribute.0)).unwrap_or(&Slot::Empty);
+        matches!(slot, Slot::Absent | Slot::Empty)
     }
 
     /// A value that an index holds as it is written, because the earlier schema knew no such name, and the later one does.
@@ -263,7 +272,7 @@ impl Segment {
     fn layout_of(&self, attribute: AttributeId) -> Option<&IndexLayout> {
         match *self.layout.slots.get(usize::from(attribute.0))? {
             Slot::At(place) => self.layout.indexes.get(usize::from(place)),
-            Slot::Unindexed | Slot::Empty => None,
+            Slot::Unindexed | Slot::Absent | Slot::Empty => None,
         }
     }
 
@@ -355,7 +364,7 @@ impl IndexLayout {
 fn empty_slots(schema: &Schema) -> Vec<Slot> {
     let slot = |id| match super::record::is_indexed(schema, id) {
         true => Slot::Empty,
-        false => Slot::Unindexed,
+        false => Slot::Absent,
     };
     schema.attributes().iter().map(|attribute| slot(attribute.id)).collect()
 }
