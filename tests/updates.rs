@@ -10,6 +10,7 @@ const CONSTRAINT: u32 = 19;
 const EXISTS: u32 = 20;
 const BAD_SYNTAX: u32 = 21;
 const NO_OBJECT: u32 = 32;
+const BAD_NAME: u32 = 34;
 const UNWILLING: u32 = 53;
 const NAMING: u32 = 64;
 const CLASSES: u32 = 65;
@@ -82,6 +83,21 @@ async fn an_add_is_refused_for_what_is_wrong_with_it_before_its_name_is_looked_a
         ),
         ("cn=1,ou=Nowhere,o=nhs", device("1", &[("sn", &["x"])]), CLASSES),
         ("o=nhs", device("1", &[("sn", &["x"]), ("o", &["nhs"])]), CLASSES),
+        ("entryDN=cn\\=1,o=nhs", device("1", &[]), NAMING),
+        ("createTimestamp=20260101000000Z,o=nhs", device("1", &[]), NAMING),
+        ("c=GBR,o=nhs", device("1", &[]), BAD_NAME),
+        ("seeAlso=nosuch\\=1,o=nhs", device("1", &[]), BAD_NAME),
+        (dn, device("1", &[("seeAlso", &["nosuch=x,o=nhs"])]), BAD_SYNTAX),
+        (
+            dn,
+            vec![
+                ("objectClass", vec!["device", "extensibleObject"]),
+                ("cn", vec!["1"]),
+                ("crossCertificatePair", vec!["\u{30}\u{0}"]),
+                ("crossCertificatePair;binary", vec!["\u{30}\u{1}x"]),
+            ],
+            EXISTS,
+        ),
         ("cn=1,ou=Nowhere,o=nhs", device("1", &[]), NO_OBJECT),
         ("cn=1,o=elsewhere", device("1", &[]), UNWILLING),
         ("", device("1", &[]), ALREADY),
@@ -141,6 +157,8 @@ async fn a_modification_is_refused_for_what_is_wrong_with_it_before_its_entry_is
             CONSTRAINT,
         ),
         (missing, vec![Mod::Add("seeAlso", one("x"))], BAD_SYNTAX),
+        (missing, vec![Mod::Add("seeAlso", one("nosuch=x"))], BAD_SYNTAX),
+        (missing, vec![Mod::Add("seeAlso", one("cn=a+cn=b"))], BAD_SYNTAX),
         (missing, vec![Mod::Add("description", one("x"))], NO_OBJECT),
         ("", vec![Mod::Add("description", one("x"))], UNWILLING),
         ("cn=Subschema", vec![Mod::Add("description", one("x"))], UNWILLING),
@@ -171,6 +189,7 @@ async fn a_new_name_lies_in_the_same_context_and_is_one_that_can_be_compared() {
         ("ou=People,o=nhs", "ou=People", Some("ou=People,o=nhs"), UNWILLING),
         ("ou=People,o=nhs", "jpegPhoto=x", None, NAMING),
         ("ou=People,o=nhs", "entryDN=o\\=nhs", None, NAMING),
+        ("ou=People,o=nhs", "c=GBR", None, BAD_NAME),
         ("ou=People,o=nhs", "ou=PEOPLE", None, SUCCESS),
     ] {
         let answer = ldap.modifydn(dn, rdn, true, superior).await.unwrap();

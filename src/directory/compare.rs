@@ -156,7 +156,7 @@ fn asserted(schema: &Schema, attribute: &str, value: &[u8]) -> Result<AttributeI
     }
     let known = schema.well_known();
     let of_classes = id == known.object_class || id == known.structural_object_class;
-    if of_classes && schema.find_class(&String::from_utf8_lossy(value)).is_none() {
+    if of_classes && schema.class_of(value).is_none() {
         let message = "the value names no object class";
         return Err(Outcome::new(ResultCode::InvalidAttributeSyntax, message));
     }

@@ -117,14 +117,7 @@ impl Kind {
     }
 
     pub(super) fn is(&self, record: Record<'_>, schema: &Schema) -> bool {
-        let object_class = schema.well_known().object_class;
-        let mut attributes = record.attributes().filter(|attribute| attribute.id == object_class);
-        attributes.any(|attribute| {
-            attribute.values().any(|value| {
-                let class = std::str::from_utf8(value).ok().and_then(|name| schema.find_class(name));
-                class.is_some_and(|class| self.classes.contains(&class))
-            })
-        })
+        record.classes(schema).any(|class| self.classes.contains(&class))
     }
 
     /// True of the entries of this kind.

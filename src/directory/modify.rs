@@ -26,7 +26,7 @@ pub(super) fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modificat
     for change in changes {
         let id = defined(schema, &change.description)?;
         if id == schema.well_known().object_class && before.is_none() {
-            before = Some(structural_class(schema, entry));
+            before = Some(schema.structural_class(&schema.classes_of(entry)));
         }
         check_settable(schema, id, &change.description)?;
         let unseen = (rules.unseen)(id);
@@ -49,7 +49,7 @@ pub(super) fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modificat
     // Where nothing is said of classes they stay as they are, named and all.
     let Some(before) = before else { return Ok(()) };
     schema.name_classes(entry);
-    match structural_class(schema, entry) {
+    match schema.structural_class(&schema.classes_of(entry)) {
         after if after == before || after.is_none() => Ok(()),
         Some(_) | None => {
             let message = "the structural object class of an entry does not change";
@@ -126,21 +126,6 @@ pub(super) fn remove_naming_value(schema: &Schema, entry: &mut Entry, ava: &Ava)
             entry.attributes.remove(at);
         }
     }
-}
-
-fn structural_class(schema: &Schema, entry: &Entry) -> Option<crate::schema::ClassId> {
-    let object_class = schema.well_known().object_class;
-    let of_class =
-        |attribute: &&Attribute| schema.find_attribute(&attribute.description.attribute_type) == Some(object_class);
-    let values = entry
-        .attributes
-        .iter()
-        .filter(of_class)
-        .flat_map(|attribute| &attribute.values);
-    let classes: Vec<_> = values
-        .filter_map(|value| schema.find_class(std::str::from_utf8(value).ok()?))
-        .collect();
-    schema.structural_class(&classes)
 }
 
 /// Where the entry has exactly this description.

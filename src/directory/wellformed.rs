@@ -2,6 +2,7 @@
 //! that is used to it meets the same fault where there are several.
 
 use super::Directory;
+use super::committer::plain;
 use super::following::is_lock;
 use super::modify::{add_naming_value, check_count, check_settable, defined};
 use super::secret::is_secret;
@@ -81,6 +82,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
                     ModificationKind::Add | ModificationKind::Replace => true,
                     ModificationKind::Delete | ModificationKind::Increment => false,
                 };
+                schema.spell_description(&mut change.description);
                 let id = check_attribute(schema, &change.description, &change.values, adds)?;
                 if change.kind == ModificationKind::Increment && schema.attribute(id).syntax != Syntax::Integer {
                     let message = format!("{} does not hold integers", change.description);
@@ -93,13 +95,20 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
             let mut kept = changed.iter().filter(|(_, description)| !is_lock(description));
             kept.try_for_each(|(id, description)| check_settable(schema, *id, description))
         }
-        Update::ModifyDn { new_rdn, .. } => check_new_rdn(schema, new_rdn),
+        Update::ModifyDn { new_rdn, .. } => {
+            check_naming_values(schema, new_rdn)?;
+            check_naming_types(schema, new_rdn)
+        }
     }
 }
 
 fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
     check_count(entry.attributes.len())?;
     let mut met: Vec<(AttributeId, &[String])> = Vec::with_capacity(entry.attributes.len());
+    let naming = entry.dn.rdn().cloned();
+    naming.iter().try_for_each(|rdn| check_naming_values(schema, rdn))?;
+    let descriptions = entry.attributes.iter_mut().map(|attribute| &mut attribute.description);
+    descriptions.for_each(|description| schema.spell_description(description));
     for attribute in &entry.attributes {
         let description = &attribute.description;
         let id = check_attribute(schema, description, &attribute.values, true)?;
@@ -127,7 +136,7 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
         true => check_settable(schema, *id, &attribute.description),
         false => Ok(()),
     })?;
-    let naming = entry.dn.rdn().cloned();
+    naming.iter().try_for_each(|rdn| check_naming_types(schema, rdn))?;
     naming
         .iter()
         .flat_map(|rdn| &rdn.avas)
@@ -188,8 +197,25 @@ fn check_class(schema: &Schema, value: &[u8]) -> Result<(), Outcome> {
     }
 }
 
+/// What is not of its type's syntax is in no name (RFC 4512 section 2.3.1: the values are the entry's).
+fn check_naming_values(schema: &Schema, rdn: &Rdn) -> Result<(), Outcome> {
+    for ava in &rdn.avas {
+        let Some(id) = schema.find_attribute(&ava.attribute) else {
+            continue;
+        };
+        if let Err(fault) = schema.check_value(id, &plain(&ava.attribute), &ava.value) {
+            let message = format!(
+                "the value of {} in the name is no {}: {}",
+                ava.attribute, fault.expected, fault.reason
+            );
+            return Err(Outcome::new(ResultCode::InvalidDnSyntax, message));
+        }
+    }
+    Ok(())
+}
+
 /// A name is made of attributes that clients may set and that can be compared.
-fn check_new_rdn(schema: &Schema, rdn: &Rdn) -> Result<(), Outcome> {
+fn check_naming_types(schema: &Schema, rdn: &Rdn) -> Result<(), Outcome> {
     for ava in &rdn.avas {
         let Some(attribute) = schema.find_attribute(&ava.attribute).map(|id| schema.attribute(id)) else {
             continue;

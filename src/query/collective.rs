@@ -6,7 +6,7 @@ use crate::access::View;
 use crate::model::Dn;
 use crate::query::Candidate;
 use crate::schema::subtree::SubtreeSpecification;
-use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::schema::{AttributeId, ClassId, NormalizedDn, Schema};
 use crate::store::{Record, Snapshot};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl CollectiveSubentry {
         {
             return false;
         }
-        let classes = classes(candidate.record, schema);
+        let classes: Vec<ClassId> = candidate.record.classes(schema).collect();
         let subentry = schema.find_class("subentry");
         let is_subentry = classes.iter().any(|class| Some(*class) == subentry);
         let refined = specification.filter.as_ref();
@@ -132,15 +132,6 @@ pub fn is_excluded(record: Record<'_>, id: AttributeId, schema: &Schema) -> bool
             all || schema.find_attribute(name) == Some(id)
         })
     })
-}
-
-fn classes(record: Record<'_>, schema: &Schema) -> Vec<crate::schema::ClassId> {
-    let object_class = schema.well_known().object_class;
-    let attributes = record.attributes().filter(|attribute| attribute.id == object_class);
-    let values = attributes.flat_map(|attribute| attribute.values().collect::<Vec<_>>());
-    values
-        .filter_map(|value| schema.find_class(std::str::from_utf8(value).ok()?))
-        .collect()
 }
 
 /// One is made for a state of the directory, so its address says which it is.

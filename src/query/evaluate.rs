@@ -370,7 +370,7 @@ fn concerns(item: &Item, attribute: &RecordAttribute<'_>) -> bool {
 }
 
 fn is_of_class(value: &[u8], class: ClassId, schema: &Schema) -> bool {
-    let named = std::str::from_utf8(value).ok().and_then(|name| schema.find_class(name));
+    let named = schema.class_of(value);
     named.is_some_and(|named| schema.class_chain(named).contains(&class))
 }
 

@@ -110,7 +110,7 @@ fn equality(attribute: &AttributeType, value: &[u8], schema: &Schema) -> Option<
     if attribute.id != known.object_class && attribute.id != known.structural_object_class {
         return compared(schema, rule, value);
     }
-    let class = schema.find_class(std::str::from_utf8(value).ok()?)?;
+    let class = schema.class_of(value)?;
     let value = schema.class_key(class).to_vec();
     Some(match schema.is_superclass_of_all(class) {
         true => Test::Present,

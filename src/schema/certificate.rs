@@ -19,13 +19,18 @@ const MAX_SERIAL_OCTETS: usize = 64;
 const MAX_SERIAL_DIGITS: usize = 128;
 
 const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `version [0]` of a certificate.
+const BIT_STRING: u8 = 0x03;
+/// `version [0]` of a certificate, and the extensions of a list.
 const EXPLICIT_0: u8 = 0xa0;
+/// Unique identifiers and extensions of a certificate.
+const UNIQUE_1: u8 = 0x81;
+const UNIQUE_2: u8 = 0x82;
+const EXPLICIT_3: u8 = 0xa3;
 
 /// Appends what certificateExactMatch compares: serial number and issuer (RFC 4523 section 3.1).
 pub(super) fn append_certificate(
@@ -34,7 +39,9 @@ pub(super) fn append_certificate(
     nesting: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), InvalidValue> {
-    if value.first() == Some(&SEQUENCE) {
+    // A serial number may begin with a zero, and that is the octet of a sequence.
+    let words = serial_and_issuer(value);
+    if words.is_none() && value.first() == Some(&SEQUENCE) {
         let read = |out: &mut Vec<u8>| {
             let (serial, issuer) = certificate_parts(value)?;
             append_serial(serial, out)?;
@@ -44,7 +51,7 @@ pub(super) fn append_certificate(
         return Ok(());
     }
     let invalid = |reason: &str| invalid_assertion("{ serialNumber 1, issuer rdnSequence:\"o=nhs\" }", reason, value);
-    let (serial, issuer) = match serial_and_issuer(value) {
+    let (serial, issuer) = match words {
         Some(parts) => parts,
         None => {
             let fields = Gser::fields(value).ok_or_else(|| invalid("it is not of that form"))?;
@@ -152,6 +159,53 @@ fn list_parts(value: &[u8]) -> Option<(Dn, Vec<u8>)> {
         _ => signed.take(GENERALIZED_TIME)?.to_vec(),
     };
     Some((issuer, time))
+}
+
+/// Whether the DER is built as a certificate is (RFC 5280 section 4.1); what its parts hold is not looked at.
+pub(super) fn is_certificate(value: &[u8]) -> bool {
+    signed(value, |signed| {
+        if signed.peek() == Some(EXPLICIT_0) {
+            signed.take(EXPLICIT_0)?;
+        }
+        signed.take(INTEGER)?;
+        // Algorithm, issuer, validity, subject, key.
+        (0..5).try_for_each(|_| signed.take(SEQUENCE).map(drop))?;
+        while matches!(signed.peek(), Some(UNIQUE_1 | UNIQUE_2 | EXPLICIT_3)) {
+            signed.next()?;
+        }
+        Some(())
+    })
+}
+
+/// Whether the DER is built as a revocation list is (RFC 5280 section 5.1).
+pub(super) fn is_certificate_list(value: &[u8]) -> bool {
+    signed(value, |signed| {
+        if signed.peek() == Some(INTEGER) {
+            signed.take(INTEGER)?;
+        }
+        signed.take(SEQUENCE)?;
+        signed.take(SEQUENCE)?;
+        let is_time = |tag| matches!(tag, Some(UTC_TIME | GENERALIZED_TIME));
+        is_time(signed.peek()).then(|| signed.next())??;
+        while is_time(signed.peek()) || matches!(signed.peek(), Some(SEQUENCE | EXPLICIT_0)) {
+            signed.next()?;
+        }
+        Some(())
+    })
+}
+
+/// A sequence that `inner` reads to its end, an algorithm, and a signature.
+fn signed(value: &[u8], inner: impl FnOnce(&mut Der<'_>) -> Option<()>) -> bool {
+    let read = || {
+        let mut outer = Der(value);
+        let mut whole = Der(outer.take(SEQUENCE)?);
+        let mut contents = Der(whole.take(SEQUENCE)?);
+        inner(&mut contents)?;
+        whole.take(SEQUENCE)?;
+        whole.take(BIT_STRING)?;
+        (outer.peek().is_none() && whole.peek().is_none() && contents.peek().is_none()).then_some(())
+    };
+    read().is_some()
 }
 
 /// A UTC time with its century (RFC 5280 section 4.1.2.5.1).
@@ -451,6 +505,7 @@ mod tests {
             ("{ serialNumber 5, issuer rdnSequence:\"nosuchtype=x\" }".into(), None),
             ("anything".into(), None),
             (String::new(), None),
+            ("0$cn=Test Issuer,o=NHS England,c=GB".into(), Some(false)),
         ] {
             check(MatchingRule::CertificateExact, CERTIFICATE, &assertion, expected);
         }
@@ -487,10 +542,16 @@ mod tests {
         assert_eq!(normalized(rule, &odd), normalized(rule, &odd));
         assert_ne!(normalized(rule, &odd), normalized(rule, &[0x30, 3, 2, 1, 6]));
         let whole = STANDARD.decode(CERTIFICATE).unwrap();
+        let list = STANDARD.decode(LIST).unwrap();
+        assert!(is_certificate(&whole) && !is_certificate_list(&whole));
+        assert!(is_certificate_list(&list) && !is_certificate(&list));
+        assert!(is_certificate(&STANDARD.decode(SECOND).unwrap()));
         for end in 0..whole.len() {
             normalized(rule, &whole[..end]);
             normalized(MatchingRule::CertificateListExact, &whole[..end]);
+            assert!(!is_certificate(&whole[..end]));
         }
+        assert!(!is_certificate(&[&whole[..], b"x"].concat()) && !is_certificate_list(&[&list[..], b"x"].concat()));
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x81;

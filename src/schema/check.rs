@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use super::{
-    AttributeId, ClassId, ClassKind, ContentRule, InvalidValue, MatchingRule, Schema, SchemaViolation, syntax,
+    AttributeId, ClassId, ClassKind, ContentRule, InvalidValue, MAX_NESTED_NAMES, MatchingRule, Schema,
+    SchemaViolation, Syntax, syntax,
 };
 use crate::model::{Attribute, AttributeDescription, Ava, Entry, Rdn, Value};
+use smallvec::SmallVec;
 
 /// RFC 4512 section 2.4.1.
 const TOP: &str = "2.5.6.0";
@@ -32,6 +34,20 @@ impl Schema {
             self.check_naming(rdn, &known, &mut violations);
         }
         if violations.is_empty() { Ok(()) } else { Err(violations) }
+    }
+
+    /// The class that a value of objectClass names.
+    pub fn class_of(&self, value: &[u8]) -> Option<ClassId> {
+        self.find_class(std::str::from_utf8(value).ok()?)
+    }
+
+    /// The classes that an entry names, as far as they are defined.
+    pub fn classes_of(&self, entry: &Entry) -> Vec<ClassId> {
+        let object_class = Some(self.well_known.object_class);
+        let attributes = entry.attributes.iter();
+        let named = attributes.filter(|it| self.find_attribute(&it.description.attribute_type) == object_class);
+        let values = named.flat_map(|attribute| &attribute.values);
+        values.filter_map(|value| self.class_of(value)).collect()
     }
 
     /// The most subordinate structural class of an entry's objectClass values, if they make sense.
@@ -121,11 +137,41 @@ impl Schema {
         description: &AttributeDescription,
         value: &[u8],
     ) -> Result<(), InvalidValue> {
+        let syntax = self.attribute(id).syntax;
         let mut options = description.options.iter();
-        if options.any(|option| option.eq_ignore_ascii_case("binary")) {
+        if options.any(|option| option.eq_ignore_ascii_case("binary")) && !syntax.wants_binary_option() {
             return syntax::ber_element(value);
         }
-        self.attribute(id).syntax.validate(value)
+        match syntax.holds_names() {
+            true => self.check_name(syntax, value, 0),
+            false => syntax.validate(value),
+        }
+    }
+
+    /// Whether a value is a name whose types are defined and whose values are of their syntax; any other is equal to nothing.
+    fn check_name(&self, syntax: Syntax, value: &[u8], nesting: usize) -> Result<(), InvalidValue> {
+        let invalid = |reason: String| Err(InvalidValue::new("a distinguished name", reason));
+        if nesting == MAX_NESTED_NAMES {
+            return invalid(format!("names lie within names more than {MAX_NESTED_NAMES} deep"));
+        }
+        for rdn in syntax::parse_name(syntax, value)?.rdns() {
+            let mut met: SmallVec<[AttributeId; 2]> = SmallVec::new();
+            for ava in &rdn.avas {
+                let Some(id) = self.find_attribute(&ava.attribute) else {
+                    return invalid(format!("attribute type {} is not defined", ava.attribute));
+                };
+                if met.contains(&id) {
+                    return invalid(format!("{} is twice in one relative name", ava.attribute));
+                }
+                met.push(id);
+                let within = self.attribute(id).syntax;
+                match within.holds_names() {
+                    true => self.check_name(within, &ava.value, nesting + 1)?,
+                    false => within.validate(&ava.value)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The first value that equals one before it, by the type's equality rule.

@@ -415,9 +415,10 @@ fn append_name_and_uid(schema: &Schema, value: &[u8], nesting: usize, out: &mut 
     Ok(())
 }
 
+/// What does not end in `#` and a bit string is all name: `#` may be within one (RFC 4514 section 2.4).
 pub(super) fn split_uid(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     match value.iter().rposition(|b| *b == b'#') {
-        Some(at) if value[at + 1..].starts_with(b"'") && value.ends_with(b"'B") => {
+        Some(at) if canonical::append_bits(&value[at + 1..], &mut Vec::new()).is_ok() => {
             (&value[..at], Some(&value[at + 1..]))
         }
         _ => (value, None),

@@ -119,15 +119,38 @@ fn syntaxes_take_their_values_and_refuse_others() {
         (Syntax::PrintableString, &["a B-1"], &["", "a_b", "é"]),
         (Syntax::CountryString, &["GB"], &["G", "GBR"]),
         (Syntax::TelephoneNumber, &["+44 (0)113 496 0000"], &["", "ext*1"]),
-        (Syntax::FacsimileTelephoneNumber, &["+44 113$twoDimensional"], &["a_b"]),
-        (Syntax::DeliveryMethod, &["any", "mhs $ telephone"], &["", "pigeon"]),
+        (
+            Syntax::FacsimileTelephoneNumber,
+            &["+44 113$twoDimensional", "+44 113"],
+            &["a_b", "+44 113$", "$twoDimensional", "1$$b3Width"],
+        ),
+        (Syntax::TelexNumber, &["1$gb$a"], &["$$", "1$$a"]),
+        (
+            Syntax::DeliveryMethod,
+            &["any", "mhs $ telephone"],
+            &["", "pigeon", " any", "any "],
+        ),
+        (
+            Syntax::NisNetgroupTriple,
+            &["(host-1.test,user,domain)", "(,,)", "(-,-,)"],
+            &["", "(a,b)", "(a,b,c,d)", "(a, b,c)", "(a,b,c", "a,b,c"],
+        ),
+        (
+            Syntax::BootParameter,
+            &["root=fs:/nfs root", "root=fs:", "a=b:c:d"],
+            &["", "root=fs", "root:fs=/", "key = s:p", "r=s:\u{1}"],
+        ),
         (Syntax::OtherMailbox, &["x400$C=GB"], &["x400"]),
         (Syntax::Ia5String, &["", "a_b"], &["é"]),
         (Syntax::Boolean, &["TRUE", "FALSE"], &["1"]),
         (Syntax::Integer, &["-12", "0"], &["1a", ""]),
         (Syntax::BitString, &["''B", "'01'B"], &["'2'B"]),
         (Syntax::DistinguishedName, &["", "cn=a,o=b", "foo=1"], &["cn"]),
-        (Syntax::NameAndOptionalUid, &["cn=a#'01'B", "cn=a"], &["a#'01'B"]),
+        (
+            Syntax::NameAndOptionalUid,
+            &["cn=a#'01'B", "cn=a", "cn=a#'2'B", "cn=a#b", "#'1'B"],
+            &["a#'01'B", "#'2'B"],
+        ),
         (
             Syntax::ObjectIdentifier,
             &["cn", "2.5.4.3"],
@@ -151,10 +174,11 @@ fn syntaxes_take_their_values_and_refuse_others() {
             &["( 1.2", "1.2 )", "( 'a )"],
         ),
         (
-            Syntax::Certificate,
+            Syntax::CertificatePair,
             &["\u{30}\u{2}ab", "\u{30}\u{0}"],
-            &["", "\u{30}\u{2}a", "\u{30}\u{0}a"],
+            &["", "\u{30}\u{2}a", "\u{30}\u{0}a", "\u{31}\u{0}"],
         ),
+        (Syntax::Certificate, &[], &["", "\u{30}\u{0}", "\u{30}\u{2}ab"]),
         (Syntax::Jpeg, &[""], &[]),
     ] {
         for value in good {

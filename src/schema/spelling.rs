@@ -3,17 +3,32 @@
 
 use super::matching::split_uid;
 use super::{AttributeId, Schema, Syntax};
-use crate::model::{Ava, Dn, Entry, Rdn, Value};
+use crate::model::{AttributeDescription, Ava, Dn, Entry, Rdn, Value};
 
 impl Schema {
     /// Spells an entry's object classes by their names, and its values that are names as [`Schema::spell_values`] does.
     pub fn spell_entry(&self, entry: &mut Entry) {
         for attribute in &mut entry.attributes {
+            self.spell_description(&mut attribute.description);
             match self.find_attribute(&attribute.description.attribute_type) {
                 Some(id) if id == self.well_known.object_class => self.name_classes_of(&mut attribute.values),
                 Some(id) => self.spell_values(id, &mut attribute.values),
                 None => {}
             }
+        }
+    }
+
+    /// Adds `;binary` where values are to be sent so (RFC 4523 section 2): with it and without the attribute is the same
+    /// (RFC 4522 section 3), and it is kept in one place.
+    pub fn spell_description(&self, description: &mut AttributeDescription) {
+        let id = self.find_attribute(&description.attribute_type);
+        let wants = id.is_some_and(|id| self.attribute(id).syntax.wants_binary_option());
+        let has = |description: &AttributeDescription| {
+            let mut options = description.options.iter();
+            options.any(|option| option.eq_ignore_ascii_case("binary"))
+        };
+        if wants && !has(description) {
+            description.options.push("binary".to_owned());
         }
     }
 
@@ -29,8 +44,7 @@ impl Schema {
 
     fn name_classes_of(&self, values: &mut [Value]) {
         for value in values {
-            let class = std::str::from_utf8(value).ok().and_then(|name| self.find_class(name));
-            let name = class.map(|class| self.class(class).name().as_bytes());
+            let name = self.class_of(value).map(|class| self.class(class).name().as_bytes());
             if let Some(name) = name.filter(|name| name != value) {
                 *value = name.to_vec();
             }
@@ -38,9 +52,12 @@ impl Schema {
     }
 
     /// Where values of a type are names, spells them as RFC 4514 section 2 has it, types by their first names. Other spellings are
-    /// for reading alone (section 3, RFC 2253, RFC 1779). What is no name stays.
+    /// for reading alone (section 3, RFC 2253, RFC 1779). What is no name stays. UUIDs are in lower case (RFC 4122 section 3).
     pub fn spell_values(&self, id: AttributeId, values: &mut [Value]) {
         let syntax = self.attribute(id).syntax;
+        if matches!(syntax, Syntax::Uuid | Syntax::Csn) {
+            values.iter_mut().for_each(|value| value.make_ascii_lowercase());
+        }
         if !syntax.holds_names() {
             return;
         }
@@ -149,8 +166,30 @@ mod tests {
             ("uniqueMember", "CN=a; o=n#hs", "cn=a,o=n#hs"),
             ("description", "CN=a; o=nhs", "CN=a; o=nhs"),
             ("objectClass", "2.5.6.6", "person"),
+            (
+                "entryUUID",
+                "597AE2F6-16A6-1027-98F4-D28B5365DC14",
+                "597ae2f6-16a6-1027-98f4-d28b5365dc14",
+            ),
         ] {
             assert_eq!(spelled(&schema, attribute, given), expected, "{attribute}: {given}");
+        }
+    }
+
+    #[test]
+    fn rfc_4523_2_certificates_are_kept_under_binary() {
+        let schema = Schema::builtin().unwrap();
+        for (given, expected) in [
+            ("userCertificate", "userCertificate;binary"),
+            ("userCertificate;binary", "userCertificate;binary"),
+            ("2.5.4.36;BINARY", "2.5.4.36;BINARY"),
+            ("cACertificate;x-a", "cACertificate;x-a;binary"),
+            ("jpegPhoto", "jpegPhoto"),
+            ("nosuch", "nosuch"),
+        ] {
+            let mut description = AttributeDescription::parse(given).unwrap();
+            schema.spell_description(&mut description);
+            assert_eq!(description.to_string(), expected);
         }
     }
 

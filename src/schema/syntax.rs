@@ -1,6 +1,7 @@
 //! Syntaxes (RFC 4517 section 3): is this value one?
 
 use super::canonical::{self, shown};
+use super::certificate::{self, SEQUENCE};
 use super::matching::{InvalidValue, split_uid};
 use super::subtree::SubtreeSpecification;
 use super::time;
@@ -49,10 +50,16 @@ enum Shape {
     DeliveryMethod,
     /// Printable, `$`, ASCII.
     OtherMailbox,
+    /// Telephone numbers and parameters with `$` between.
+    Fax,
+    NetgroupTriple,
+    BootParameter,
     /// Non-empty, balanced parentheses outside quotes.
     Description,
-    /// One BER element, and nothing after it.
+    /// One BER sequence, and nothing after it.
     Ber,
+    Certificate,
+    CertificateList,
     Octets,
 }
 
@@ -83,8 +90,8 @@ syntaxes! {
     Binary "Binary" "5" Octets,
     BitString "Bit String" "6" Bits,
     Boolean "Boolean" "7" Boolean,
-    Certificate "Certificate" "8" Ber,
-    CertificateList "Certificate List" "9" Ber,
+    Certificate "Certificate" "8" Certificate,
+    CertificateList "Certificate List" "9" CertificateList,
     CertificatePair "Certificate Pair" "10" Ber,
     CountryString "Country String" "11" Country,
     DistinguishedName "DN" "12" Name,
@@ -95,7 +102,7 @@ syntaxes! {
     DitStructureRuleDescription "DIT Structure Rule Description" "17" Description,
     DsaQuality "DSA Quality" "19" Text,
     EnhancedGuide "Enhanced Guide" "21" Text,
-    FacsimileTelephoneNumber "Facsimile Telephone Number" "22" Printable,
+    FacsimileTelephoneNumber "Facsimile Telephone Number" "22" Fax,
     Fax "Fax" "23" Octets,
     GeneralizedTime "Generalized Time" "24" Time,
     Guide "Guide" "25" Text,
@@ -119,12 +126,12 @@ syntaxes! {
     SupportedAlgorithm "Supported Algorithm" "49" Ber,
     TelephoneNumber "Telephone Number" "50" Printable,
     TeletexTerminalIdentifier "Teletex Terminal Identifier" "51" Text,
-    TelexNumber "Telex Number" "52" Printable,
+    TelexNumber "Telex Number" "52" Fax,
     UtcTime "UTC Time" "53" UtcTime,
     LdapSyntaxDescription "LDAP Syntax Description" "54" Description,
     SubstringAssertion "Substring Assertion" "58" Text,
-    NisNetgroupTriple "NIS Netgroup Triple" "1.3.6.1.1.1.0.0" Ia5,
-    BootParameter "Boot Parameter" "1.3.6.1.1.1.0.1" Ia5,
+    NisNetgroupTriple "NIS Netgroup Triple" "1.3.6.1.1.1.0.0" NetgroupTriple,
+    BootParameter "Boot Parameter" "1.3.6.1.1.1.0.1" BootParameter,
     CertificateExactAssertion "X.509 Certificate Exact Assertion" "1.3.6.1.1.15.1" Text,
     CertificateListExactAssertion "X.509 Certificate List Exact Assertion" "1.3.6.1.1.15.5" Text,
     Uuid "UUID" "1.3.6.1.1.16.1" Uuid,
@@ -164,7 +171,7 @@ impl Syntax {
 
     /// Whether values are text that a terminal can show; LDIF writers encode the others.
     pub fn is_human_readable(self) -> bool {
-        !matches!(self.facts().shape, Shape::Ber | Shape::Octets)
+        !self.wants_binary_option() && self.facts().shape != Shape::Octets
     }
 
     /// Whether exactly the values of one are values of the other.
@@ -184,7 +191,10 @@ impl Syntax {
 
     /// Whether RFC 4522 wants values sent under the `;binary` option.
     pub fn wants_binary_option(self) -> bool {
-        self.facts().shape == Shape::Ber
+        matches!(
+            self.facts().shape,
+            Shape::Ber | Shape::Certificate | Shape::CertificateList
+        )
     }
 
     /// Whether an attribute value is of this syntax.
@@ -204,18 +214,18 @@ impl Syntax {
             Shape::Ia5 if value.is_ascii() => Ok(()),
             Shape::Ia5 => Err(self.invalid("it has characters beyond ASCII")),
             Shape::Printable => self.printable(value),
+            Shape::Fax => value.split(|b| *b == b'$').try_for_each(|part| self.printable(part)),
+            Shape::NetgroupTriple if is_netgroup_triple(value) => Ok(()),
+            Shape::NetgroupTriple => Err(self.invalid(format!("{} is not (host,user,domain)", shown(value)))),
+            Shape::BootParameter if is_boot_parameter(value) => Ok(()),
+            Shape::BootParameter => Err(self.invalid(format!("{} is not key=server:path", shown(value)))),
             Shape::Country if value.len() == 2 && value.iter().all(is_printable) => Ok(()),
             Shape::Country => Err(self.invalid(format!("{} is not two letters", shown(value)))),
             Shape::Numeric => canonical::append_numeric(value, sink),
             Shape::Integer => canonical::append_integer(value, sink),
             Shape::Boolean => canonical::append_boolean(value, sink),
             Shape::Bits => canonical::append_bits(value, sink),
-            Shape::Name => name(value),
-            Shape::NameAndUid => {
-                let (dn, uid) = split_uid(value);
-                uid.map_or(Ok(()), |bits| canonical::append_bits(bits, sink))?;
-                name(dn)
-            }
+            Shape::Name | Shape::NameAndUid => parse_name(self, value).map(drop),
             Shape::Time => time::append_time(value, sink),
             Shape::UtcTime => self.utc_time(value),
             Shape::Identifier => match std::str::from_utf8(value) {
@@ -231,7 +241,14 @@ impl Syntax {
                 _ => Err(self.invalid(format!("{} is not a kind and an address with $ between", shown(value)))),
             },
             Shape::Description => self.description(value),
-            Shape::Ber => ber_element(value),
+            Shape::Ber if value.first() == Some(&SEQUENCE) => ber_element(value),
+            Shape::Ber => Err(self.invalid("it is no sequence")),
+            Shape::Certificate => certificate::is_certificate(value)
+                .then_some(())
+                .ok_or_else(|| self.invalid("its DER is not that of a certificate")),
+            Shape::CertificateList => certificate::is_certificate_list(value)
+                .then_some(())
+                .ok_or_else(|| self.invalid("its DER is not that of a revocation list")),
         }
     }
 
@@ -247,9 +264,7 @@ impl Syntax {
         if value.is_empty() {
             return Err(self.invalid("it is empty"));
         }
-        // A fax number carries `$` parameters; apart from that its text is a telephone number's.
-        let fax = self == Syntax::FacsimileTelephoneNumber || self == Syntax::TelexNumber;
-        match value.iter().find(|b| !(is_printable(b) || fax && **b == b'$')) {
+        match value.iter().find(|b| !is_printable(b)) {
             None => Ok(()),
             Some(bad) => Err(self.invalid(format!(
                 "octet 0x{bad:02x} in {} is not a printable character",
@@ -265,6 +280,7 @@ impl Syntax {
                 .any(|known| word.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
         });
         match unknown {
+            None if value != value.trim_ascii() => Err(self.invalid("there is space around it")),
             None => Ok(()),
             Some(word) => Err(self.invalid(format!("{} is not one of {}", shown(word), DELIVERY_METHODS.join(", ")))),
         }
@@ -313,12 +329,14 @@ pub(super) fn is_identifier(text: &str) -> bool {
     }
 }
 
-/// Two or more numbers without leading zeros, joined by dots.
+/// Two or more numbers joined by dots.
 pub(super) fn is_numeric_oid(text: &str) -> bool {
-    text.contains('.')
-        && text.split('.').all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))
-        })
+    text.contains('.') && text.split('.').all(is_number)
+}
+
+/// Digits without a leading zero (RFC 4512 section 1.4).
+pub(super) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
 }
 
 fn text(value: &[u8], expected: &'static str) -> Result<(), InvalidValue> {
@@ -334,10 +352,39 @@ fn text(value: &[u8], expected: &'static str) -> Result<(), InvalidValue> {
     }
 }
 
-fn name(value: &[u8]) -> Result<(), InvalidValue> {
+/// The name that a value of a syntax that holds names is.
+pub(super) fn parse_name(syntax: Syntax, value: &[u8]) -> Result<Dn, InvalidValue> {
     let invalid = |reason: String| InvalidValue::new("a distinguished name", reason);
-    let text = std::str::from_utf8(value).map_err(|e| invalid(e.to_string()))?;
-    Dn::parse(text).map(|_| ()).map_err(|e| invalid(e.to_string()))
+    let name = match syntax {
+        Syntax::NameAndOptionalUid => split_uid(value).0,
+        _ => value,
+    };
+    let text = std::str::from_utf8(name).map_err(|e| invalid(e.to_string()))?;
+    Dn::parse(text).map_err(|e| invalid(e.to_string()))
+}
+
+/// RFC 2307 section 2.4. Names of hosts have dots, whatever it says.
+fn is_netgroup_triple(value: &[u8]) -> bool {
+    let inner = value.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")"));
+    let part = |part: &[u8]| part.iter().all(is_host_letter);
+    inner
+        .is_some_and(|inner| inner.split(|b| *b == b',').all(part) && inner.iter().filter(|b| **b == b',').count() == 2)
+}
+
+/// As [`is_netgroup_triple`].
+fn is_boot_parameter(value: &[u8]) -> bool {
+    let at = |wanted: u8| value.iter().position(|b| *b == wanted);
+    let (Some(equals), Some(colon)) = (at(b'='), at(b':')) else {
+        return false;
+    };
+    let server = value.get(equals + 1..colon);
+    value[..equals].iter().all(is_host_letter)
+        && server.is_some_and(|server| server.iter().all(is_host_letter))
+        && value[colon + 1..].iter().all(|b| b.is_ascii_graphic() || *b == b' ')
+}
+
+fn is_host_letter(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
 pub(super) fn is_printable(byte: &u8) -> bool {

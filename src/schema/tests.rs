@@ -219,7 +219,6 @@ fn entries_may_use_what_classes_options_and_operations_allow() {
         &[("cn;lang-cy", "Mair Smith")],
         &[("entryUUID", "597ae2f6-16a6-1027-98f4-d28b5365dc14")],
         &[("objectClass", "person"), ("objectClass", "top")],
-        &[("userCertificate;binary", "\u{30}\u{0}")],
     ] {
         assert_eq!(
             violations(|it| it.extend_from_slice(extra)),
@@ -489,6 +488,54 @@ fn what_is_defined_already_may_be_said_again() {
             "{said:?}"
         );
     }
+}
+
+#[test]
+fn names_as_values_are_names_that_can_be_compared() {
+    let schema = schema();
+    for (attribute, value, expected) in [
+        ("member", "cn=a,o=nhs", None),
+        ("member", "", None),
+        ("member", "OID.2.5.4.3=a;o=nhs", None),
+        ("member", "cn=#040161,o=nhs", None),
+        ("member", "member=cn\\=a,o=nhs", None),
+        ("uniqueMember", "cn=a,o=nhs#'01'B", None),
+        ("member", "foo=a,o=nhs", Some("attribute type foo is not defined")),
+        ("uniqueMember", "foo=a#'1'B", Some("attribute type foo is not defined")),
+        (
+            "member",
+            "cn=a+commonName=b",
+            Some("commonName is twice in one relative name"),
+        ),
+        ("member", "cn=,o=nhs", Some("it is empty")),
+        ("member", "cn=\\ff,o=nhs", Some("not UTF-8 from byte 0")),
+        ("member", "c=GBR", Some("\"GBR\" is not two letters")),
+        (
+            "member",
+            "member=junk,o=nhs",
+            Some("expected `=` after the attribute type"),
+        ),
+        (
+            "member",
+            "member=\"foo\\=a\",o=nhs",
+            Some("attribute type foo is not defined"),
+        ),
+    ] {
+        let id = schema.find_attribute(attribute).unwrap();
+        let found = schema.check_value(id, &AttributeDescription::new(attribute), value.as_bytes());
+        let reason = found.err().map(|fault| fault.reason);
+        match (&reason, expected) {
+            (Some(reason), Some(expected)) => assert!(reason.starts_with(expected), "{value}: {reason}"),
+            (found, expected) => assert_eq!(found.as_deref(), expected, "{value}"),
+        }
+    }
+    let deep = format!("{}cn=x", "member=".repeat(100_000));
+    let id = schema.find_attribute("member").unwrap();
+    assert!(
+        schema
+            .check_value(id, &AttributeDescription::new("member"), deep.as_bytes())
+            .is_err()
+    );
 }
 
 #[test]

@@ -225,12 +225,8 @@ impl<'a> Export<'a> {
     }
 
     fn is_subentry(&self, record: Record<'_>) -> bool {
-        let object_class = self.schema.well_known().object_class;
-        let mut attributes = record.attributes().filter(|attribute| attribute.id == object_class);
-        attributes.any(|attribute| {
-            let mut values = attribute.values();
-            values.any(|value| value.eq_ignore_ascii_case(b"subentry") || value == b"2.5.17.0")
-        })
+        let subentry = self.schema.find_class("subentry");
+        record.classes(self.schema).any(|class| Some(class) == subentry)
     }
 
     fn entry(&self, writer: &mut LdifWriter<impl Write>, key: &NormalizedDn, record: Record<'_>) -> io::Result<()> {

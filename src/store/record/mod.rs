@@ -160,6 +160,16 @@ impl<'a> Record<'a> {
         self.parts().unwrap_or_default().attributes()
     }
 
+    /// The object classes that the entry names, as far as they are defined.
+    #[inline]
+    pub fn classes<'s>(&self, schema: &'s Schema) -> impl Iterator<Item = ClassId> + use<'a, 's> {
+        let object_class = schema.well_known().object_class;
+        let attributes = self.attributes().filter(move |attribute| attribute.id == object_class);
+        attributes
+            .flat_map(|attribute| attribute.values())
+            .filter_map(|value| schema.class_of(value))
+    }
+
     /// The PartialAttributes of all user attributes, one after the other.
     #[inline]
     pub fn user_block(&self) -> &'a [u8] {
@@ -452,11 +462,9 @@ pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(Att
     let mut classes: smallvec::SmallVec<[ClassId; 8]> = smallvec::SmallVec::new();
     for attribute in record.attributes() {
         if attribute.id == object_class {
-            attribute.values().for_each(|value| {
-                match std::str::from_utf8(value).ok().and_then(|name| schema.find_class(name)) {
-                    Some(class) => classes.extend_from_slice(schema.implied_classes(class)),
-                    None => one(object_class, value),
-                }
+            attribute.values().for_each(|value| match schema.class_of(value) {
+                Some(class) => classes.extend_from_slice(schema.implied_classes(class)),
+                None => one(object_class, value),
             });
         } else if is_indexed(schema, attribute.id) {
             attribute.values().for_each(|value| one(attribute.id, value));
@@ -499,17 +507,9 @@ pub fn derived_values(record: Record<'_>, schema: &Schema, id: AttributeId, each
     } else if id == known.entry_csn {
         name(csn_text(record.operational().changed).as_bytes());
     } else if id == known.structural_object_class {
-        let mut classes = Vec::new();
-        for attribute in record
-            .attributes()
-            .filter(|attribute| attribute.id == known.object_class)
-        {
-            let texts = attribute.values().filter_map(|value| std::str::from_utf8(value).ok());
-            classes.extend(texts.filter_map(|class| schema.find_class(class)));
-        }
+        let classes: Vec<ClassId> = record.classes(schema).collect();
         if let Some(class) = schema.structural_class(&classes) {
-            let class = &schema.classes()[usize::from(class.0)];
-            name(class.names.first().unwrap_or(&class.oid).as_bytes());
+            name(schema.class(class).name().as_bytes());
         }
     }
 }
