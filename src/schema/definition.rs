@@ -50,6 +50,23 @@ pub(super) struct ContentRuleDefinition {
     pub(super) not: Vec<String>,
 }
 
+/// A NameFormDescription (section 4.1.7.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NameFormDefinition {
+    pub(super) head: Head,
+    pub(super) class: String,
+    pub(super) must: Vec<String>,
+    pub(super) may: Vec<String>,
+}
+
+/// A DITStructureRuleDescription (section 4.1.7.1); a number stands where others have an OID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StructureRuleDefinition {
+    pub(super) head: Head,
+    pub(super) form: String,
+    pub(super) superiors: Vec<String>,
+}
+
 /// One lexical element of a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token<'a> {
@@ -172,6 +189,76 @@ impl<'a> Parser<'a> {
         Ok(it)
     }
 
+    pub(super) fn name_form(mut self) -> Parsed<NameFormDefinition> {
+        let head = self.opening()?;
+        let (mut class, mut must, mut may) = (None, Vec::new(), Vec::new());
+        let (mut it, mut seen) = (head, Vec::new());
+        while let Some(keyword) = self.keyword(&mut seen)? {
+            match keyword.as_str() {
+                "OC" => class = Some(self.identifier()?),
+                "MUST" => must = self.identifiers()?,
+                "MAY" => may = self.identifiers()?,
+                other => self.common(other, &mut it)?,
+            }
+        }
+        self.ending()?;
+        let class = class.ok_or_else(|| format!("expected OC in name form {}, found none", it.oid))?;
+        if must.is_empty() {
+            return Err(format!("expected MUST in name form {}, found none", it.oid));
+        }
+        Ok(NameFormDefinition {
+            head: it,
+            class,
+            must,
+            may,
+        })
+    }
+
+    pub(super) fn structure_rule(mut self) -> Parsed<StructureRuleDefinition> {
+        self.parenthesis()?;
+        let mut head = Head {
+            oid: self.rule_number()?,
+            ..Head::default()
+        };
+        let (mut form, mut superiors) = (None, Vec::new());
+        let mut seen = Vec::new();
+        while let Some(keyword) = self.keyword(&mut seen)? {
+            match keyword.as_str() {
+                "FORM" => form = Some(self.identifier()?),
+                "SUP" => superiors = self.rule_numbers()?,
+                other => self.common(other, &mut head)?,
+            }
+        }
+        self.ending()?;
+        let form = form.ok_or_else(|| format!("expected FORM in structure rule {}, found none", head.oid))?;
+        Ok(StructureRuleDefinition { head, form, superiors })
+    }
+
+    fn rule_number(&mut self) -> Parsed<String> {
+        match self.next()? {
+            Token::Word(word) if super::syntax::is_number(word) => Ok(word.to_owned()),
+            other => Err(format!("expected the number of a structure rule, found {other}")),
+        }
+    }
+
+    /// `ruleids`: one, or several in parentheses.
+    fn rule_numbers(&mut self) -> Parsed<Vec<String>> {
+        let rest = self.rest;
+        if self.next()? != Token::Open {
+            self.rest = rest;
+            return Ok(vec![self.rule_number()?]);
+        }
+        let mut list = vec![self.rule_number()?];
+        loop {
+            let rest = self.rest;
+            if self.next()? == Token::Close {
+                return Ok(list);
+            }
+            self.rest = rest;
+            list.push(self.rule_number()?);
+        }
+    }
+
     /// An LDAPSyntaxDescription (section 4.1.5); OpenLDAP gives some a name.
     pub(super) fn syntax_description(mut self) -> Parsed<Head> {
         let mut head = self.opening()?;
@@ -188,11 +275,15 @@ impl<'a> Parser<'a> {
         Ok(self.opening()?.oid)
     }
 
-    fn opening(&mut self) -> Parsed<Head> {
+    fn parenthesis(&mut self) -> Parsed<()> {
         match self.next()? {
-            Token::Open => {}
-            other => return Err(format!("expected ( at the start of the definition, found {other}")),
+            Token::Open => Ok(()),
+            other => Err(format!("expected ( at the start of the definition, found {other}")),
         }
+    }
+
+    fn opening(&mut self) -> Parsed<Head> {
+        self.parenthesis()?;
         let written = self.identifier()?;
         let oid = match (self.expand)(&written) {
             Some(oid) => oid,

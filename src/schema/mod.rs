@@ -18,6 +18,7 @@ pub mod matching;
 #[cfg(test)]
 mod matching_tests;
 mod names;
+mod naming_rules;
 mod prepare;
 mod print;
 mod resolve;

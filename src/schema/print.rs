@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::definition::{AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head};
+use super::definition::{
+    AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head, NameFormDefinition, StructureRuleDefinition,
+};
 use super::{ClassKind, Usage};
 
 impl Head {
@@ -120,6 +122,35 @@ impl ContentRuleDefinition {
         print_list(&mut text, "MUST", &self.must);
         print_list(&mut text, "MAY", &self.may);
         print_list(&mut text, "NOT", &self.not);
+        self.head.print_end(&mut text);
+        text
+    }
+}
+
+impl NameFormDefinition {
+    pub(super) fn print(&self) -> String {
+        let mut text = self.head.print_start();
+        let _ = write!(text, " OC {}", self.class);
+        print_list(&mut text, "MUST", &self.must);
+        print_list(&mut text, "MAY", &self.may);
+        self.head.print_end(&mut text);
+        text
+    }
+}
+
+impl StructureRuleDefinition {
+    pub(super) fn print(&self) -> String {
+        let mut text = self.head.print_start();
+        let _ = write!(text, " FORM {}", self.form);
+        match self.superiors.as_slice() {
+            [] => {}
+            [one] => {
+                let _ = write!(text, " SUP {one}");
+            }
+            several => {
+                let _ = write!(text, " SUP ( {} )", several.join(" "));
+            }
+        }
         self.head.print_end(&mut text);
         text
     }

@@ -1,6 +1,8 @@
 //! Definitions into a [`Schema`]: references become numbers, subtypes inherit, every fault is collected.
 
-use super::definition::{AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head};
+use super::definition::{
+    AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head, NameFormDefinition, StructureRuleDefinition,
+};
 use super::matching::MatchingRule;
 use super::names::NameTable;
 use super::source::{Definitions, Place};
@@ -38,6 +40,8 @@ pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Resu
     let chains = resolver.chains(&classes);
     let object_classes = resolver.object_classes(&classes, &chains);
     let content_rules = resolver.content_rules(&definitions.content_rules, &classes);
+    let (name_forms, structure_rules) =
+        resolver.naming_rules(definitions.name_forms, definitions.structure_rules, &object_classes);
     if !resolver.faults.is_empty() {
         return Err(resolver.faults);
     }
@@ -58,6 +62,8 @@ pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Resu
             attribute_types: attributes.iter().map(|(_, it)| it.print()).collect(),
             object_classes: classes.iter().map(|(_, it)| it.print()).collect(),
             content_rules: definitions.content_rules.iter().map(|(_, it)| it.print()).collect(),
+            name_forms: name_forms.iter().map(NameFormDefinition::print).collect(),
+            structure_rules: structure_rules.iter().map(StructureRuleDefinition::print).collect(),
             syntaxes: resolver
                 .substitutes
                 .iter()
@@ -213,12 +219,12 @@ fn names_or_oid(head: &Head) -> Vec<String> {
     }
 }
 
-struct Resolver {
+pub(super) struct Resolver {
     attribute_names: NameTable,
     class_names: NameTable,
     rule_names: NameTable,
     substitutes: Vec<(Head, Syntax)>,
-    faults: Vec<SchemaFault>,
+    pub(super) faults: Vec<SchemaFault>,
 }
 
 impl Resolver {
@@ -448,7 +454,7 @@ impl Resolver {
         rules
     }
 
-    fn attributes(&mut self, place: &Place, names: &[String]) -> Vec<AttributeId> {
+    pub(super) fn attributes(&mut self, place: &Place, names: &[String]) -> Vec<AttributeId> {
         names.iter().filter_map(|name| self.attribute(place, name)).collect()
     }
 
@@ -461,7 +467,7 @@ impl Resolver {
         found
     }
 
-    fn class(&mut self, place: &Place, name: &str) -> Option<ClassId> {
+    pub(super) fn class(&mut self, place: &Place, name: &str) -> Option<ClassId> {
         let found = self.class_names.find(name).map(ClassId);
         if found.is_none() {
             self.faults

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use base64::Engine;
 
 use super::SchemaFault;
-use super::definition::{AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head, Parser};
+use super::definition::{
+    AttributeDefinition, ClassDefinition, ContentRuleDefinition, Head, NameFormDefinition, Parser,
+    StructureRuleDefinition,
+};
 use super::matching::MatchingRule;
 use super::syntax::Syntax;
 
@@ -32,6 +35,8 @@ pub(super) struct Definitions {
     pub(super) attributes: Vec<(Place, AttributeDefinition)>,
     pub(super) classes: Vec<(Place, ClassDefinition)>,
     pub(super) content_rules: Vec<(Place, ContentRuleDefinition)>,
+    pub(super) name_forms: Vec<(Place, NameFormDefinition)>,
+    pub(super) structure_rules: Vec<(Place, StructureRuleDefinition)>,
     /// Syntaxes that are as another one is: those that X-SUBST names.
     pub(super) substitutes: Vec<(Head, Syntax)>,
     pub(super) faults: Vec<SchemaFault>,
@@ -94,6 +99,12 @@ impl Definitions {
                     .content_rule()
                     .map(|it| self.content_rules.push((place.clone(), it)))
             }
+            "nameform" | "nameforms" => Parser::new(value, &|name| self.expand(name))
+                .name_form()
+                .map(|it| self.name_forms.push((place.clone(), it))),
+            "ditstructurerule" | "ditstructurerules" => Parser::new(value, &|name| self.expand(name))
+                .structure_rule()
+                .map(|it| self.structure_rules.push((place.clone(), it))),
             "objectidentifier" | "olcobjectidentifier" => self.read_macro(value),
             "ldapsyntax" | "ldapsyntaxes" | "olcldapsyntaxes" => self.read_syntax(value),
             "matchingrule" | "matchingrules" | "matchingruleuse" => self.known(value, "matching rule", |oid| {
@@ -102,7 +113,8 @@ impl Definitions {
             "-" => Ok(()),
             other if BOOKKEEPING.contains(&other) => Ok(()),
             other => Err(format!(
-                "expected attributetype, objectclass, ditcontentrule or objectidentifier, found {other}"
+                "expected attributetype, objectclass, ditcontentrule, nameform, ditstructurerule or objectidentifier, found \
+                 {other}"
             )),
         };
         if let Err(message) = outcome {

@@ -9,6 +9,8 @@ pub(super) struct Printed {
     pub(super) attribute_types: Vec<String>,
     pub(super) object_classes: Vec<String>,
     pub(super) content_rules: Vec<String>,
+    pub(super) name_forms: Vec<String>,
+    pub(super) structure_rules: Vec<String>,
     /// Beside those of the program.
     pub(super) syntaxes: Vec<String>,
 }
@@ -20,6 +22,8 @@ impl Printed {
             &self.attribute_types,
             &self.object_classes,
             &self.content_rules,
+            &self.name_forms,
+            &self.structure_rules,
             &self.syntaxes,
         ];
         let mut all: Vec<&str> = kinds.into_iter().flatten().map(String::as_str).collect();
@@ -35,7 +39,7 @@ impl Schema {
     }
 
     /// The attributes of the subschema subentry (RFC 4512 section 4.2): `objectClasses`, `attributeTypes`, `matchingRules`,
-    /// `matchingRuleUse`, `ldapSyntaxes`, and `dITContentRules` where present.
+    /// `matchingRuleUse`, `ldapSyntaxes`, and where present `dITContentRules`, `nameForms` and `dITStructureRules`.
     pub fn subschema_attributes(&self) -> Vec<(&'static str, Vec<String>)> {
         let mut attributes = vec![
             (
@@ -55,9 +59,13 @@ impl Schema {
             ("attributeTypes", self.printed.attribute_types.clone()),
             ("objectClasses", self.printed.object_classes.clone()),
         ];
-        if !self.printed.content_rules.is_empty() {
-            attributes.push(("dITContentRules", self.printed.content_rules.clone()));
-        }
+        let rules = [
+            ("dITContentRules", &self.printed.content_rules),
+            ("nameForms", &self.printed.name_forms),
+            ("dITStructureRules", &self.printed.structure_rules),
+        ];
+        let present = rules.into_iter().filter(|(_, texts)| !texts.is_empty());
+        attributes.extend(present.map(|(name, texts)| (name, texts.clone())));
         attributes
     }
 
