@@ -313,7 +313,6 @@ impl Config {
                 1,
             ),
             ("accounts.argon2_lanes", self.accounts.argon2_lanes as usize, 1),
-            ("accounts.pool_threads", self.accounts.pool_threads, 1),
             ("accounts.pool_queue", self.accounts.pool_queue, 1),
             ("general.secret_characters", self.general.secret_characters, 1),
             ("general.secrets", self.general.secrets, 1),

@@ -180,7 +180,7 @@ pub struct AccountOptions {
     pub argon2_memory_kib: u32,
     pub argon2_iterations: u32,
     pub argon2_lanes: u32,
-    /// Threads of the argon2 pool.
+    /// Threads of the argon2 pool; 0 is half of the cores.
     pub pool_threads: usize,
     /// Verifications waiting before binds are answered busy.
     pub pool_queue: usize,
@@ -204,7 +204,7 @@ impl Default for AccountOptions {
             argon2_memory_kib: 19_456,
             argon2_iterations: 2,
             argon2_lanes: 1,
-            pool_threads: 2,
+            pool_threads: 0,
             pool_queue: 64,
             remembered: 10_000,
             failures_per_source: 10,

@@ -42,9 +42,14 @@ impl Drop for Counted {
 pub(super) struct Busy;
 
 impl Pool {
+    /// With `threads` 0 half of the cores: the other half is left to who is bound already.
     pub(super) fn new(threads: usize, queue: usize) -> Pool {
         let (jobs, waiting) = sync_channel::<Job>(queue.max(1));
         let waiting = Arc::new(Mutex::new(waiting));
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2),
+            threads => threads,
+        };
         for number in 0..threads.clamp(1, THREADS_MAX) {
             let waiting = Arc::clone(&waiting);
             let started = std::thread::Builder::new()

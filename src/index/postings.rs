@@ -286,6 +286,13 @@ impl PostingCursor {
                 distances,
                 wide,
             } => {
+                // Whoever goes through a list finds what it asks for in the next place.
+                if self.position > 0 {
+                    let next = self.next_sorted(postings.bytes, firsts, distances, wide)?;
+                    if next >= at_least {
+                        return Some(next);
+                    }
+                }
                 let block = self.skip_blocks(postings.bytes, firsts, at_least.0);
                 self.skip_within(postings.bytes, firsts, distances, wide, block, at_least.0);
                 self.next_sorted(postings.bytes, firsts, distances, wide)
@@ -318,10 +325,17 @@ impl PostingCursor {
         let first = |block: u32| u32_at(bytes, firsts + block as usize * 4);
         let blocks = self.list.len.div_ceil(BLOCK);
         let here = self.position / BLOCK;
-        let (mut low, mut high) = (here + 1, blocks);
-        if low >= high || first(low) > at_least {
+        let mut low = here + 1;
+        if low >= blocks || first(low) > at_least {
             return here;
         }
+        // What is asked for next is mostly near.
+        let mut stride = 1;
+        while low + stride < blocks && first(low + stride) <= at_least {
+            low += stride;
+            stride *= 2;
+        }
+        let mut high = blocks.min(low + stride);
         while low < high {
             let middle = low + (high - low) / 2;
             if first(middle) <= at_least {
@@ -373,6 +387,41 @@ impl PostingCursor {
         let bit = word * 64 + bits.trailing_zeros();
         self.position = bit + 1;
         Some(EntryId(base + bit))
+    }
+}
+
+/// Whether ids are in a list, cheaper than one by one where each is not less than the one before.
+pub struct PostingWalk {
+    cursor: PostingCursor,
+    /// The least id of the list that is not less than the one asked for last.
+    head: Option<EntryId>,
+    /// Ids below this were passed.
+    passed: EntryId,
+}
+
+impl PostingWalk {
+    pub fn new(list: PostingList) -> PostingWalk {
+        PostingWalk {
+            cursor: PostingCursor::new(list),
+            head: None,
+            passed: EntryId(0),
+        }
+    }
+
+    #[inline]
+    pub fn contains(&mut self, postings: Postings<'_>, id: EntryId) -> bool {
+        let list = self.cursor.list();
+        if list.is_cheap_to_probe() {
+            return postings.contains(list, id);
+        }
+        if id < self.passed {
+            *self = PostingWalk::new(list);
+        }
+        self.passed = id;
+        if self.head.is_none_or(|head| head < id) {
+            self.head = self.cursor.seek(postings, id);
+        }
+        self.head == Some(id)
     }
 }
 
@@ -462,6 +511,31 @@ mod tests {
                 );
                 let Some(id) = expected else { break };
                 floor = id + 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_says_what_looking_up_each_says() {
+        let mut rng = Rng::new(6);
+        let sets: Vec<_> = (0..300).map(|_| random_ids(&mut rng)).collect();
+        let bytes = build(&sets);
+        let postings = Postings::open(&bytes);
+        for (ordinal, set) in sets.iter().enumerate() {
+            let mut walk = PostingWalk::new(postings.list(Ordinal(ordinal as u32)));
+            let mut asked: Vec<u32> = (0..60).map(|_| rng.below(2_000_000) as u32).collect();
+            asked.extend(set.iter().take(20).flat_map(|id| [id.saturating_sub(1), *id, *id]));
+            asked.sort_unstable();
+            // Mostly ascending; here and there back again.
+            for at in 0..4 {
+                asked.swap(at, at * 9 + 5);
+            }
+            for id in asked {
+                assert_eq!(
+                    walk.contains(postings, EntryId(id)),
+                    set.contains(&id),
+                    "list {ordinal}, {id}"
+                );
             }
         }
     }

@@ -84,7 +84,7 @@ impl SubstringBuilder {
                 postings.push(&ordinals);
             });
         } else {
-            self.pairs.sort_unstable();
+            sort_by_gram(&mut self.pairs);
             self.pairs.dedup();
             for run in self.pairs.chunk_by(|left, right| left >> 32 == right >> 32) {
                 gram_table.push((run[0] >> 32) as u32);
@@ -102,6 +102,26 @@ impl SubstringBuilder {
         }
         out.extend_from_slice(&postings);
         out
+    }
+}
+
+/// Sorts pairs that ascend by ordinal by their gram, octet by octet; what is equal stays in its order.
+fn sort_by_gram(pairs: &mut Vec<u64>) {
+    let mut sorted = vec![0; pairs.len()];
+    for shift in [32, 40, 48] {
+        let octet = |pair: u64| (pair >> shift) as usize & 0xff;
+        let mut places = [0usize; 256];
+        pairs.iter().for_each(|pair| places[octet(*pair)] += 1);
+        let mut start = 0;
+        for place in &mut places {
+            start += std::mem::replace(place, start);
+        }
+        for pair in pairs.iter() {
+            let place = &mut places[octet(*pair)];
+            sorted[*place] = *pair;
+            *place += 1;
+        }
+        std::mem::swap(pairs, &mut sorted);
     }
 }
 

@@ -168,7 +168,20 @@ impl Predicate {
     /// stands only before an item: negations move inwards (De Morgan holds in three values), and with none left above
     /// an item, And and Or only grow with their terms, so Undefined may count as False.
     pub fn settle(self) -> Predicate {
-        settle(self, true)
+        match self.is_settled() {
+            true => self,
+            false => settle(self, true),
+        }
+    }
+
+    /// Whether settling would change nothing: so it is with nearly every filter that clients send.
+    fn is_settled(&self) -> bool {
+        match self {
+            Predicate::True | Predicate::False | Predicate::Item(_) => true,
+            Predicate::Undefined | Predicate::Guarded { .. } => false,
+            Predicate::Not(inner) => matches!(**inner, Predicate::Item(_)),
+            Predicate::And(terms) | Predicate::Or(terms) => terms.iter().all(Predicate::is_settled),
+        }
     }
 
     /// How many items it holds, conditions included.
@@ -210,6 +223,15 @@ fn flatten(
     neutral: &Predicate,
     open: impl Fn(Predicate) -> Result<Vec<Predicate>, Predicate>,
 ) -> Option<Vec<Predicate>> {
+    let is_flat = |term: &Predicate| {
+        matches!(
+            term,
+            Predicate::Item(_) | Predicate::Not(_) | Predicate::Guarded { .. } | Predicate::Undefined
+        )
+    };
+    if terms.iter().all(is_flat) {
+        return Some(without_repetition(terms));
+    }
     let mut flat = Vec::with_capacity(terms.len());
     for term in terms {
         // Built from the inside out, so a nested term is flat already.
@@ -228,18 +250,14 @@ fn flatten(
     reason = "what may change inside an item is hashed by its address"
 )]
 fn without_repetition(terms: Vec<Predicate>) -> Vec<Predicate> {
-    if terms.len() < 2 {
-        return terms;
+    if terms.len() <= 8 {
+        let repeats = |at: usize| terms[..at].contains(&terms[at]);
+        if !(1..terms.len()).any(repeats) {
+            return terms;
+        }
     }
-    let kept: Vec<bool> = if terms.len() <= 8 {
-        (0..terms.len()).map(|at| !terms[..at].contains(&terms[at])).collect()
-    } else {
-        let mut seen = HashSet::with_capacity(terms.len());
-        terms.iter().map(|term| seen.insert(term)).collect()
-    };
-    if kept.iter().all(|kept| *kept) {
-        return terms;
-    }
+    let mut seen = HashSet::with_capacity(terms.len());
+    let kept: Vec<bool> = terms.iter().map(|term| seen.insert(term)).collect();
     terms
         .into_iter()
         .zip(kept)

@@ -3,7 +3,7 @@
 use super::Work;
 use super::plan::{Access, Branch, ListAt, Ordinals, Probe, ProbeTest, Values};
 use super::scope::Ids;
-use crate::index::postings::{PostingCursor, PostingList, Postings};
+use crate::index::postings::{PostingCursor, PostingList, PostingWalk, Postings};
 use crate::index::{EntryId, Ordinal};
 use crate::store::{AttributeIndex, Segment};
 use smallvec::SmallVec;
@@ -195,11 +195,14 @@ pub(super) fn admits(probes: &[Probe], segment: &Segment, id: u32) -> bool {
 pub(super) fn admit_all(probes: &[Probe], segment: &Segment, ids: &mut [(u32, bool)]) {
     for probe in probes {
         match &probe.test {
-            ProbeTest::Lists(lists) => {
-                for (id, admitted) in ids.iter_mut().filter(|(_, admitted)| *admitted) {
-                    *admitted = in_any(lists, segment, *id) != probe.negated;
+            ProbeTest::Lists(lists) => match lists.as_slice() {
+                [list] => in_one(list, segment, ids, probe.negated),
+                _ => {
+                    for (id, admitted) in ids.iter_mut().filter(|(_, admitted)| *admitted) {
+                        *admitted = in_any(lists, segment, *id) != probe.negated;
+                    }
                 }
-            }
+            },
             ProbeTest::Column {
                 attribute, ordinals, ..
             } => {
@@ -210,6 +213,18 @@ pub(super) fn admit_all(probes: &[Probe], segment: &Segment, ids: &mut [(u32, bo
                 }
             }
         }
+    }
+}
+
+/// One list is gone through beside the ids, as far as these ascend.
+fn in_one(list: &ListAt, segment: &Segment, ids: &mut [(u32, bool)], negated: bool) {
+    let Some(postings) = list.postings(segment) else {
+        ids.iter_mut().for_each(|(_, admitted)| *admitted &= negated);
+        return;
+    };
+    let mut walk = PostingWalk::new(list.list);
+    for (id, admitted) in ids.iter_mut().filter(|(_, admitted)| *admitted) {
+        *admitted = walk.contains(postings, EntryId(*id)) != negated;
     }
 }
 

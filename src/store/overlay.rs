@@ -10,15 +10,15 @@ use crate::schema::{NormalizedDn, Schema};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Segments of about one size before they become one. Fewer make searches cheaper, more make writes cheaper.
 const FAN_OUT: usize = 6;
 /// A commit itself makes a segment of the tail when the thread has let it grow to so many times its limit.
 const TAIL_BACK_PRESSURE: usize = 16;
-/// How long a moved mark may stay in the page cache.
+/// How long a moved mark may stay in the page cache, and once more as long where writing stops.
 const MARK_SYNC: Duration = Duration::from_secs(1);
-/// How much a compaction gives way to what serves: where both want a core it gets a quarter.
+/// How much the store's own threads give way to what serves: where both want a core these get a quarter.
 const NICE: i32 = 5;
 
 /// Tells the overlay's thread that there is work, or that it should end.
@@ -69,12 +69,18 @@ pub(super) struct Maintenance {
 impl Maintenance {
     pub(super) fn start(core: Arc<Core>) -> Maintenance {
         let run = move || {
+            give_way();
             let compacting = Arc::new(AtomicBool::new(false));
             let mut compactor: Option<JoinHandle<()>> = None;
+            let mut mark_synced = Instant::now();
             while let Some(work) = core.wake.wait() {
                 // A tail is evaluated by every search: when writing rests, even a short one becomes a segment.
                 settle(&core, if work { core.options.tail_entries } else { 0 });
-                core.sync_mark();
+                // Each sync competes for the disk with the commits.
+                if mark_synced.elapsed() >= MARK_SYNC {
+                    core.sync_mark();
+                    mark_synced = Instant::now();
+                }
                 if compaction_is_due(&core) && !compacting.swap(true, Ordering::AcqRel) {
                     compactor = start_compaction(&core, &compacting);
                 }
@@ -98,6 +104,13 @@ impl Maintenance {
     }
 }
 
+/// Who waits for an answer comes before this thread, and the compactions that it starts, where both want a core.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!(%error, "merging and compacting run as urgently as what serves");
+    }
+}
+
 /// Counts changes rather than entries: the journal is what a start has to read.
 fn compaction_is_due(core: &Core) -> bool {
     let writer = core.lock_writer();
@@ -109,9 +122,6 @@ fn compaction_is_due(core: &Core) -> bool {
 fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
     let (core, compacting) = (Arc::clone(core), Arc::clone(compacting));
     let run = move || {
-        if let Err(error) = rustix::process::nice(NICE) {
-            tracing::warn!(%error, "a compaction runs as urgently as what serves");
-        }
         let mut pace = compaction::Pace::half();
         match compaction::compact(&core, &mut || {
             pace.rest();

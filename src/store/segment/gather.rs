@@ -345,6 +345,8 @@ pub(super) fn build_all(
     let work = || {
         while let Some(terms) = queue.lock().ok().and_then(|mut queue| queue.pop()) {
             let built = terms.build(ids, entries);
+            // Who waits for the core gets it now, and not when this thread's time is over.
+            std::thread::yield_now();
             if let Ok(mut done) = done.lock() {
                 done(built);
             }
