@@ -327,6 +327,10 @@ fn add(mut body: Reader<'_>) -> Result<AddRequest<'_>, DecodeError> {
         }
         attributes.push(attribute);
     }
+    // The grammar allows none, but no entry is without an object class, and slapd answers so.
+    if attributes.is_empty() {
+        return Err(DecodeError::field("attributes", "at least one", "none"));
+    }
     Ok(AddRequest { dn, attributes })
 }
 

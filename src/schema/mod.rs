@@ -40,6 +40,9 @@ use names::NameTable;
 /// How deep names may lie within values of names: `member=cn\\3dx` is one deep.
 const MAX_NESTED_NAMES: usize = 4;
 
+/// The one of them whose definitions another file may say otherwise.
+const NIS: &str = "schema/nis.schema";
+
 /// The schema files compiled into the program.
 const BUILTIN: &[(&str, &str)] = &[
     ("schema/00-system.schema", include_str!("../../schema/00-system.schema")),
@@ -50,7 +53,7 @@ const BUILTIN: &[(&str, &str)] = &[
         "schema/inetorgperson.schema",
         include_str!("../../schema/inetorgperson.schema"),
     ),
-    ("schema/posix.schema", include_str!("../../schema/posix.schema")),
+    (NIS, include_str!("../../schema/nis.schema")),
     ("schema/ppolicy.schema", include_str!("../../schema/ppolicy.schema")),
     ("schema/nhs.schema", include_str!("../../schema/nhs.schema")),
     ("schema/nhsdir.schema", include_str!("../../schema/nhsdir.schema")),

@@ -154,7 +154,8 @@ impl Definition for ClassDefinition {
     }
 }
 
-/// The first definition of each OID, and those that came after one.
+/// The first definition of each OID, and those that came after one. There are two NIS schemas with the same OIDs (RFC 2307 and its
+/// draft successor, whose posixGroup is auxiliary): a file's own takes the place of the one that is built in.
 fn without_repeats<D: Definition>(
     all: Vec<(Place, D)>,
     faults: &mut Vec<SchemaFault>,
@@ -170,7 +171,10 @@ fn without_repeats<D: Definition>(
         let number = u16::try_from(kept.len()).expect("bounded just above");
         match by_oid.insert(&definition.head().oid, number) {
             Ok(()) => kept.push((place, definition)),
-            Err(_) => again.push((place, definition)),
+            Err(taken) => match kept.get_mut(usize::from(taken)) {
+                Some(first) if first.0.file == super::NIS && place.file != super::NIS => *first = (place, definition),
+                _ => again.push((place, definition)),
+            },
         }
     }
     (kept, again)

@@ -565,3 +565,60 @@ fn a_syntax_of_another_server_is_as_the_one_it_names() {
         "{faults:?}"
     );
 }
+
+/// What slapd has without being asked, and with its core, COSINE and NIS schemas.
+#[test]
+fn entries_of_old_classes_and_of_nis_are_sound() {
+    let schema = schema();
+    let mut all = Vec::new();
+    for text in [
+        "cn=x objectClass=pilotPerson cn=x sn=x janetMailbox=x@y userid=x",
+        "dc=x objectClass=dNSDomain dc=x mXRecord=10-mail",
+        "ou=x objectClass=pilotOrganization ou=x o=x buildingName=b",
+        "cn=x objectClass=dSA cn=x presentationAddress=a knowledgeInformation=b",
+        "cn=x objectClass=device objectClass=ipHost objectClass=ieee802Device cn=x ipHostNumber=192.0.2.1 macAddress=00:00:5e:00:53:01",
+        "cn=x objectClass=nisObject cn=x nisMapName=auto.home nisMapEntry=server:/home/&",
+        "cn=x objectClass=nisNetgroup cn=x nisNetgroupTriple=(host,user,domain)",
+        "cn=x objectClass=ipService cn=x ipServicePort=636 ipServiceProtocol=tcp",
+        "cn=x objectClass=device cn=x authzTo=dn:cn=y saslAuthzFrom=dn.regex:^uid=[^,]*,dc=x$",
+    ] {
+        let mut words = text.split(' ');
+        let dn = words.next().unwrap();
+        let attributes: Vec<_> = words.map(|word| word.split_once('=').unwrap()).collect();
+        all.push((text, entry(dn, &attributes)));
+    }
+    for (text, entry) in all {
+        assert_eq!(schema.check_entry(&entry), Ok(()), "{text}");
+    }
+}
+
+/// The successor of RFC 2307 has the same OIDs: a file that brings it takes the place of what is built in.
+#[test]
+fn a_file_with_the_other_nis_schema_counts() {
+    let text = "objectclass ( 1.3.6.1.1.1.2.2 NAME 'posixGroup' SUP top AUXILIARY MUST gidNumber MAY ( userPassword $ memberUid ) )";
+    let load = |files: &[&str]| {
+        let files: Vec<_> = files
+            .iter()
+            .map(|text| ("bis.schema".to_owned(), (*text).to_owned()))
+            .collect();
+        Schema::load(&files)
+    };
+    let schema = load(&[text]).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let group = [
+        ("objectClass", "groupOfNames"),
+        ("objectClass", "posixGroup"),
+        ("cn", "x"),
+        ("member", "cn=y"),
+        ("gidNumber", "1"),
+    ];
+    assert_eq!(schema.check_entry(&entry("cn=x", &group)), Ok(()));
+    assert!(Schema::builtin().unwrap().check_entry(&entry("cn=x", &group)).is_err());
+    let twice = load(&[text, &text.replace("AUXILIARY", "STRUCTURAL")]);
+    let faults = twice.err().unwrap_or_default();
+    assert!(
+        faults
+            .iter()
+            .any(|it| it.to_string().contains("is defined differently at bis.schema:1")),
+        "{faults:?}"
+    );
+}

@@ -369,3 +369,14 @@ fn answers_are_understood_by_ldap3_proto() {
     };
     assert_eq!(notice.name.as_deref(), Some(encode::NOTICE_OF_DISCONNECTION));
 }
+
+#[test]
+fn an_entry_of_no_attributes_is_a_protocol_error() {
+    let message = specimen::message(1, tag::ADD_REQUEST, |out| {
+        specimen::text(out, "cn=a,o=nhs");
+        put_nested(out, ber::SEQUENCE, |_| {});
+    });
+    let outcome = refused(&message);
+    assert_eq!(outcome.code, ResultCode::ProtocolError);
+    assert!(outcome.message.contains("at least one"), "{}", outcome.message);
+}
