@@ -432,7 +432,13 @@ async fn an_entry_of_a_general_directory_binds_with_its_certificate() {
         0
     );
 
-    assert_eq!(modify(&mut manager, ANN, given(&fingerprint)).await, 0);
+    server
+        .place
+        .succeed(&["account", "set", ANN, "--certificate", &fingerprint], "");
+    for fact in [["--role", "writer"], ["--profile", "clerk"]] {
+        let refused = server.place.run(&["account", "set", ANN, fact[0], fact[1]], "");
+        assert!(!refused.status.success(), "{fact:?} says nothing of an entry");
+    }
     let (mut ann, rc) = external(&server).await;
     assert_eq!(rc, 0);
     assert_eq!(who(&mut ann).await, format!("dn:{ANN}"));

@@ -209,6 +209,59 @@ async fn nobody_else_and_nobody_refused_is_acted_as() {
     assert_eq!(root.await.unwrap().1.rc, DENIED);
 }
 
+/// Entries of a general directory by `dn:` and `u:`, where they have something to bind with.
+#[tokio::test]
+async fn an_entry_of_a_general_directory_is_acted_as_by_its_uid() {
+    use crate::general;
+    const FRONT: &str = "uid=front,ou=people,dc=example,dc=com";
+    let rules = format!("rules = [{{ entry = \"{FRONT}\", profile = \"front\" }}]\n");
+    let place = general::place(&rules);
+    let policy = place.folder().join("policy.toml");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    let more = "[profile.front]\nlike = \"people\"\nmay_proxy = [\"ou=people,{suffix}\"]\n";
+    std::fs::write(&policy, text + more).unwrap();
+    let server = place.serve();
+    let mut manager = general::manager(&server).await;
+    assert_eq!(general::person(&mut manager, FRONT, &["front"]).await.rc, 0);
+    let outside = format!("uid=out,ou=groups,{}", general::BASE);
+    assert_eq!(general::person(&mut manager, &outside, &["out"]).await.rc, 0);
+    let bare = format!("uid=bare,ou=people,{}", general::BASE);
+    assert_eq!(general::person(&mut manager, &bare, &[]).await.rc, 0);
+    let mut front = general::bound(&server, FRONT, "front").await;
+    let ann = format!("dn:{}", general::ANN);
+    for authorization in ["u:ann", "U:ANN", &ann, &ann.replace("dn:", "DN:")] {
+        let acted = who(&mut front, acting(authorization, true)).await;
+        assert_eq!(acted, (SUCCESS, ann.clone()), "{authorization}");
+    }
+    for authorization in ["u:out", "u:bare", "u:nobody", "u:an*", "ann", &format!("dn:{bare}")] {
+        let acted = who(&mut front, acting(authorization, true)).await;
+        assert_eq!(acted.0, DENIED, "{authorization}");
+    }
+    // A certificate is something to bind with, for as long as it is there.
+    let fingerprint = "7".repeat(64);
+    server
+        .place
+        .succeed(&["account", "set", &bare, "--certificate", &fingerprint], "");
+    let by_dn = acting(&format!("dn:{bare}"), true);
+    assert_eq!(who(&mut front, by_dn.clone()).await.0, SUCCESS);
+    server
+        .place
+        .succeed(&["account", "set", &bare, "--certificate", ""], "");
+    assert_eq!(who(&mut front, by_dn).await.0, DENIED);
+    server.place.succeed(&["account", "disable", general::ANN], "");
+    assert_eq!(who(&mut front, acting("u:ann", true)).await.0, DENIED);
+    server.place.succeed(&["account", "unlock", general::ANN], "");
+    server.place.succeed(&["account", "enable", general::ANN], "");
+    assert_eq!(who(&mut front, acting("u:ann", true)).await.0, SUCCESS);
+    assert!(
+        !server
+            .place
+            .run(&["account", "delete", general::ANN], "")
+            .status
+            .success()
+    );
+}
+
 /// What goes on for long ends with the account that is bound, not only with the one acted as.
 #[tokio::test]
 async fn a_synchronisation_ends_with_who_is_bound() {

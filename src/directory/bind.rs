@@ -1,10 +1,10 @@
 //! From a name and a secret, a certificate or a peer's credentials to a [`Session`].
 
+use super::named::Named;
 use super::{Directory, Session, clock};
 use crate::account::{AccountFacts, Identity, Refusal, Role, Secret};
 use crate::audit::{Act, Actor, AuditRecord};
-use crate::model::{Address, Dn, Outcome, ResultCode, SharedSource, Source};
-use crate::schema::NormalizedDn;
+use crate::model::{Address, Outcome, ResultCode, SharedSource, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -95,7 +95,8 @@ impl Directory {
         })
     }
 
-    /// Whether an authorization identity names this one: `dn:` and a DN in any spelling, `u:` and a name, or either alone.
+    /// Whether an authorization identity names this one, or a DN or a name alone does. What it was bound as is its own; so are the
+    /// words for the local administrator, who has no entry.
     fn names(&self, identity: &Identity, authorization: &[u8]) -> bool {
         let facts = &identity.account.facts;
         let Ok(text) = std::str::from_utf8(authorization) else {
@@ -108,15 +109,12 @@ impl Directory {
                 .chain(&facts.mails)
                 .any(|own| own.to_lowercase() == name)
         };
-        let same_dn = |dn: &str| match self.bind_key(dn) {
-            Some(key) => key == facts.key,
-            None => false,
+        let named = Named::parse(text);
+        let same_words = match named {
+            Named::Dn(dn) => dn == facts.dn,
+            Named::User(name) | Named::Either(name) => same_name(name),
         };
-        match (text.strip_prefix("dn:"), text.strip_prefix("u:")) {
-            (Some(dn), _) => same_dn(dn) || dn == facts.dn,
-            (_, Some(name)) => same_name(name),
-            (None, None) => same_dn(text) || same_name(text),
-        }
+        same_words || self.key_of_named(named).is_some_and(|key| key == facts.key)
     }
 
     /// A front end refused a bind before it came here (anonymous, empty password, unknown mechanism): audits it.
@@ -148,18 +146,6 @@ impl Directory {
             session.policy.store(number, Ordering::Relaxed);
         }
         holds
-    }
-
-    /// The key of a name to bind with; `None` where it is an account's name, or nobody's.
-    fn key_of_name(&self, name: &str) -> Option<NormalizedDn> {
-        self.bind_key(name).or_else(|| self.key_of_uid(name))
-    }
-
-    /// The key where the name is a DN of the schema; names and mail-like names have none.
-    pub(super) fn bind_key(&self, name: &str) -> Option<NormalizedDn> {
-        name.contains('=')
-            .then(|| Dn::parse(name).ok().and_then(|dn| self.schema().normalize_dn(&dn).ok()))
-            .flatten()
     }
 
     fn conclude(

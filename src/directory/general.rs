@@ -6,12 +6,13 @@
 use super::application::account_facts;
 use super::{Directory, DirectoryError, Session, Update};
 use crate::access::View;
-use crate::account::{AccountFacts, Accounts, Role};
+use crate::account::{Account, AccountFacts, Accounts, Role};
 use crate::model::{Dn, Filter};
 use crate::query::{Truth, compile, evaluate};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::Snapshot;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// SHA-256 of a client certificate that an entry may bind with.
 pub(super) const CERTIFICATE: &str = "nhsdirCertificate";
@@ -257,6 +258,20 @@ impl Directory {
         if self.general.enabled && self.accounts.has_secret(key) {
             self.load(key);
         }
+    }
+
+    /// The account under a key: an entry of the general directory is one while it has something to bind with.
+    pub(super) fn account_that_binds(&self, key: &NormalizedDn) -> Option<Arc<Account>> {
+        if !self.is_account(key) && !self.general.is_manager(key) {
+            let snapshot = self.store.snapshot();
+            let at = snapshot.find(key).filter(|_| self.general.enabled)?;
+            let is_certified = || !account_facts(key, snapshot.record(at)).certificates.is_empty();
+            if !self.accounts.has_secret(key) && !is_certified() {
+                return None;
+            }
+            self.load(key);
+        }
+        self.accounts.find(key)
     }
 
     /// The same for the entries that hold a client certificate: where there is more than one, it is nobody's.

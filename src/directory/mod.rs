@@ -24,6 +24,7 @@ mod integrity;
 mod kinds;
 mod lists;
 mod modify;
+mod named;
 mod page;
 mod protocol;
 mod proxied;

@@ -4,6 +4,7 @@
 //! account acted as is held to its own profile, quotas and state; a refusal says the same whatever the reason, so it tells
 //! nothing of which accounts there are.
 
+use super::named::Named;
 use super::{Directory, Session, clock};
 use crate::account::{Identity, Role, SecretTerm};
 use crate::audit::{Act, AuditRecord};
@@ -35,25 +36,19 @@ impl Directory {
 
     fn acting_as(&self, session: &Session, authorization: &str) -> Option<Session> {
         let own = &session.identity.account.facts;
-        let account = match (authorization.strip_prefix("dn:"), authorization.strip_prefix("u:")) {
-            (Some(dn), _) => {
-                let key = self.bind_key(dn)?;
-                let permitted = key == own.key || session.view.may_proxy.iter().any(|base| key.is_within(base));
-                if !permitted {
-                    return None;
-                }
-                self.load_general(&key);
-                self.accounts.find(&key)?
-            }
-            (_, Some(name)) => self.accounts.find_by_name(name, None)?,
-            (None, None) => return None,
+        let key = match Named::parse(authorization) {
+            Named::Either(_) => return None,
+            named => self.key_of_named(named)?,
         };
-        let facts = &account.facts;
-        if facts.key == own.key {
+        if key == own.key {
             return Some(session.clone());
         }
-        let permitted = session.view.may_proxy.iter().any(|base| facts.key.is_within(base))
-            && (facts.role != Role::Administrator || own.role == Role::Administrator)
+        if !session.view.may_proxy.iter().any(|base| key.is_within(base)) {
+            return None;
+        }
+        let account = self.account_that_binds(&key)?;
+        let facts = &account.facts;
+        let permitted = (facts.role != Role::Administrator || own.role == Role::Administrator)
             && self.accounts.may_act(&account, clock::seconds());
         if !permitted {
             return None;

@@ -2,6 +2,7 @@
 
 use super::committer::{Job, SecretAsked};
 use super::conditions::UpdateRequest;
+use super::named::Named;
 use super::trail::AuditPool;
 use super::update::{Modification, ModificationKind, Update};
 use super::{Directory, Session, clock};
@@ -315,7 +316,7 @@ impl Directory {
     ) -> Result<Option<Secret>, Outcome> {
         let own = &session.identity.account.facts;
         let key = match target {
-            Some(name) => self.key_of_user(name),
+            Some(name) => self.key_of_named(Named::parse(name)),
             None => Some(own.key.clone()),
         };
         let administrator = own.role == Role::Administrator;
@@ -362,22 +363,6 @@ impl Directory {
         } else {
             Err(outcome)
         }
-    }
-
-    /// The user identity of a Password Modify: a DN, an account's name or a `uid`, or any as an authorization identity.
-    fn key_of_user(&self, name: &str) -> Option<NormalizedDn> {
-        let named = |name: &str| self.key_of_account(name).or_else(|| self.key_of_uid(name));
-        match (name.strip_prefix("dn:"), name.strip_prefix("u:")) {
-            (Some(dn), _) => self.bind_key(dn),
-            (_, Some(name)) => named(name),
-            (None, None) => self.bind_key(name).or_else(|| named(name)),
-        }
-    }
-
-    fn key_of_account(&self, name: &str) -> Option<NormalizedDn> {
-        let account = self.accounts.find_by_name(name, None)?;
-        let own = !account.facts.general && account.facts.name.eq_ignore_ascii_case(name);
-        own.then(|| account.facts.key.clone())
     }
 
     async fn check_old_secret(

@@ -32,7 +32,7 @@ pub(super) struct Create {
 
 #[derive(Args, Debug)]
 pub(super) struct Set {
-    /// The account's name
+    /// The account's name, or the DN of an entry of a general directory
     name: String,
     #[command(flatten)]
     facts: Facts,
@@ -59,7 +59,7 @@ pub(super) struct Rotate {
 
 #[derive(Args, Debug)]
 pub(super) struct Expire {
-    /// The account's name
+    /// The account's name, or the DN of an entry of a general directory
     name: String,
     /// YYYY-MM-DD (UTC), YYYY-MM-DDTHH:MM:SSZ, or `never`
     date: String,
@@ -100,6 +100,12 @@ impl Set {
             bail!("nothing to set; name at least one fact, for example --purpose TEXT");
         }
         let mut session = Session::open(&self.common).await?;
+        let gives = self.facts.role.is_some() || self.facts.profile.is_some();
+        if gives && is_dn(&self.name) && session.named(&self.name, &["1.1"]).await?.is_none() {
+            bail!(
+                "--role and --profile are for an application account, by its name; general.rules say what an entry may do"
+            );
+        }
         let changes: Vec<_> = facts.iter().map(|(name, value)| replacement(name, value)).collect();
         session.modify(&self.name, changes).await
     }
@@ -111,7 +117,7 @@ impl Rotate {
         let chosen = chosen_secret(self.secret_stdin)?;
         let until = keep_old_seconds.map_or_else(String::new, instant::generalized_after);
         let mut session = Session::open(&self.common).await?;
-        if self.name.contains('=') {
+        if is_dn(&self.name) {
             if keep_old_seconds.is_some() {
                 bail!("--keep-old is for application accounts; leave it out, or name one");
             }
@@ -164,7 +170,8 @@ pub(super) async fn unlock(session: &mut Session, name: &str) -> anyhow::Result<
 }
 
 pub(super) async fn delete(session: &mut Session, name: &str) -> anyhow::Result<Answer> {
-    let Some(account) = session.locate(name, &["1.1"]).await? else {
+    // By its name alone: entries of a general directory are deleted as entries, not as somebody's way in.
+    let Some(account) = session.named(name, &["1.1"]).await? else {
         return Ok(no_account(name));
     };
     let result = session.client.ldap.delete(&account.dn).await?;
@@ -234,8 +241,9 @@ impl Session {
         };
         let classes = account.attrs.get("objectClass").map_or(&[][..], Vec::as_slice);
         let mut changes = changes;
-        if !classes.iter().any(|class| class.eq_ignore_ascii_case(ACCOUNT_CLASS)) {
-            // An account that came from another server: its class allows none of the facts kept here.
+        let is_fact = |change: &Mod<&str>| !matches!(change, Mod::Replace(name, _) | Mod::Delete(name, _) if name.starts_with("pwd"));
+        if changes.iter().any(is_fact) && !classes.iter().any(|class| class.eq_ignore_ascii_case(ACCOUNT_CLASS)) {
+            // An account that came from another server, or an entry: its class allows none of the facts kept here.
             changes.insert(0, Mod::Add("objectClass", HashSet::from([ACCOUNT_CLASS])));
         }
         let result = self.client.ldap.modify(&account.dn, changes).await?;
@@ -271,6 +279,11 @@ impl Session {
             (Some(_), _) => Ok(None),
         }
     }
+}
+
+/// Whether a name is that of an entry rather than an account's.
+pub(super) fn is_dn(name: &str) -> bool {
+    name.contains('=')
 }
 
 fn replacement<'a>(attribute: &'a str, value: &'a str) -> Mod<&'a str> {

@@ -59,7 +59,7 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct Named {
-    /// The account's name
+    /// The account's name, or the DN of an entry of a general directory; `delete` takes a name alone
     name: String,
     #[command(flatten)]
     common: Common,
@@ -95,7 +95,7 @@ struct Facts {
     /// When it is to be reviewed
     #[arg(long, value_name = "DATE")]
     review: Option<String>,
-    /// SHA-256 of a client certificate that may bind as the account, in hex
+    /// SHA-256 of a client certificate that may bind as the account or entry, in hex
     #[arg(long, value_name = "SHA256")]
     certificate: Option<String>,
 }
@@ -171,9 +171,19 @@ impl Session {
         format!("cn={},{}", ldap3::dn_escape(name), self.container())
     }
 
+    /// The account of that name, or the entry of that DN, with these attributes.
+    async fn locate(&mut self, name: &str, attributes: &[&str]) -> anyhow::Result<Option<SearchEntry>> {
+        let account = self.named(name, attributes).await?;
+        if account.is_some() || !change::is_dn(name) {
+            return Ok(account);
+        }
+        let found = self.client.search(name, Scope::Base, "(objectClass=*)", attributes);
+        Ok(found.await?.into_iter().next())
+    }
+
     /// The account of that name, with these attributes: every entry directly below the container is one, however it is
     /// named and whatever other server it came from.
-    async fn locate(&mut self, name: &str, attributes: &[&str]) -> anyhow::Result<Option<SearchEntry>> {
+    async fn named(&mut self, name: &str, attributes: &[&str]) -> anyhow::Result<Option<SearchEntry>> {
         let escaped = ldap3::ldap_escape(name);
         let filter = format!("(|(cn={escaped})(uid={escaped}))");
         let container = self.container();
