@@ -101,6 +101,17 @@ impl Raw {
         self.0.write_all(&element(0x30, body)).unwrap();
     }
 
+    /// Everything that comes until the server has been silent for two seconds, or has closed.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let patience = Some(std::time::Duration::from_secs(2));
+        self.0.sock.set_read_timeout(patience).unwrap();
+        let (mut all, mut octets) = (Vec::new(), vec![0; 1 << 16]);
+        while let Ok(count @ 1..) = self.0.read(&mut octets) {
+            all.extend_from_slice(&octets[..count]);
+        }
+        all
+    }
+
     /// The contents of the next message.
     pub fn message(&mut self) -> Vec<u8> {
         let mut header = [0; 2];
@@ -214,6 +225,52 @@ async fn a_session_ends_with_its_secret() {
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert!(before.extended(WhoAmI).await.is_err(), "it was told to bind again");
     assert_eq!(next.extended(WhoAmI).await.unwrap().1.rc, 0);
+}
+
+/// What is under way when an account is taken back goes no further: neither a search that a slow client draws out, nor a refresh.
+#[test]
+fn a_running_search_ends_with_its_account() {
+    let place = Place::filled();
+    let secret = place.account("app", "reader");
+    place.succeed(&["account", "set", "app", "--profile", "full"], "");
+    let text = "x".repeat(8000);
+    let device = |n| format!("dn: cn=d{n},ou=Lists,o=nhs\nobjectClass: device\ncn: d{n}\ndescription: {n} {text}\n\n");
+    let devices: String = (0..5000).map(device).collect();
+    place.succeed(&["import", "-"], &devices);
+    let server = place.serve();
+    let follow = element(
+        0x30,
+        &[
+            element(0x04, b"1.3.6.1.4.1.4203.1.9.1.1"),
+            element(0x01, &[0xff]),
+            element(0x04, &element(0x30, &[0x0a, 1, 3])),
+        ]
+        .concat(),
+    );
+    for controls in [Vec::new(), element(0xa0, &follow)] {
+        let mut raw = Raw::open(&server);
+        assert_eq!(raw.ask(1, &plain("", "app", &secret)), 0);
+        let parameters = [0x0a, 1, 2, 0x0a, 1, 0, 2, 1, 0, 2, 1, 0, 1, 1, 0];
+        let filter = element(0x87, b"objectClass");
+        let search = [&element(0x04, b"o=nhs")[..], &parameters, &filter, &[0x30, 0]].concat();
+        raw.send(&[&[0x02, 1, 2][..], &element(0x63, &search), &controls].concat());
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        server.place.succeed(&["account", "disable", "app"], "");
+        let got = raw.rest();
+        assert!(
+            got.len() < devices.len() / 2,
+            "{} octets of {}",
+            got.len(),
+            devices.len()
+        );
+        let end = &got[got.len() - 100..];
+        assert!(
+            end.windows(11).any(|text| text == b"was changed"),
+            "{}",
+            String::from_utf8_lossy(end)
+        );
+        server.place.succeed(&["account", "enable", "app"], "");
+    }
 }
 
 /// An administrator who wants an account's secret changed first leaves no way around it.

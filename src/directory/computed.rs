@@ -77,7 +77,7 @@ impl Computation<'_> {
             }
         }
         if wanted.collective {
-            self.collective(at, &key, out);
+            spent = spent.saturating_add(self.collective(at, &key, out));
         }
         if let Some(id) = wanted.status {
             out.extend(self.account_status(&key).map(|text| one(id, text)));
@@ -112,8 +112,8 @@ impl Computation<'_> {
         }
     }
 
-    /// What subentries give to the entry, and which they are.
-    fn collective(&self, at: Location, key: &NormalizedDn, out: &mut Vec<ComputedAttribute>) {
+    /// What subentries give to the entry, and which they are. Gives the work of looking at all of them.
+    fn collective(&self, at: Location, key: &NormalizedDn, out: &mut Vec<ComputedAttribute>) -> u32 {
         let Groups {
             snapshot,
             schema,
@@ -125,6 +125,8 @@ impl Computation<'_> {
             key: &key.0,
         };
         let seen = collective.into_iter().flat_map(|all| all.seen(snapshot, schema, view));
+        let mut looked_at = 0;
+        let seen = seen.inspect(|_| looked_at += 1);
         let mut names = Vec::new();
         for subentry in seen.filter(|subentry| subentry.covers(candidate, schema)) {
             names.push(subentry.dn.as_bytes().to_vec());
@@ -137,6 +139,7 @@ impl Computation<'_> {
         if !names.is_empty() {
             add_values(out, schema.well_known().collective_subentries, &names);
         }
+        looked_at
     }
 
     /// What is known of an account's secrets and failures, as JSON; released to administrators by their profile.

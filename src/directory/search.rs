@@ -557,20 +557,29 @@ impl Search {
     }
 
     /// `complete` is false where a page ended before the search did.
-    fn done(&mut self, mut outcome: Outcome, complete: bool) -> SearchStep {
+    /// Ends it before its time.
+    pub fn end(&mut self, outcome: Outcome) -> SearchDone {
+        self.search_done(outcome, true)
+    }
+
+    fn done(&mut self, outcome: Outcome, complete: bool) -> SearchStep {
+        SearchStep::Done(self.search_done(outcome, complete))
+    }
+
+    fn search_done(&mut self, mut outcome: Outcome, complete: bool) -> SearchDone {
         let page = self.limits.page.take().map(|page| (self.cookie(&page, complete), 0));
         let virtual_list = self.virtual_list_result(&mut outcome);
         let unsorted = self.sort_fault();
         self.finish_audit(&outcome);
         let candidates = self.candidates();
         self.entries = Entries::None;
-        SearchStep::Done(SearchDone {
+        SearchDone {
             outcome,
             page,
             virtual_list,
             unsorted,
             candidates,
-        })
+        }
     }
 
     pub(super) fn sorting(&self) -> Option<&Sorting> {

@@ -8,13 +8,14 @@
 //! one that begins is not told what the feed has of an entry from before it, or an attribute of it, was hidden;
 //! attributes that follow from other entries are neither given nor searched; memory for what waits is the feed's.
 
+mod trail;
+
+use self::trail::Trail;
 use super::feed::{EntryChange, Follower, Image, LoggedUpdate, Next, Position};
 use super::search::{Limits, given_kinds};
-use super::trail::{AuditPool, begin_audit};
 use super::{Directory, SearchRequest, Session, clock};
 use crate::access::{ReleasedEntry, Selection, View, release};
-use crate::audit::AuditRecord;
-use crate::model::{DerefAliases, Filter, Outcome, ResultCode, SearchScope};
+use crate::model::{Outcome, ResultCode, SearchScope};
 use crate::query::{Advance, Content, Cursor, Order, Predicate, Query, Work, compile};
 use crate::store::Snapshot;
 use crate::store::record::{csn_text, csn_time};
@@ -114,16 +115,6 @@ enum Stage {
         deletes: bool,
     },
     Following,
-}
-
-/// What the audit has of one synchronisation: one record for the refresh, and one for each burst of changes.
-struct Trail {
-    audit: Option<AuditRecord>,
-    base: String,
-    scope: SearchScope,
-    filter: Filter<'static>,
-    attributes: Vec<String>,
-    started: Instant,
 }
 
 /// What a cookie says.
@@ -349,6 +340,9 @@ fn refresh_required(message: &str) -> Outcome {
 impl Sync {
     /// Runs for at most `work`; calls `emit` with each message, which says whether to go on.
     pub fn step(&mut self, work: &mut Work, emit: &mut dyn FnMut(SyncMessage<'_>) -> bool) -> SyncStep {
+        if !self.directory.holds(&self.session) {
+            return self.revoked();
+        }
         loop {
             if !matches!(self.stage, Stage::Following)
                 && self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -459,6 +453,11 @@ impl Sync {
         Ok(true)
     }
 
+    fn revoked(&mut self) -> SyncStep {
+        let message = "the account this connection is bound to was changed: bind again";
+        self.done(Outcome::new(ResultCode::InsufficientAccessRights, message))
+    }
+
     fn lost(&mut self) -> SyncStep {
         self.done(refresh_required(
             "the client was too slow, and changes are no longer kept; it has to come again",
@@ -505,8 +504,7 @@ impl Sync {
                 Next::Lost => return self.lost(),
             };
             if !self.directory.holds(&self.session) {
-                let message = "the account this connection is bound to was changed: bind again";
-                return self.done(Outcome::new(ResultCode::InsufficientAccessRights, message));
+                return self.revoked();
             }
             match self.tell(&update, work, emit) {
                 Ok(true) => {}
@@ -633,48 +631,6 @@ impl Drop for Sync {
     fn drop(&mut self) {
         self.trail
             .finish(&self.directory, &Outcome::new(ResultCode::Canceled, "abandoned"));
-    }
-}
-
-impl Trail {
-    fn begin(&mut self, session: &Session, detail: &str) {
-        let names: Vec<&str> = self.attributes.iter().map(String::as_str).collect();
-        let request = SearchRequest {
-            base: &self.base,
-            scope: self.scope,
-            filter: &self.filter,
-            selection: Selection::default(),
-            attributes: &names,
-            size_limit: 0,
-            time_limit_seconds: 0,
-            page: None,
-            assertion: None,
-            sort: None,
-            virtual_list: None,
-            aliases: DerefAliases::Never,
-            subentries: None,
-            manage_dsa_it: true,
-            domain_scope: false,
-        };
-        let mut audit = AuditPool::take();
-        begin_audit(&mut audit, session, &request, &self.filter);
-        audit.fact("detail", detail.as_bytes());
-        self.started = Instant::now();
-        self.audit = Some(audit);
-    }
-
-    fn entry(&mut self, entry_uuid: &[u8; 16]) {
-        if let Some(audit) = &mut self.audit {
-            audit.entry(entry_uuid);
-        }
-    }
-
-    /// Nothing where no record was begun.
-    fn finish(&mut self, directory: &Directory, outcome: &Outcome) {
-        let Some(mut audit) = self.audit.take() else { return };
-        audit.finish(outcome, self.started.elapsed());
-        directory.audit.append(&audit);
-        AuditPool::give_back(audit);
     }
 }
 

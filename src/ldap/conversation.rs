@@ -60,6 +60,8 @@ pub struct Conversation {
 pub(super) struct RunningSearch {
     pub(super) id: MessageId,
     pub(super) search: Search,
+    /// Whose it is.
+    pub(super) session: Option<Arc<Session>>,
     /// The paged results control was asked for: its answer is always there.
     pub(super) paged: bool,
     /// A sort was asked for: how it went is said.
@@ -271,7 +273,7 @@ impl Conversation {
                 return self.extended(id, &extended, &request.controls, session.as_ref());
             }
             (Operation::Search(search), session) => {
-                self.search(id, &search, &request.controls, session.as_deref());
+                self.search(id, &search, &request.controls, session.as_ref());
             }
             (Operation::Abandon { id: abandoned }, _) => self.abandon(abandoned),
             (Operation::Compare(compare), Some(session)) => {

@@ -28,7 +28,7 @@ impl Conversation {
         id: MessageId,
         operation: &SearchOperation<'_>,
         controls: &Controls<'_>,
-        session: Option<&Session>,
+        session: Option<&Arc<Session>>,
     ) {
         let page = controls.page;
         let limit = self.outstanding_limit();
@@ -64,17 +64,19 @@ impl Conversation {
             virtual_list: controls.virtual_list,
         };
         if let Some(asked) = controls.sync {
-            return self.sync(id, request, asked, session);
+            return self.sync(id, request, asked, session.map(Arc::as_ref));
         }
-        match self.directory.search(session, request, self.facts()) {
+        match self.directory.search(session.map(Arc::as_ref), request, self.facts()) {
             Ok(search) => {
                 let mut running = RunningSearch {
                     id,
                     search,
+                    session: None,
                     paged: page.is_some(),
                     sorted: controls.sort.is_some(),
                 };
                 if self.work == 0 || !self.step(&mut running) {
+                    running.session = session.cloned();
                     self.metrics().searches_running.increment();
                     self.searches.push(running);
                 }
@@ -129,6 +131,7 @@ impl Conversation {
 
     /// One round: each running search gets its share of a turn's work, until the output is full.
     pub fn run(&mut self) {
+        self.end_revoked();
         let count = self.searches.len();
         let Some(share) = u32::try_from(count)
             .ok()
@@ -154,6 +157,26 @@ impl Conversation {
                 self.searches.swap(self.turn, last);
                 self.turn += 1;
             }
+        }
+    }
+
+    /// Ends the searches of those who may not ask any more: one that runs long, or that a slow client draws out, gives nothing of what
+    /// its account has lost.
+    fn end_revoked(&mut self) {
+        let mut at = 0;
+        while let Some(running) = self.searches.get(at) {
+            let session = running.session.as_deref();
+            if session.is_none_or(|session| self.directory.holds(session)) {
+                at += 1;
+                continue;
+            }
+            let mut running = self.searches.swap_remove(at);
+            self.metrics().searches_running.decrement();
+            let message = "the account this search is for was changed: ask again";
+            let done = running
+                .search
+                .end(Outcome::new(ResultCode::InsufficientAccessRights, message));
+            self.search_done(&running, &done);
         }
     }
 
@@ -206,18 +229,22 @@ impl Conversation {
         let SearchStep::Done(done) = step else {
             return false;
         };
-        let SearchDone { outcome, page, .. } = &done;
+        self.search_done(running, &done);
+        true
+    }
+
+    fn search_done(&mut self, running: &RunningSearch, done: &SearchDone) {
+        let SearchDone { outcome, page, .. } = done;
         let extra = Extra {
             page: match page {
                 Some((cookie, estimate)) => Some((cookie.as_slice(), *estimate)),
                 None => running.paged.then_some((&[], 0)),
             },
-            sort: running.sorted.then(|| sort_result_of(&done)),
+            sort: running.sorted.then(|| sort_result_of(done)),
             virtual_list: done.virtual_list,
             ..Extra::default()
         };
-        self.answer(id, tag::SEARCH_RESULT_DONE, outcome, extra);
-        true
+        self.answer(running.id, tag::SEARCH_RESULT_DONE, outcome, extra);
     }
 
     /// Abandon (RFC 4511 section 4.11): stops a search at once; a change under way goes on; nothing is answered.
