@@ -135,6 +135,7 @@ pub struct AuditSettings {
     pub queue_bytes: usize,
     pub file_bytes: u64,
     pub keep_days: u32,
+    pub refusals_per_second: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -580,6 +581,7 @@ impl Default for AuditSettings {
             queue_bytes: options.queue_bytes,
             file_bytes: options.file_bytes,
             keep_days: options.keep_days,
+            refusals_per_second: options.refusals_per_second,
         }
     }
 }
@@ -590,6 +592,7 @@ impl AuditSettings {
             queue_bytes: self.queue_bytes,
             file_bytes: self.file_bytes,
             keep_days: self.keep_days,
+            refusals_per_second: self.refusals_per_second,
         }
     }
 }

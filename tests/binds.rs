@@ -273,6 +273,31 @@ fn a_running_search_ends_with_its_account() {
     }
 }
 
+/// To be refused without a secret costs a client nothing: it does not fill the disk so.
+#[test]
+fn a_flood_of_anonymous_binds_leaves_few_records() {
+    let server = Place::filled().serve();
+    let mut raw = Raw::open(&server);
+    let anonymous = element(0x60, &[0x02, 1, 3, 0x04, 0, 0x80, 0]);
+    for _ in 0..1000 {
+        assert_eq!(raw.ask(1, &anonymous), 48);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(raw.ask(1, &anonymous), 48);
+    let (place, _) = server.stop();
+    let audit = std::fs::read_to_string(place.data().join("audit/00000001.jsonl")).unwrap();
+    let records: Vec<&str> = audit.lines().filter(|line| line.contains("refused before")).collect();
+    let seconds = 10;
+    assert!((2..=20 * seconds).contains(&records.len()), "{}", records.len());
+    let left_out = |line: &&str| {
+        line.split("\"leftOut\":").nth(1).map_or(0, |rest| {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<usize>().unwrap()
+        })
+    };
+    assert_eq!(records.len() + records.iter().map(left_out).sum::<usize>(), 1001);
+}
+
 /// An administrator who wants an account's secret changed first leaves no way around it.
 #[tokio::test]
 async fn a_certificate_is_no_way_around_a_reset() {

@@ -36,6 +36,8 @@ pub struct AuditOptions {
     pub file_bytes: u64,
     /// Days a file is kept.
     pub keep_days: u32,
+    /// Binds that are refused without a look at who it is, anonymous ones for example, that have a record of their own in one second.
+    pub refusals_per_second: u32,
 }
 
 impl Default for AuditOptions {
@@ -44,6 +46,7 @@ impl Default for AuditOptions {
             queue_bytes: 8 << 20,
             file_bytes: 256 << 20,
             keep_days: 730,
+            refusals_per_second: 20,
         }
     }
 }

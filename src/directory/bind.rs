@@ -119,7 +119,14 @@ impl Directory {
 
     /// A front end refused a bind before it came here (anonymous, empty password, unknown mechanism): audits it.
     pub fn note_refused_bind(&self, name: &str, source: &SharedSource, outcome: &Outcome) {
-        self.audit_bind(name, source, "refused before authentication", outcome, Instant::now());
+        self.audit_unlooked(name, source, "refused before authentication", outcome);
+    }
+
+    /// A bind was refused without a look at who it is: that is audited as often as the configuration says, and counted.
+    fn audit_unlooked(&self, name: &str, source: &Source, detail: &str, outcome: &Outcome) {
+        if let Some(left_out) = self.refusals.take(clock::seconds()) {
+            self.audit_bind(name, source, (detail, left_out), outcome, Instant::now());
+        }
     }
 
     /// Whether the session still holds: its account was not changed, disabled, expired or deleted since, nor its secret or profile.
@@ -159,9 +166,12 @@ impl Directory {
         match &session {
             Ok(session) => {
                 let account = &session.identity.account.facts.name;
-                self.audit_bind(account, source, name, &Outcome::success(), started);
+                self.audit_bind(account, source, (name, 0), &Outcome::success(), started);
             }
-            Err(refusal) => self.audit_bind(name, source, refusal.detail, &refusal.outcome, started),
+            Err(refusal) if refusal.outcome.code == ResultCode::Busy => {
+                self.audit_unlooked(name, source, refusal.detail, &refusal.outcome);
+            }
+            Err(refusal) => self.audit_bind(name, source, (refusal.detail, 0), &refusal.outcome, started),
         }
         session.map_err(|refusal| refusal.outcome)
     }
@@ -192,10 +202,24 @@ impl Directory {
         facts.profile.as_deref().unwrap_or_else(|| default_profile(facts.role))
     }
 
-    fn audit_bind(&self, account: &str, source: &Source, detail: &str, outcome: &Outcome, started: Instant) {
+    fn audit_bind(
+        &self,
+        account: &str,
+        source: &Source,
+        (detail, left_out): (&str, u64),
+        outcome: &Outcome,
+        started: Instant,
+    ) {
         let mut record = AuditRecord::default();
-        record.begin(Act::Bind, &Actor::new(account, source), clock::milliseconds());
-        record.fact("detail", detail.as_bytes());
+        record.begin(
+            Act::Bind,
+            &Actor::new(beginning(account), source),
+            clock::milliseconds(),
+        );
+        record.fact("detail", beginning(detail).as_bytes());
+        if left_out > 0 {
+            record.number("leftOut", left_out);
+        }
         if let Some(tls) = &source.tls {
             record.fact("tls", tls.version.as_bytes());
         }
@@ -203,6 +227,16 @@ impl Directory {
         self.audit.append(&record);
     }
 }
+
+/// What of a bind name goes into the audit: names of accounts are shorter.
+fn beginning(name: &str) -> &str {
+    let end = (0..=NAME_OCTETS_KEPT.min(name.len()))
+        .rev()
+        .find(|at| name.is_char_boundary(*at));
+    name.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+const NAME_OCTETS_KEPT: usize = 512;
 
 /// The release profile of an account that names none.
 fn default_profile(role: Role) -> &'static str {

@@ -29,6 +29,7 @@ mod page;
 mod protocol;
 mod proxied;
 mod referral;
+mod refusals;
 mod rename;
 mod search;
 mod secret;
@@ -217,6 +218,7 @@ pub struct Directory {
     feed: Arc<feed::Feed>,
     cookies: page::CookieSeal,
     daily: daily::DailyCounts,
+    refusals: refusals::RefusalPace,
     lists: lists::KeptLists,
     sort_limits: SortLimits,
     sort_memory: Arc<SortMemory>,
@@ -333,6 +335,7 @@ impl Directory {
             group.apply(Vec::new(), vec![changed]);
             group.commit()?;
         }
+        let refusals = refusals::RefusalPace::new(options.audit.refusals_per_second);
         let audit = open_audit(&options.data, options.audit.clone())?;
         let feed = Arc::new(open_feed(&store, &keyed, &options.limits.sync));
         let sort_limits = options.limits.sort;
@@ -359,6 +362,7 @@ impl Directory {
             committer,
             cookies: page::CookieSeal::new(),
             daily: daily::DailyCounts::default(),
+            refusals,
             lists: lists::KeptLists::default(),
             sort_limits,
             sort_memory: Arc::new(SortMemory::new(sort_limits.sort_memory_bytes)),
