@@ -1,6 +1,8 @@
 //! Tree Delete (1.2.840.113556.1.4.805): an entry and all below it, or none of it.
 
+use crate::general::{self, bind, bound, person};
 use crate::server::{BASE, Place, found, search_code};
+use crate::transactions::{end, start, within};
 use ldap3::controls::{Assertion, PreRead, RawControl};
 use ldap3::{Ldap, Scope};
 
@@ -155,4 +157,63 @@ async fn an_administrator_deletes_accounts_as_a_tree() {
         search.await.map_or(true, |found| found.1.rc != 0),
         "its session is over"
     );
+}
+
+/// A tree within a transaction (RFC 5805) goes with the transaction, and so do the secrets in it.
+#[tokio::test]
+async fn a_tree_goes_with_its_transaction_or_stays_with_it() {
+    let place = general::place("[limits]\ndelete_entries = 4\n");
+    let server = place.serve();
+    let mut manager = general::manager(&server).await;
+    let people = format!("ou=people,{}", general::BASE);
+    let named = |uid: &str| format!("uid={uid},{people}");
+    for uid in ["bob", "zoe"] {
+        assert_eq!(person(&mut manager, &named(uid), &["x"]).await.rc, 0);
+    }
+    let queue = async |ldap: &mut Ldap, id: &[u8], dn: &str| {
+        let controls = vec![tree(true), within(id)];
+        ldap.with_controls(controls).delete(dn).await.unwrap().rc
+    };
+    let missing = format!("uid=nobody,{}", general::BASE);
+    let id = start(&mut manager).await;
+    assert_eq!(queue(&mut manager, &id, &people).await, 0);
+    assert_eq!(queue(&mut manager, &id, &missing).await, 0);
+    assert_eq!(end(&mut manager, true, &id).await.0, 32);
+    assert_eq!(below(&mut manager, &people).await, 4);
+    let mut ann = bound(&server, general::ANN, "ann-1").await;
+
+    // Together they are held to what one may be.
+    let groups = format!("ou=groups,{}", general::BASE);
+    for uid in ["a", "b"] {
+        let dn = format!("uid={uid},{groups}");
+        assert_eq!(person(&mut manager, &dn, &[]).await.rc, 0);
+    }
+    let id = start(&mut manager).await;
+    for dn in [&groups, &people] {
+        assert_eq!(queue(&mut manager, &id, dn).await, 0);
+    }
+    assert_eq!(end(&mut manager, true, &id).await.0, 11);
+
+    let id = start(&mut manager).await;
+    assert_eq!(queue(&mut manager, &id, &people).await, 0);
+    let unit = vec![
+        ("objectClass", ["organizationalUnit"].into()),
+        ("ou", ["people"].into()),
+    ];
+    let added = manager.with_controls(within(&id)).add(&people, unit).await.unwrap();
+    assert_eq!(added.rc, 0);
+    assert_eq!(end(&mut manager, true, &id).await, (0, None));
+    assert_eq!(below(&mut manager, &people).await, 1, "it is there anew");
+    let search = ann.search(general::BASE, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+    assert!(
+        search.await.map_or(true, |found| found.1.rc != 0),
+        "its session is over"
+    );
+    for _ in 0..2 {
+        assert_eq!(bind(&server, general::ANN, "ann-1").await.1, 49);
+        // Whoever comes by that name has a secret of its own, or none.
+        person(&mut manager, general::ANN, &[]).await;
+    }
+    let (place, _) = server.stop();
+    place.succeed(&["check"], "");
 }

@@ -295,9 +295,6 @@ impl Writer {
             let message = "entries below may decide who may do what, or be members of a group that does: they are for administrators";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         }
-        if let Update::Delete { tree: true, .. } = &request.update {
-            self.check_tree(group.snapshot(), view, key)?;
-        }
         let pre_read = read(group.snapshot(), key, &request.pre_read);
         let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret)?;
         let put = match effects.changes.last() {

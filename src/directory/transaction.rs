@@ -1,7 +1,8 @@
 //! Transactions (RFC 5805): updates that a front end keeps until all of them are to be done, or none.
 //!
 //! Invariants: an update is checked when it is kept and again when the transaction is settled, so the rights are those of the
-//! end; application accounts, secrets and locks are no part of a transaction, because accounts know no undoing.
+//! end; application accounts, secrets and locks are no part of a transaction, because accounts know no undoing. Those that are below
+//! an entry that goes as a tree go with it, once nothing is refused any more.
 
 use super::committer::{Asked, Job, Unsettled};
 use super::conditions::{UpdateDone, UpdateRequest};
@@ -66,10 +67,6 @@ impl Directory {
             } => Some(new_key(&self.schema(), &key, new_rdn, new_superior.as_ref())?),
             Update::Add(_) | Update::Delete { .. } | Update::Modify { .. } => None,
         };
-        if let Update::Delete { tree: true, .. } = &request.update {
-            // There may be accounts in it.
-            return refused("whole trees");
-        }
         if self.is_account(&key) || to.is_some_and(|to| self.is_account(&to)) {
             return refused("application accounts");
         }

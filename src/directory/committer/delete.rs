@@ -3,7 +3,6 @@
 //! Invariant: of a tree all goes or none; who asks may delete each entry of it.
 
 use super::{Author, Effects, Writer, no_such_object};
-use crate::access::View;
 use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, Snapshot};
@@ -33,23 +32,8 @@ impl Writer {
         })
     }
 
-    /// Refuses to delete more than one change may, and what the view hides: for whoever asks it is not there.
-    pub(super) fn check_tree(&self, snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Result<(), Outcome> {
-        let limit = self.context.limits.delete_entries;
-        let keys = snapshot.subtree(key, limit.saturating_add(1));
-        if keys.len() > limit {
-            let message = format!("more than {limit} entries would go; raise limits.delete_entries or delete parts");
-            return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
-        }
-        let mut records = keys.iter().filter_map(|key| Some(snapshot.record(snapshot.find(key)?)));
-        if !view.hiding.entries().is_empty() && records.any(|record| view.hides(record, &self.context.schema)) {
-            let message = "the account's release profile does not reach everything below this entry";
-            return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
-        }
-        Ok(())
-    }
-
-    /// What deletes a tree that passed [`Self::check_tree`]: every entry before the one above it, the topmost last.
+    /// What deletes a tree: every entry before the one above it, the topmost last. Refuses to delete more than one change may, and
+    /// what the view hides: for whoever asks it is not there.
     pub(super) fn delete_tree(
         &self,
         snapshot: &Snapshot,
@@ -59,14 +43,36 @@ impl Writer {
         let at = snapshot
             .find(key)
             .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
-        let keys = snapshot.subtree(key, self.context.limits.delete_entries);
-        let uuid = |at| snapshot.record(at).operational().entry_uuid;
-        let below = keys.iter().filter(|below| *below != key);
+        let limit = self.context.limits.delete_entries;
+        let keys = snapshot.subtree(key, limit.saturating_add(1));
+        if keys.len() > limit {
+            return Err(too_many(limit));
+        }
+        let hides = !author.view.hiding.entries().is_empty();
+        let mut below = Vec::with_capacity(keys.len());
+        for one in &keys {
+            let Some(record) = snapshot.find(one).map(|at| snapshot.record(at)) else {
+                continue;
+            };
+            if hides && author.view.hides(record, &self.context.schema) {
+                let message = "the account's release profile does not reach everything below this entry";
+                return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
+            }
+            if one != key {
+                below.push(record.operational().entry_uuid);
+            }
+        }
         Ok(Effects {
-            entry_uuid: Some(uuid(at)),
-            below: below.filter_map(|key| snapshot.find(key).map(uuid)).collect(),
+            entry_uuid: Some(snapshot.record(at).operational().entry_uuid),
+            below,
             changes: keys.into_iter().rev().map(|key| Change::Delete { key }).collect(),
             ..Effects::default()
         })
     }
+}
+
+/// More goes than one change, or one transaction, may delete as trees.
+pub(super) fn too_many(limit: usize) -> Outcome {
+    let message = format!("more than {limit} entries would go; raise limits.delete_entries or delete parts");
+    Outcome::new(ResultCode::AdminLimitExceeded, message)
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: accounts follow once nothing refuses the transaction any more.
 
-use super::{Applied, Asked, Following, Writer};
+use super::{Applied, Asked, Following, Writer, delete};
 use crate::model::{Outcome, ResultCode};
 use crate::store::WriteGroup;
 
@@ -41,11 +41,17 @@ impl Writer {
 
     fn apply_all(&self, updates: Vec<Asked>, group: &mut WriteGroup<'_>, following: &mut Following) -> Settled {
         let limit = self.context.limits.transaction_read_octets;
-        let mut read = 0;
+        let trees = self.context.limits.delete_entries;
+        let (mut read, mut below) = (0, 0);
         let mut all = Vec::with_capacity(updates.len());
         for (at, asked) in updates.into_iter().enumerate() {
             let failed = |outcome| Unsettled { at: Some(at), outcome };
             let applied = self.update(asked, group, following).map_err(failed)?;
+            // All trees of a transaction together may be as large as one that goes by itself.
+            below += applied.below.len();
+            if below > trees {
+                return Err(failed(delete::too_many(trees)));
+            }
             let copies = [&applied.done.pre_read, &applied.done.post_read];
             read += copies
                 .into_iter()
