@@ -12,7 +12,7 @@ use crate::directory::{
     VirtualListResult,
 };
 use crate::metrics::Metrics;
-use crate::model::{Outcome, ResultCode};
+use crate::model::{DerefAliases, Outcome, ResultCode};
 use crate::query::{MatchedValues, Work};
 use std::sync::Arc;
 
@@ -68,6 +68,10 @@ impl Conversation {
         }
         match self.directory.search(session.map(Arc::as_ref), request, self.facts()) {
             Ok(search) => {
+                // To follow aliases is work done before the first step; others are not to wait for more of it in this turn.
+                if operation.aliases != DerefAliases::Never && self.is_turn_over() {
+                    self.work = 0;
+                }
                 let mut running = RunningSearch {
                     id,
                     search,

@@ -45,6 +45,8 @@ struct Large {
     rule: MatchingRule,
     /// Ascending, once a second term asks.
     normalized: Option<Vec<Vec<u8>>>,
+    /// The sounds of each, once that is asked.
+    sounds: Option<Vec<Vec<Vec<u8>>>>,
 }
 
 impl Evaluator {
@@ -160,11 +162,17 @@ impl Evaluator {
         };
         let same = |large: &Large| large.at == at && large.rule == rule;
         let Some(known) = self.large.iter().position(same) else {
-            let normalized = None;
-            self.large.push(Large { at, rule, normalized });
+            let (normalized, sounds) = (None, None);
+            self.large.push(Large {
+                at,
+                rule,
+                normalized,
+                sounds,
+            });
             return attribute.values().any(|value| self.value(test, value, schema));
         };
-        let prepared = self.large[known].normalized.get_or_insert_with(|| {
+        let known = &mut self.large[known];
+        let prepared = known.normalized.get_or_insert_with(|| {
             let mut all: Vec<Vec<u8>> = attribute
                 .values()
                 .filter_map(|value| prepared(rule, value, schema))
@@ -174,6 +182,11 @@ impl Evaluator {
         });
         match test {
             Test::Equality { value, .. } => prepared.binary_search(value).is_ok(),
+            Test::Approximate { keys, .. } => {
+                let sounds = || prepared.iter().map(|value| approximate::keys(value)).collect();
+                let sounds = known.sounds.get_or_insert_with(sounds);
+                sounds.iter().any(|value| approximate::sounds_like(keys, value))
+            }
             test => prepared.iter().any(|value| test.admits(value)),
         }
     }
@@ -516,6 +529,8 @@ mod tests {
             ("(member=UID=p19999,ou=people,o=nhs)", Truth::True),
             ("(member:dnOneLevelMatch:=ou=people,o=nhs)", Truth::True),
             ("(description=x*x x*)", Truth::True),
+            ("(description~=ks)(description~=x)", Truth::True),
+            ("(description~=ks)(description~=kz)", Truth::False),
             ("(!(member=uid=p7,ou=people,o=nhs))", Truth::False),
             ("(member=nonsense)", Truth::Undefined),
         ] {

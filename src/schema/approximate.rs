@@ -30,11 +30,15 @@ pub fn keys(value: &[u8]) -> Vec<Vec<u8>> {
 
 /// Whether every key of an assertion is among those of a value. An assertion without keys matches nothing.
 pub fn matches(assertion: &[Vec<u8>], value: &[u8]) -> bool {
-    let value = keys(value);
+    sounds_like(assertion, &keys(value))
+}
+
+/// The same of a value's keys.
+pub fn sounds_like(assertion: &[Vec<u8>], value: &[Vec<u8>]) -> bool {
     if assertion.len().saturating_mul(value.len()) < FEW_COMPARISONS {
         return !assertion.is_empty() && assertion.iter().all(|key| value.contains(key));
     }
-    let value: HashSet<Vec<u8>> = value.into_iter().collect();
+    let value: HashSet<&Vec<u8>> = value.iter().collect();
     assertion.iter().all(|key| value.contains(key))
 }
 
