@@ -98,6 +98,7 @@ pub struct LimitSettings {
     pub waiting_updates: usize,
     pub group_updates: usize,
     pub rename_entries: usize,
+    pub rename_bytes: usize,
     pub delete_entries: usize,
     pub transaction_operations: usize,
     pub transaction_bytes: usize,
@@ -405,6 +406,7 @@ impl Default for LimitSettings {
             waiting_updates: directory.waiting_updates,
             group_updates: directory.group_updates,
             rename_entries: directory.rename_entries,
+            rename_bytes: directory.rename_octets,
             delete_entries: directory.delete_entries,
             transaction_operations: wire.transaction_updates,
             transaction_bytes: wire.transaction_octets,
@@ -427,6 +429,7 @@ impl LimitSettings {
             waiting_updates: self.waiting_updates,
             group_updates: self.group_updates,
             rename_entries: self.rename_entries,
+            rename_octets: self.rename_bytes,
             delete_entries: self.delete_entries,
             transaction_read_octets: self.transaction_read_bytes,
             sync: SyncLimits {

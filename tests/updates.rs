@@ -314,3 +314,40 @@ async fn a_name_is_given_in_one_spelling() {
     let entries = found(&mut ldap, BASE, Scope::Subtree, "(cn=L)", &["cn"]).await;
     assert_eq!(entries[0].dn, "cn=L,ou=People,o=nhs");
 }
+
+/// What moves keeps names that may be asked for, and fits into memory.
+#[tokio::test]
+async fn a_rename_has_its_limits() {
+    let place = Place::empty().with("[limits]\nrename_bytes = 200000\n");
+    let mut ldif = String::new();
+    for (name, deep) in [("a", 100), ("b", 27), ("c", 28)] {
+        let mut dn = "ou=Lists,o=nhs".to_owned();
+        for _ in 0..deep {
+            dn = format!("cn={name},{dn}");
+            ldif.push_str(&format!("dn: {dn}\nobjectClass: device\ncn: {name}\n\n"));
+        }
+    }
+    for number in 0..3 {
+        let text = "x".repeat(50_000 * (number + 1));
+        let dn = format!("cn=d{number},cn=b,ou=Lists,o=nhs");
+        ldif.push_str(&format!(
+            "dn: {dn}\nobjectClass: device\ncn: d{number}\ndescription: {text}\n\n"
+        ));
+    }
+    place.succeed(&["import", "-"], &ldif);
+    let server = place.serve();
+    let mut ldap = server.bound("writer").await;
+    let deepest = |name: &str, deep: usize| format!("{}ou=Lists,o=nhs", format!("cn={name},").repeat(deep));
+    let top = "cn=a,ou=Lists,o=nhs";
+    let below = deepest("c", 28);
+    let refused = ldap.modifydn(top, "cn=a", true, Some(&below)).await.unwrap();
+    assert_eq!(refused.rc, 11, "130 RDNs: {refused}");
+    assert!(refused.text.contains("128"), "{}", refused.text);
+    let many = ldap.modifydn("cn=b,ou=Lists,o=nhs", "cn=e", true, None).await.unwrap();
+    assert_eq!(many.rc, 11, "300,000 bytes: {many}");
+    assert!(many.text.contains("rename_bytes"), "{}", many.text);
+    let fits = deepest("c", 26);
+    assert_eq!(ldap.modifydn(top, "cn=a", true, Some(&fits)).await.unwrap().rc, 0);
+    let moved = format!("{}{fits}", "cn=a,".repeat(100));
+    assert_eq!(found(&mut ldap, &moved, Scope::Base, "(cn=a)", &["1.1"]).await.len(), 1);
+}

@@ -104,6 +104,8 @@ pub struct DirectoryLimits {
     pub group_updates: usize,
     /// Entries that one modifyDN may move.
     pub rename_entries: usize,
+    /// Octets that they may have, but for the one that is renamed.
+    pub rename_octets: usize,
     /// Entries that one Tree Delete may delete.
     pub delete_entries: usize,
     /// Octets of entries that the updates of one transaction may read.
@@ -144,6 +146,7 @@ impl Default for DirectoryLimits {
             waiting_updates: 4096,
             group_updates: 64,
             rename_entries: 10_000,
+            rename_octets: 256 << 20,
             delete_entries: 10_000,
             transaction_read_octets: 4 << 20,
             bookkeeping_seconds: 5,

@@ -5,6 +5,7 @@ use super::conditions::{no_such_object, seen};
 use super::modify::{add_naming_value, remove_naming_value};
 use super::wellformed::check;
 use crate::access::View;
+use crate::model::dn::RDNS_LIMIT;
 use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, Operational, Record, Snapshot, record};
@@ -91,6 +92,7 @@ fn destination<'a>(
     }
     let mut rdn = asked.new_rdn.clone();
     schema.spell_rdn(&mut rdn);
+    check_depth(superior_dn.rdns().len() + 1)?;
     Ok(Move {
         from: key,
         to,
@@ -129,11 +131,13 @@ fn below(
         return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
     }
     let depth = moved.from.depth();
+    let mut octets = 0usize;
     for key in keys.iter().filter(|key| *key != moved.from) {
         let Some(at) = snapshot.find(key) else { continue };
         let record = snapshot.record(at);
         let mut entry = record.to_entry();
         let own = key.depth().saturating_sub(depth);
+        check_depth(moved.dn.rdns().len() + own)?;
         let rdns = entry
             .dn
             .rdns()
@@ -155,7 +159,23 @@ fn below(
             ..record.operational()
         };
         let record = record::encode(&entry, &operational, &context.schema);
+        octets += record.len();
+        let limit = context.limits.rename_octets;
+        if octets > limit {
+            let message =
+                format!("more than {limit} bytes of entries would move; raise limits.rename_bytes or move parts");
+            return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
+        }
         effects.changes.push(Change::Put { key: to, record });
     }
     Ok(())
+}
+
+/// A longer name could be stored, and never again be asked for.
+fn check_depth(rdns: usize) -> Result<(), Outcome> {
+    if rdns <= RDNS_LIMIT {
+        return Ok(());
+    }
+    let message = format!("expected names of at most {RDNS_LIMIT} RDNs, and one would have {rdns}");
+    Err(Outcome::new(ResultCode::AdminLimitExceeded, message))
 }
