@@ -93,21 +93,23 @@ pub(super) fn check_settable(
     Ok(())
 }
 
-/// Adds a naming value to an entry that lacks it. What does not normalise is left for the check of the whole entry.
+/// Adds a naming value to an entry that lacks it, as values are spelled.
 pub(super) fn add_naming_value(schema: &Schema, entry: &mut Entry, ava: &Ava) {
     let Some(id) = schema.find_attribute(&ava.attribute) else {
         return;
     };
+    let mut values = vec![ava.value.clone()];
+    schema.spell_values(id, &mut values);
     match position(schema, entry, id, &[]) {
         Some(at) => {
             let attribute = &mut entry.attributes[at];
             if find(schema, id, &attribute.values, &ava.value).is_none() {
-                attribute.values.push(ava.value.clone());
+                attribute.values.append(&mut values);
             }
         }
         None => entry.attributes.push(Attribute {
             description: plain(schema.attribute(id).name()),
-            values: vec![ava.value.clone()],
+            values,
         }),
     }
 }
@@ -139,20 +141,9 @@ fn position(schema: &Schema, entry: &Entry, id: AttributeId, options: &[String])
         .position(|attribute| same(&attribute.description))
 }
 
-/// The octets by which a value equals another of its type; `None` where it has no normal form, and equals nothing.
-fn comparable(schema: &Schema, id: AttributeId, value: &[u8]) -> Option<Vec<u8>> {
-    let Some(rule) = schema.attribute(id).equality else {
-        return Some(value.to_vec());
-    };
-    let mut normalized = Vec::with_capacity(value.len());
-    rule.normalize(schema, value, &mut normalized).ok().map(|()| normalized)
-}
-
 fn find(schema: &Schema, id: AttributeId, values: &[Value], value: &[u8]) -> Option<usize> {
-    let wanted = comparable(schema, id, value)?;
-    values
-        .iter()
-        .position(|value| comparable(schema, id, value).is_some_and(|normalized| normalized == wanted))
+    let wanted = schema.comparable(id, value);
+    values.iter().position(|value| schema.comparable(id, value) == wanted)
 }
 
 /// An attribute while it is being changed.
@@ -179,14 +170,15 @@ impl Draft {
         self.asked += 1;
         if self.places.is_none() && self.asked > ASKED_ONE_BY_ONE {
             let values = self.values.iter().enumerate();
-            let places = values.filter_map(|(at, value)| Some((comparable(schema, id, value.as_ref()?)?, at)));
+            let places =
+                values.filter_map(|(at, value)| Some((schema.comparable(id, value.as_ref()?).into_owned(), at)));
             self.places = Some(places.collect());
         }
         match &self.places {
             Some(places) => places.get(wanted).copied(),
             None => self.values.iter().position(|value| {
                 let value = value.as_ref();
-                value.is_some_and(|value| comparable(schema, id, value).is_some_and(|normalized| normalized == wanted))
+                value.is_some_and(|value| *schema.comparable(id, value) == *wanted)
             }),
         }
     }
@@ -289,18 +281,8 @@ impl Target<'_> {
         }
     }
 
-    fn normalize(&self, value: &[u8]) -> Result<Vec<u8>, Outcome> {
-        let Some(rule) = self.attribute_type().equality else {
-            return Ok(value.to_vec());
-        };
-        let mut normalized = Vec::with_capacity(value.len());
-        match rule.normalize(self.schema, value, &mut normalized) {
-            Ok(()) => Ok(normalized),
-            Err(fault) => Err(Outcome::new(
-                ResultCode::InvalidAttributeSyntax,
-                format!("{}: {fault}", self.description),
-            )),
-        }
+    fn normalize(&self, value: &[u8]) -> Vec<u8> {
+        self.schema.comparable(self.id, value).into_owned()
     }
 
     fn add(&self, draft: &mut Draft, values: Vec<Value>) -> Result<(), Outcome> {
@@ -317,7 +299,7 @@ impl Target<'_> {
             draft.description = self.fresh_description();
         }
         for value in values {
-            let normalized = self.normalize(&value)?;
+            let normalized = self.normalize(&value);
             if draft.find(self.schema, &normalized).is_some() {
                 if self.permissive {
                     continue;
@@ -350,18 +332,17 @@ impl Target<'_> {
         // The values of one modification are a set.
         let mut taken = HashSet::with_capacity(values.len());
         for value in values {
-            let normalized = comparable(self.schema, self.id, value);
-            if normalized.as_ref().is_some_and(|normalized| taken.contains(normalized)) {
+            let normalized = self.normalize(value);
+            if taken.contains(&normalized) {
                 continue;
             }
-            let found = normalized.as_deref().and_then(|wanted| draft.find(self.schema, wanted));
-            match (found, normalized) {
-                (Some(at), Some(normalized)) => {
+            match draft.find(self.schema, &normalized) {
+                Some(at) => {
                     draft.take(at, &normalized);
                     taken.insert(normalized);
                 }
-                _ if self.permissive => {}
-                _ => return Err(missing()),
+                None if self.permissive => {}
+                None => return Err(missing()),
             }
         }
         Ok(())
@@ -370,7 +351,7 @@ impl Target<'_> {
     fn replace(&self, draft: &mut Draft, values: Vec<Value>) -> Result<(), Outcome> {
         draft.clear();
         for value in values {
-            let normalized = self.normalize(&value)?;
+            let normalized = self.normalize(&value);
             if draft.find(self.schema, &normalized).is_none() {
                 draft.push(value, normalized);
             } else if !self.permissive {
@@ -420,7 +401,7 @@ impl Target<'_> {
         parsed.ok_or_else(|| {
             Outcome::new(
                 ResultCode::ConstraintViolation,
-                format!("{}: value is no integer", self.description),
+                format!("{}: a number is too large to be incremented, or by", self.description),
             )
         })
     }
@@ -529,6 +510,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What a syntax takes and preparation does not (RFC 4518 section 2.4) is its own equal: other directories are full of U+FFFD.
+    #[test]
+    fn values_that_cannot_be_prepared_come_and_go_as_others_do() {
+        use ModificationKind::{Add, Delete, Replace};
+        let schema = Schema::builtin().unwrap();
+        let mut entry = Entry::new(Dn::parse("cn=7,dc=test").unwrap());
+        let mut change = |kind, values: &[&str]| {
+            let mut changed = entry.clone();
+            let outcome = modify(
+                plainly(&schema),
+                &mut changed,
+                vec![change(kind, "description", values)],
+            );
+            if outcome.is_ok() {
+                entry = changed;
+            }
+            let held = entry.attribute("description").map_or(0, |it| it.values.len());
+            (outcome.err().map(|outcome| outcome.code), held)
+        };
+        let odd = "Jos\u{fffd}";
+        assert_eq!(change(Replace, &[odd, "b"]), (None, 2));
+        assert_eq!(change(Add, &[odd]), (Some(ResultCode::AttributeOrValueExists), 2));
+        assert_eq!(change(Delete, &["jos\u{fffd}"]), (Some(ResultCode::NoSuchAttribute), 2));
+        assert_eq!(change(Delete, &[odd]), (None, 1));
+        assert_eq!(change(Add, &[odd, "\u{e000}"]), (None, 3));
     }
 
     /// RFC 4525 section 3: only integers are incremented, whatever a value looks like and whether it is there.

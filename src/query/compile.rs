@@ -9,7 +9,7 @@ use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
-use crate::store::record::derived_types;
+use crate::store::record::{derived_types, indexed_derived_types};
 use smallvec::{SmallVec, smallvec};
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
@@ -351,10 +351,12 @@ impl<'a> Compiler<'a> {
         let Some(test) = compared(self.schema, rule, value) else {
             return Predicate::Undefined;
         };
+        // What is derived without an index would make a scan of every such filter, and says nothing that is looked for so.
+        let indexed = indexed_derived_types(self.schema);
         let types = self.schema.attributes().iter().filter(|attribute| {
             let id = attribute.id;
             self.view.searchable.contains(id)
-                && !self.is_derived(id)
+                && (!self.is_derived(id) || indexed.contains(&id))
                 && !is_computed(self.schema, id)
                 && attribute.takes(rule)
         });

@@ -71,7 +71,9 @@ pub(super) fn append_certificate(
 /// `serial$issuer`, as clients wrote it before RFC 4523.
 fn serial_and_issuer(value: &[u8]) -> Option<(Vec<u8>, Dn)> {
     let (serial, issuer) = std::str::from_utf8(value).ok()?.split_once('$')?;
-    Some((decimal(serial.trim())?, Dn::parse(issuer.trim()).ok()?))
+    let serial = serial.trim();
+    let number = decimal(serial).filter(|_| !serial.starts_with('-'))?;
+    Some((number, Dn::parse(issuer.trim()).ok()?))
 }
 
 /// Appends what certificateListExactMatch compares: issuer and time (RFC 4523 section 3.5).
@@ -188,6 +190,16 @@ pub(super) fn is_certificate_list(value: &[u8]) -> bool {
         let is_time = |tag| matches!(tag, Some(UTC_TIME | GENERALIZED_TIME));
         is_time(signed.peek()).then(|| signed.next())??;
         while is_time(signed.peek()) || matches!(signed.peek(), Some(SEQUENCE | EXPLICIT_0)) {
+            signed.next()?;
+        }
+        Some(())
+    })
+}
+
+/// Whether the DER is something and its signature, as attribute certificates are (RFC 5755 section 4.1).
+pub(super) fn is_signed(value: &[u8]) -> bool {
+    signed(value, |signed| {
+        while signed.peek().is_some() {
             signed.next()?;
         }
         Some(())
@@ -424,10 +436,11 @@ fn octets(digits: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(pair).collect()
 }
 
-/// A decimal number, not negative, as the shortest octets of an INTEGER.
-fn decimal(digits: &str) -> Option<Vec<u8>> {
-    append_integer(digits.as_bytes(), &mut Vec::new()).ok()?;
-    if digits.starts_with('-') || digits.len() > MAX_SERIAL_DIGITS {
+/// A decimal number as the shortest octets of an INTEGER.
+fn decimal(number: &str) -> Option<Vec<u8>> {
+    append_integer(number.as_bytes(), &mut Vec::new()).ok()?;
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    if digits.len() > MAX_SERIAL_DIGITS {
         return None;
     }
     // Least octet first.
@@ -444,6 +457,12 @@ fn decimal(digits: &str) -> Option<Vec<u8>> {
         }
     }
     octets.push(0);
+    if number.starts_with('-') {
+        let mut carry = true;
+        for octet in &mut octets {
+            (*octet, carry) = (!*octet).overflowing_add(u8::from(carry));
+        }
+    }
     octets.reverse();
     Some(shortest(&octets).to_vec())
 }
@@ -499,7 +518,7 @@ mod tests {
             ("{ serialNumber 5, issuer rdnSequence:\"cn=Test Issuer,o=NHS England,c=GB\" }".into(), Some(false)),
             (format!("{{ serialNumber {number}, issuer rdnSequence:\"cn=Test Issuer,c=GB\" }}"), Some(false)),
             (format!("{{ serialNumber {number} }}"), None),
-            ("{ serialNumber -5, issuer rdnSequence:\"c=GB\" }".into(), None),
+            ("{ serialNumber -5, issuer rdnSequence:\"c=GB\" }".into(), Some(false)),
             ("{ serialNumber 5, issuer rdnSequence:\"c=GB }".into(), None),
             ("{ serialNumber 5, serialNumber 5, issuer rdnSequence:\"c=GB\" }".into(), None),
             ("{ serialNumber 5, issuer rdnSequence:\"nosuchtype=x\" }".into(), None),
@@ -568,6 +587,10 @@ mod tests {
             ("255", &[0, 255]),
             ("256", &[1, 0]),
             ("65536", &[1, 0, 0]),
+            ("-1", &[255]),
+            ("-128", &[128]),
+            ("-129", &[255, 127]),
+            ("-256", &[255, 0]),
         ] {
             assert_eq!(decimal(digits).as_deref(), Some(octets), "{digits}");
         }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
-    AttributeId, ClassId, ClassKind, ContentRule, InvalidValue, MAX_NESTED_NAMES, MatchingRule, Schema,
-    SchemaViolation, Syntax, syntax,
+    AttributeId, ClassId, ClassKind, ContentRule, InvalidValue, MAX_NESTED_NAMES, Schema, SchemaViolation, Syntax,
+    syntax,
 };
 use crate::model::{Attribute, AttributeDescription, Ava, Entry, Rdn, Value};
 use smallvec::SmallVec;
@@ -126,7 +126,7 @@ impl Schema {
             });
         }
         if count > 1 {
-            self.check_duplicates(definition.equality, attribute, &earlier, violations);
+            self.check_duplicates(id, attribute, &earlier, violations);
         }
     }
 
@@ -179,11 +179,10 @@ impl Schema {
         if values.len() < 2 {
             return None;
         }
-        let equality = self.attribute(id).equality;
         let mut keys: Vec<(Cow<[u8]>, usize)> = values
             .iter()
             .zip(0usize..)
-            .map(|(value, index)| (self.comparable(equality, value), index))
+            .map(|(value, index)| (self.comparable(id, value), index))
             .collect();
         keys.sort();
         let pairs = keys.windows(2).filter_map(|pair| match pair {
@@ -195,7 +194,7 @@ impl Schema {
 
     fn check_duplicates(
         &self,
-        equality: Option<MatchingRule>,
+        id: AttributeId,
         attribute: &Attribute,
         earlier: &[&Vec<u8>],
         violations: &mut Vec<SchemaViolation>,
@@ -203,7 +202,7 @@ impl Schema {
         let values = earlier.iter().copied().chain(&attribute.values);
         let mut keys: Vec<(Cow<[u8]>, usize)> = values
             .zip(0usize..)
-            .map(|(value, index)| (self.comparable(equality, value), index))
+            .map(|(value, index)| (self.comparable(id, value), index))
             .collect();
         keys.sort();
         for pair in keys.windows(2) {
@@ -218,10 +217,12 @@ impl Schema {
         }
     }
 
-    /// The octets two values of a type are compared by; those of the value itself where no rule can say.
-    fn comparable<'v>(&self, equality: Option<MatchingRule>, value: &'v [u8]) -> Cow<'v, [u8]> {
+    /// The octets by which a value of a type equals another: its normal form, or, where it has none, itself. A value that its
+    /// syntax takes and preparation refuses (RFC 4518 section 2.4) is found by no filter, and can still be deleted.
+    pub fn comparable<'v>(&self, id: AttributeId, value: &'v [u8]) -> Cow<'v, [u8]> {
         let mut normal = Vec::with_capacity(value.len());
-        match equality.map(|rule| rule.normalize(self, value, &mut normal)) {
+        let rule = self.attribute(id).equality;
+        match rule.map(|rule| rule.normalize(self, value, &mut normal)) {
             Some(Ok(())) => Cow::Owned(normal),
             _ => Cow::Borrowed(value),
         }
@@ -392,9 +393,8 @@ impl Schema {
         if values().any(|value| *value == ava.value) {
             return true;
         }
-        let equality = self.attribute(id).equality;
-        let wanted = self.comparable(equality, &ava.value);
-        values().any(|value| self.comparable(equality, value) == wanted)
+        let wanted = self.comparable(id, &ava.value);
+        values().any(|value| self.comparable(id, value) == wanted)
     }
 }
 

@@ -226,6 +226,11 @@ impl MatchingRule {
     ) -> Result<(), InvalidValue> {
         self.check_letters(value)?;
         match self.facts().form {
+            // An IA5 String may be empty (RFC 4517 section 3.3.15), and is then as one of spaces (RFC 4518 section 2.6.1).
+            Form::CaseIgnore | Form::CaseExact if value.is_empty() && self.is_ia5() => {
+                out.push(b' ');
+                Ok(())
+            }
             Form::CaseIgnore => append_text(value, Case::Ignore, Edges::NONE, out),
             Form::CaseExact => append_text(value, Case::Exact, Edges::NONE, out),
             Form::Numeric => canonical::append_numeric(value, out),
@@ -417,10 +422,9 @@ fn append_name_and_uid(schema: &Schema, value: &[u8], nesting: usize, out: &mut 
 
 /// What does not end in `#` and a bit string is all name: `#` may be within one (RFC 4514 section 2.4).
 pub(super) fn split_uid(value: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let bits = |at: usize| value[at + 1..].trim_ascii_end();
     match value.iter().rposition(|b| *b == b'#') {
-        Some(at) if canonical::append_bits(&value[at + 1..], &mut Vec::new()).is_ok() => {
-            (&value[..at], Some(&value[at + 1..]))
-        }
+        Some(at) if canonical::append_bits(bits(at), &mut Vec::new()).is_ok() => (&value[..at], Some(bits(at))),
         _ => (value, None),
     }
 }

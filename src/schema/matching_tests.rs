@@ -48,6 +48,9 @@ fn values_that_match_and_values_that_do_not() {
         (Rule::DistinguishedName, "cn=a,o=b", "o=b", false),
         (Rule::UniqueMember, "CN=A#'01'B", "cn=a#'01'B", true),
         (Rule::UniqueMember, "cn=a#'01'B", "cn=a", false),
+        (Rule::UniqueMember, "cn=a#'01'B ", "cn=a#'01'B", true),
+        (Rule::UniqueMember, "cn=a#'2'B", "CN=a\\#'2'B", true),
+        (Rule::UniqueMember, "cn=a\\ ", "cn=a", true),
         (Rule::ObjectIdentifier, "2.5.6.6", "PERSON", true),
         (Rule::ObjectIdentifier, "commonName", "2.5.4.3", true),
         (Rule::ObjectIdentifier, "unheardOf", "UnheardOf", true),
@@ -74,6 +77,8 @@ fn values_that_match_and_values_that_do_not() {
             true,
         ),
         (Rule::CaseIgnoreIa5, "A.B@NHS.net", "a.b@nhs.NET", true),
+        (Rule::CaseIgnoreIa5, "", "  ", true),
+        (Rule::CaseExactIa5, "", "a", false),
     ] {
         let of = |text: &str| normal(&schema, rule, text.as_bytes()).unwrap_or_else(|| panic!("{rule:?} {text}"));
         assert_eq!(of(left) == of(right), equal, "{rule:?} {left} {right}");
@@ -179,6 +184,11 @@ fn syntaxes_take_their_values_and_refuse_others() {
             &["", "\u{30}\u{2}a", "\u{30}\u{0}a", "\u{31}\u{0}"],
         ),
         (Syntax::Certificate, &[], &["", "\u{30}\u{0}", "\u{30}\u{2}ab"]),
+        (
+            Syntax::AttributeCertificate,
+            &["\u{30}\u{6}\u{30}\u{0}\u{30}\u{0}\u{3}\u{0}"],
+            &["", "\u{30}\u{0}", "\u{30}\u{4}\u{30}\u{0}\u{30}\u{0}"],
+        ),
         (Syntax::Jpeg, &[""], &[]),
     ] {
         for value in good {

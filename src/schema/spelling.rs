@@ -55,7 +55,7 @@ impl Schema {
     /// for reading alone (section 3, RFC 2253, RFC 1779). What is no name stays. UUIDs are in lower case (RFC 4122 section 3).
     pub fn spell_values(&self, id: AttributeId, values: &mut [Value]) {
         let syntax = self.attribute(id).syntax;
-        if matches!(syntax, Syntax::Uuid | Syntax::Csn) {
+        if syntax == Syntax::Uuid {
             values.iter_mut().for_each(|value| value.make_ascii_lowercase());
         }
         if !syntax.holds_names() {
@@ -67,7 +67,11 @@ impl Schema {
                 _ => (value.as_slice(), None),
             };
             let spelled = std::str::from_utf8(name).ok().and_then(|name| self.respelled(name));
-            if let Some(mut spelled) = spelled.map(String::into_bytes) {
+            let has_space = uid.is_some_and(|uid| !value.ends_with(uid));
+            let spelled = spelled
+                .map(String::into_bytes)
+                .or_else(|| has_space.then(|| name.to_vec()));
+            if let Some(mut spelled) = spelled {
                 if let Some(uid) = uid {
                     spelled.push(b'#');
                     spelled.extend_from_slice(uid);
@@ -164,6 +168,7 @@ mod tests {
             ("member", "no name;", "no name;"),
             ("uniqueMember", "CN=a; o=nhs#'01'B", "cn=a,o=nhs#'01'B"),
             ("uniqueMember", "CN=a; o=n#hs", "cn=a,o=n#hs"),
+            ("uniqueMember", "cn=a,o=nhs#'01'B ", "cn=a,o=nhs#'01'B"),
             ("description", "CN=a; o=nhs", "CN=a; o=nhs"),
             ("objectClass", "2.5.6.6", "person"),
             (

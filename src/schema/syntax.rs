@@ -60,6 +60,7 @@ enum Shape {
     Ber,
     Certificate,
     CertificateList,
+    AttributeCertificate,
     Octets,
 }
 
@@ -137,7 +138,7 @@ syntaxes! {
     Uuid "UUID" "1.3.6.1.1.16.1" Uuid,
     Csn "CSN" "1.3.6.1.4.1.4203.666.11.2.1" Csn,
     Authz "OpenLDAP authz" "1.3.6.1.4.1.4203.666.2.7" Text,
-    AttributeCertificate "X.509 Attribute Certificate" "1.3.6.1.4.1.4203.666.11.10.2.1" Ber,
+    AttributeCertificate "X.509 Attribute Certificate" "1.3.6.1.4.1.4203.666.11.10.2.1" AttributeCertificate,
     AttributeCertificateAssertion "X.509 Attribute Certificate Exact Assertion" "1.3.6.1.4.1.4203.666.11.10.2.2" Text,
 }
 
@@ -193,7 +194,7 @@ impl Syntax {
     pub fn wants_binary_option(self) -> bool {
         matches!(
             self.facts().shape,
-            Shape::Ber | Shape::Certificate | Shape::CertificateList
+            Shape::Ber | Shape::Certificate | Shape::CertificateList | Shape::AttributeCertificate
         )
     }
 
@@ -243,12 +244,12 @@ impl Syntax {
             Shape::Description => self.description(value),
             Shape::Ber if value.first() == Some(&SEQUENCE) => ber_element(value),
             Shape::Ber => Err(self.invalid("it is no sequence")),
-            Shape::Certificate => certificate::is_certificate(value)
-                .then_some(())
-                .ok_or_else(|| self.invalid("its DER is not that of a certificate")),
-            Shape::CertificateList => certificate::is_certificate_list(value)
-                .then_some(())
-                .ok_or_else(|| self.invalid("its DER is not that of a revocation list")),
+            Shape::Certificate if certificate::is_certificate(value) => Ok(()),
+            Shape::CertificateList if certificate::is_certificate_list(value) => Ok(()),
+            Shape::AttributeCertificate if certificate::is_signed(value) => Ok(()),
+            Shape::Certificate | Shape::CertificateList | Shape::AttributeCertificate => {
+                Err(self.invalid("its DER is that of something else"))
+            }
         }
     }
 

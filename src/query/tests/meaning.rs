@@ -129,6 +129,10 @@ fn filters_find_what_the_rfcs_say() {
         ("(cn:wordMatch:=brien)", &[BOB]),
         ("(sn:caseIgnoreOrderingMatch:=p)", &[BOB]),
         ("(:caseIgnoreMatch:=smith)", &[ANN]),
+        (
+            "(:generalizedTimeOrderingMatch:=99991231235959Z)",
+            &[ROOT, PEOPLE, ANN, BOB],
+        ),
         ("(uidNumber:caseIgnoreMatch:=6)", &[]),
         ("(!(uidNumber:caseIgnoreMatch:=6))", &[]),
         ("(ou:dn:=people)", &[PEOPLE, ANN, BOB]),

@@ -207,6 +207,8 @@ fn form_of(schema: &Schema, id: AttributeId) -> String {
 fn form(rule: MatchingRule) -> u32 {
     match rule {
         MatchingRule::Integer | MatchingRule::Boolean => 2,
+        // Empty values; names that end in what looks like a UID.
+        MatchingRule::CaseExactIa5 | MatchingRule::CaseIgnoreIa5 | MatchingRule::UniqueMember => 2,
         _ => 1,
     }
 }
