@@ -15,6 +15,7 @@ mod oid {
     pub const VIRTUAL_LIST_VIEW: &str = "2.16.840.1.113730.3.4.9";
     pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
     pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
+    pub const RELAX_RULES: &str = "1.3.6.1.4.1.4203.666.5.12";
     pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
     pub const TREE_DELETE: &str = "1.2.840.113556.1.4.805";
     pub const ALL: &[&str] = &[
@@ -26,6 +27,7 @@ mod oid {
         VIRTUAL_LIST_VIEW,
         DONT_USE_COPY,
         PERMISSIVE_MODIFY,
+        RELAX_RULES,
         MATCHED_VALUES,
         TREE_DELETE,
     ];
@@ -701,7 +703,12 @@ async fn broken_control_values_are_protocol_errors() {
         Some(b"\x04\x02hi"),
         Some(b"\xa9\x02\x80\x00"),
     ];
-    let plain = [oid::DONT_USE_COPY, oid::PERMISSIVE_MODIFY, oid::TREE_DELETE];
+    let plain = [
+        oid::DONT_USE_COPY,
+        oid::PERMISSIVE_MODIFY,
+        oid::RELAX_RULES,
+        oid::TREE_DELETE,
+    ];
     for oid in oid::ALL {
         for value in broken.iter().filter(|value| value.is_some() || !plain.contains(oid)) {
             for crit in [false, true] {

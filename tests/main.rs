@@ -15,6 +15,7 @@ mod lists;
 mod matched_values;
 mod password_policy;
 mod proxied;
+mod relax;
 mod rights;
 mod schema;
 mod server;

@@ -11,15 +11,16 @@ use super::general::General;
 use super::integrity::{Gone, Integrity};
 use super::kinds::Kinds;
 use super::referral::{Knowledge, refer_update};
+use super::relax::Given;
 use super::secret::SecretPlan;
 use super::update::Update;
 use super::wellformed::{check, first};
-use super::{DirectoryLimits, clock, modify, rename};
+use super::{DirectoryLimits, clock, modify, relax, rename};
 use crate::access::{Selection, View};
 use crate::account::{Accounts, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
-use crate::schema::{NormalizedDn, Schema};
+use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{
     Change, KeyedWrite, Location, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
 };
@@ -76,6 +77,15 @@ pub(super) struct SecretAsked {
     /// The connection whose session goes on, because it changes its own; 0 is none.
     pub connection: u64,
     pub prepared: PreparedSecret,
+}
+
+/// What an add or a modify is held to, and what comes with it.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    permissive: bool,
+    /// Types that it may set because rules are relaxed.
+    relaxed: &'a [AttributeId],
+    planned: &'a Planned,
 }
 
 /// How an update ended, and the entry it was about.
@@ -348,6 +358,15 @@ impl Writer {
     ) -> Result<Effects, Outcome> {
         let permissive = request.permissive;
         let planned = following::plan(&self.context, key, secret, permissive)?;
+        let relaxed = match request.relax {
+            true => relax::asked(&self.context.schema, &request.update),
+            false => Vec::new(),
+        };
+        let rules = Rules {
+            permissive,
+            relaxed: &relaxed,
+            planned: &planned,
+        };
         let author = self.author(snapshot, who);
         let (deletes, renames) = match &request.update {
             Update::Delete { .. } => (true, false),
@@ -355,10 +374,10 @@ impl Writer {
             Update::Add(_) | Update::Modify { .. } => (false, false),
         };
         let mut effects = match request.update {
-            Update::Add(entry) => self.add(snapshot, &author, key, entry, &planned)?,
+            Update::Add(entry) => self.add(snapshot, &author, key, entry, rules)?,
             Update::Delete { tree: true, .. } => self.delete_tree(snapshot, &author, key)?,
             Update::Delete { .. } => self.delete(snapshot, &author, key)?,
-            Update::Modify { changes, .. } => self.modify(snapshot, &author, key, changes, permissive, &planned)?,
+            Update::Modify { changes, .. } => self.modify(snapshot, &author, key, changes, rules)?,
             Update::ModifyDn {
                 new_rdn,
                 delete_old_rdn,
@@ -433,8 +452,9 @@ impl Writer {
         author: &Author<'_>,
         key: &NormalizedDn,
         mut entry: Entry,
-        planned: &Planned,
+        rules: Rules<'_>,
     ) -> Result<Effects, Outcome> {
+        let (schema, planned) = (&self.context.schema, rules.planned);
         let locks = following::take_locks_of_new(&mut entry, planned);
         self.check(key, &mut entry, planned, ResultCode::NamingViolation)?;
         if snapshot.find(key).is_some() {
@@ -443,8 +463,9 @@ impl Writer {
         if !self.context.suffixes.contains(key) {
             self.check_superior(snapshot, author.view, key)?;
         }
-        spell_name(&self.context.schema, snapshot, key, &mut entry.dn)?;
-        let operational = Operational {
+        let given = Given::of_add(schema, snapshot, &mut entry, rules.relaxed)?;
+        spell_name(schema, snapshot, key, &mut entry.dn)?;
+        let operational = given.over(Operational {
             entry_uuid: random_uuid(),
             created: author.now,
             modified: author.now,
@@ -452,8 +473,8 @@ impl Writer {
             sequence: author.sequence.0,
             creator: author.actor,
             modifier: author.actor,
-        };
-        let record = record::encode(&entry, &operational, &self.context.schema);
+        });
+        let record = record::encode(&entry, &operational, schema);
         let changes = vec![Change::Put {
             key: key.clone(),
             record,
@@ -501,14 +522,14 @@ impl Writer {
         author: &Author<'_>,
         key: &NormalizedDn,
         changes: Vec<super::Modification>,
-        permissive: bool,
-        planned: &Planned,
+        rules: Rules<'_>,
     ) -> Result<Effects, Outcome> {
         let at = snapshot
             .find(key)
             .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
         let record = snapshot.record(at);
         let before = record.operational();
+        let planned = rules.planned;
         let (rest, locks) = following::take_locks(&self.context, key, changes, planned);
         if rest.is_empty() && !locks.is_empty() && matches!(planned, Planned::Nothing) {
             return Ok(Effects {
@@ -519,14 +540,17 @@ impl Writer {
         }
         let schema = &self.context.schema;
         let mut entry = record.to_entry();
-        let rules = modify::Rules {
+        relax::show(schema, record, &mut entry, rules.relaxed);
+        let held_to = modify::Rules {
             schema,
-            permissive,
+            permissive: rules.permissive,
             unseen: &|id| author.view.is_blind_to(record, id, schema),
+            relaxed: rules.relaxed,
         };
-        modify::modify(rules, &mut entry, rest)?;
+        modify::modify(held_to, &mut entry, rest)?;
         self.check(key, &mut entry, planned, ResultCode::NotAllowedOnRdn)?;
-        let operational = author.changed(&before);
+        let given = Given::of_modify(schema, &mut entry, rules.relaxed)?;
+        let operational = given.over(author.changed(&before));
         let record = record::encode(&entry, &operational, schema);
         let changes = vec![Change::Put {
             key: key.clone(),

@@ -26,6 +26,8 @@ pub struct UpdateRequest {
     pub post_read: Option<Selection>,
     /// Modify: adding a value that is there and deleting one that is not are no faults.
     pub permissive: bool,
+    /// What the server says of entries may be given (Relax Rules), by administrators.
+    pub relax: bool,
     /// A referral object is an entry like others (RFC 3296).
     pub manage_dsa_it: bool,
 }
@@ -47,6 +49,7 @@ impl From<Update> for UpdateRequest {
             pre_read: None,
             post_read: None,
             permissive: false,
+            relax: false,
             manage_dsa_it: false,
         }
     }

@@ -30,6 +30,7 @@ mod protocol;
 mod proxied;
 mod referral;
 mod refusals;
+mod relax;
 mod rename;
 mod search;
 mod secret;

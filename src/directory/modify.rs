@@ -15,6 +15,8 @@ pub(super) struct Rules<'a> {
     pub permissive: bool,
     /// Attribute types whose values in the entry who changes must not find out: no modification says what was there.
     pub unseen: &'a dyn Fn(AttributeId) -> bool,
+    /// Types that only these modifications may set.
+    pub relaxed: &'a [AttributeId],
 }
 
 /// Applies every modification, or says why the first that cannot be applied cannot. The entry is checked as a whole by the
@@ -28,7 +30,7 @@ pub(super) fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modificat
         if id == schema.well_known().object_class && before.is_none() {
             before = Some(schema.structural_class(&schema.classes_of(entry)));
         }
-        check_settable(schema, id, &change.description)?;
+        check_settable(schema, id, &change.description, rules.relaxed)?;
         let unseen = (rules.unseen)(id);
         let target = Target {
             schema,
@@ -85,8 +87,10 @@ pub(super) fn check_settable(
     schema: &Schema,
     id: AttributeId,
     description: &AttributeDescription,
+    relaxed: &[AttributeId],
 ) -> Result<(), Outcome> {
-    if schema.attribute(id).no_user_modification {
+    let opened = description.options.is_empty() && relaxed.contains(&id);
+    if schema.attribute(id).no_user_modification && !opened {
         let message = format!("{description} is kept by the server");
         return Err(Outcome::new(ResultCode::ConstraintViolation, message));
     }
@@ -439,6 +443,7 @@ mod tests {
             schema,
             permissive: false,
             unseen: &|_| false,
+            relaxed: &[],
         }
     }
 

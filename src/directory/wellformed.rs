@@ -70,10 +70,10 @@ pub(super) fn new_key(
     schema.normalize_child(&superior, new_rdn).map_err(invalid)
 }
 
-/// Checks types and values; completes an entry to add by its naming values.
-pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(), Outcome> {
+/// Checks types and values; completes an entry to add by its naming values. `relaxed` are types that only this update may set.
+pub(super) fn check_contents(schema: &Schema, update: &mut Update, relaxed: &[AttributeId]) -> Result<(), Outcome> {
     match update {
-        Update::Add(entry) => check_new_entry(schema, entry),
+        Update::Add(entry) => check_new_entry(schema, entry, relaxed),
         Update::Delete { .. } => Ok(()),
         Update::Modify { changes, .. } => {
             let mut changed = Vec::with_capacity(changes.len());
@@ -93,7 +93,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
             }
             // They stand for the state of an account: of other entries they are refused later.
             let mut kept = changed.iter().filter(|(_, description)| !is_lock(description));
-            kept.try_for_each(|(id, description)| check_settable(schema, *id, description))
+            kept.try_for_each(|(id, description)| check_settable(schema, *id, description, relaxed))
         }
         Update::ModifyDn { new_rdn, .. } => {
             check_naming_values(schema, new_rdn)?;
@@ -102,7 +102,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update) -> Result<(),
     }
 }
 
-fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
+fn check_new_entry(schema: &Schema, entry: &mut Entry, relaxed: &[AttributeId]) -> Result<(), Outcome> {
     check_count(entry.attributes.len())?;
     let mut met: Vec<(AttributeId, &[String])> = Vec::with_capacity(entry.attributes.len());
     let naming = entry.dn.rdn().cloned();
@@ -133,7 +133,7 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry) -> Result<(), Outcome> {
     let kept = |description: &AttributeDescription| !(has_secret && is_lock(description));
     let mut each = met.iter().zip(&entry.attributes);
     each.try_for_each(|((id, _), attribute)| match kept(&attribute.description) {
-        true => check_settable(schema, *id, &attribute.description),
+        true => check_settable(schema, *id, &attribute.description, relaxed),
         false => Ok(()),
     })?;
     naming.iter().try_for_each(|rdn| check_naming_types(schema, rdn))?;

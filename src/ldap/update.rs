@@ -54,6 +54,7 @@ impl Conversation {
                     pre_read: controls.pre_read.filter(|_| !added).map(compile),
                     post_read: controls.post_read.filter(|_| !deleted).map(compile),
                     permissive: controls.permissive_modify,
+                    relax: controls.relax_rules,
                     manage_dsa_it: controls.manage_dsa_it,
                 };
                 if let Some(identifier) = controls.transaction {

@@ -1,5 +1,6 @@
 //! Which entries hold a value, from the indexes and the tail.
 
+use super::record::derived_values;
 use super::{Location, Record, Snapshot};
 use crate::index::Ordinal;
 use crate::index::postings::PostingCursor;
@@ -114,12 +115,15 @@ fn holds(record: Record<'_>, schema: &Schema, attribute: AttributeId, held: Held
         return false;
     };
     let mut normalized = Vec::new();
+    let mut admitted = |value: &[u8]| {
+        normalized.clear();
+        rule.normalize(schema, value, &mut normalized).is_ok() && held.admits(&normalized)
+    };
+    let mut derived = false;
+    derived_values(record, schema, attribute, &mut |value| derived |= admitted(value));
     let mut values = record
         .attributes()
         .filter(|held| held.id == attribute)
         .flat_map(|attribute| attribute.values());
-    values.any(|value| {
-        normalized.clear();
-        rule.normalize(schema, value, &mut normalized).is_ok() && held.admits(&normalized)
-    })
+    derived || values.any(admitted)
 }

@@ -46,6 +46,9 @@ pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
 /// Domain scope, as Active Directory has it: no references to other servers.
 pub const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
+/// Relax Rules (draft-zeilenga-ldap-relax), under the number that OpenLDAP has for it.
+pub const RELAX_RULES: &str = "1.3.6.1.4.1.4203.666.5.12";
+
 /// Proxied authorization (RFC 4370).
 pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
 
@@ -71,6 +74,7 @@ pub const SUPPORTED: &[&str] = &[
     VIRTUAL_LIST_VIEW,
     DONT_USE_COPY,
     PERMISSIVE_MODIFY,
+    RELAX_RULES,
     DOMAIN_SCOPE,
     SUBENTRIES,
     SYNC_REQUEST,
@@ -106,6 +110,7 @@ fn operations(oid: &str) -> u8 {
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
         DONT_USE_COPY => on::SEARCH | on::COMPARE,
         PERMISSIVE_MODIFY => on::MODIFY,
+        RELAX_RULES => on::UPDATES,
         TREE_DELETE => on::DELETE,
         PROXIED_AUTHORIZATION => on::SEARCH | on::COMPARE | on::UPDATES | on::EXTENDED,
         TRANSACTION => on::UPDATES | on::EXTENDED,
@@ -135,6 +140,7 @@ pub struct Controls<'a> {
     pub pre_read: Option<Vec<&'a str>>,
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
+    pub relax_rules: bool,
     pub manage_dsa_it: bool,
     /// Everything below the entry is to go too.
     pub tree_delete: bool,
@@ -243,6 +249,10 @@ impl<'a> Controls<'a> {
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
                 self.permissive_modify = true;
+            }
+            Some(RELAX_RULES) => {
+                no_value("relax rules", value)?;
+                self.relax_rules = true;
             }
             Some(_) | None => {}
         }

@@ -1,0 +1,192 @@
+//! Relax Rules (1.3.6.1.4.1.4203.666.5.12, `-e relax` of OpenLDAP's tools): entries are restored as they were, by administrators alone.
+
+use crate::server::{BASE, Place, found, set};
+use crate::{general, sync};
+use ldap3::controls::{RawControl, RefreshMode};
+use ldap3::{Mod, Scope, SearchEntry};
+use std::collections::HashSet;
+
+const OID: &str = "1.3.6.1.4.1.4203.666.5.12";
+const DN: &str = "cn=1,o=nhs";
+const UUID: &str = "597ae2f6-16a6-1027-98f4-d28b5365dc14";
+const GIVEN: [(&str, &str); 5] = [
+    ("createTimestamp", "20010203040506Z"),
+    ("creatorsName", "cn=a,dc=elsewhere"),
+    ("modifyTimestamp", "20020203040506Z"),
+    ("modifiersName", "cn=b,dc=elsewhere"),
+    ("entryUUID", UUID),
+];
+const CSN: (&str, &str) = ("entryCSN", "20210102030405.000017Z#000000#000#000000");
+const CLASS: (&str, &str) = ("structuralObjectClass", "device");
+
+fn relax() -> RawControl {
+    RawControl {
+        ctype: OID.to_owned(),
+        crit: true,
+        val: None,
+    }
+}
+
+fn device(cn: &'static str, more: &[(&'static str, &'static str)]) -> Vec<(&'static str, HashSet<&'static str>)> {
+    let mut attributes = vec![("objectClass", set(&["device"])), ("cn", set(&[cn]))];
+    attributes.extend(more.iter().map(|(name, value)| (*name, set(&[value]))));
+    attributes
+}
+
+fn kept(entries: &[SearchEntry]) -> Vec<String> {
+    let of = |name: &str| {
+        entries[0]
+            .attrs
+            .get(name)
+            .map_or(String::new(), |values| values.join(" "))
+    };
+    GIVEN.iter().map(|(name, _)| of(name)).collect()
+}
+
+#[tokio::test]
+async fn an_entry_is_added_as_it_was() {
+    let server = Place::filled().serve();
+    let (mut admin, mut writer) = (server.bound("administrator").await, server.bound("writer").await);
+    let refused = writer
+        .with_controls(relax())
+        .add(DN, device("1", &GIVEN))
+        .await
+        .unwrap();
+    assert_eq!(refused.rc, 50, "{refused}");
+    assert_eq!(
+        admin.add(DN, device("1", &GIVEN)).await.unwrap().rc,
+        19,
+        "without the control"
+    );
+    let all: Vec<_> = GIVEN.into_iter().chain([CSN, CLASS]).collect();
+    let done = admin.with_controls(relax()).add(DN, device("1", &all)).await.unwrap();
+    assert_eq!(done.rc, 0, "{done}");
+    let filter = format!("(entryUUID={UUID})");
+    let entries = found(&mut admin, BASE, Scope::Subtree, &filter, &["+"]).await;
+    assert_eq!(kept(&entries), GIVEN.map(|(_, value)| value));
+    let attrs = &entries[0].attrs;
+    assert_eq!(attrs["structuralObjectClass"], ["device"]);
+    assert!(
+        attrs["entryCSN"][0].as_str() > CSN.1,
+        "those who follow go by it: {:?}",
+        attrs["entryCSN"]
+    );
+    // What is in use, is not to be kept, or is not opened.
+    for (given, code) in [
+        (("entryUUID", UUID), 19),
+        (("entryUUID", "597ae2f6"), 21),
+        (("createTimestamp", "yesterday"), 21),
+        (("createTimestamp;x-a", "20010203040506Z"), 19),
+        (("entryCSN", "20210102030405"), 21),
+        (("structuralObjectClass", "person"), 69),
+        (("structuralObjectClass", "top"), 69),
+        (("hasSubordinates", "TRUE"), 19),
+        (("memberOf", "cn=Ward staff,ou=Lists,o=nhs"), 19),
+        (("pwdChangedTime", "20010203040506Z"), 19),
+        (("pwdFailureTime", "20010203040506Z"), 19),
+    ] {
+        let answer = admin.with_controls(relax()).add("cn=2,o=nhs", device("2", &[given]));
+        let code_of = answer.await.unwrap().rc;
+        assert!(
+            code_of == code || code_of == 17 && given.0.contains(";x-"),
+            "{given:?}: {code_of}"
+        );
+    }
+    // Who gives nothing that is kept by the server needs no right for it.
+    let plain = writer
+        .with_controls(relax())
+        .add("cn=3,o=nhs", device("3", &[]))
+        .await
+        .unwrap();
+    assert_eq!(plain.rc, 0);
+
+    let (place, _) = server.stop();
+    let audit = std::fs::read_to_string(place.data().join("audit/00000001.jsonl")).unwrap();
+    assert!(
+        audit
+            .lines()
+            .any(|line| line.contains("relaxed rules") && line.contains("cn=1,"))
+    );
+    place.succeed(&["check"], "");
+    let secret = place.account("again", "administrator");
+    let server = place.serve();
+    let mut admin = server.connect().await;
+    admin.simple_bind("again", &secret).await.unwrap().success().unwrap();
+    let entries = found(&mut admin, BASE, Scope::Subtree, &filter, &["+"]).await;
+    assert_eq!(kept(&entries), GIVEN.map(|(_, value)| value));
+}
+
+/// What is given stands, and what is not is said by the server.
+#[tokio::test]
+async fn a_modify_says_who_and_when() {
+    let server = Place::filled().serve();
+    let (mut admin, mut writer) = (server.bound("administrator").await, server.bound("writer").await);
+    let done = admin.with_controls(relax()).add(DN, device("1", &GIVEN)).await.unwrap();
+    assert_eq!(done.rc, 0, "{done}");
+    let changes = vec![
+        Mod::Replace("createTimestamp", set(&["20030203040506Z"])),
+        Mod::Delete("modifyTimestamp", set(&["20020203040506Z"])),
+        Mod::Add("modifyTimestamp", set(&["20040203040506Z"])),
+    ];
+    assert_eq!(admin.modify(DN, changes.clone()).await.unwrap().rc, 19);
+    let refused = writer.with_controls(relax()).modify(DN, changes.clone()).await.unwrap();
+    assert_eq!(refused.rc, 50);
+    let done = admin.with_controls(relax()).modify(DN, changes).await.unwrap();
+    assert_eq!(done.rc, 0, "{done}");
+    let entries = found(&mut admin, DN, Scope::Base, "(createTimestamp=20030203040506Z)", &["+"]).await;
+    let by = "cn=administrator,ou=Applications,o=nhs";
+    assert_eq!(
+        kept(&entries),
+        ["20030203040506Z", GIVEN[1].1, "20040203040506Z", by, UUID]
+    );
+    for change in [
+        Mod::Replace("entryUUID", set(&["597ae2f6-16a6-1027-98f4-d28b5365dc15"])),
+        Mod::Delete("createTimestamp", set(&[])),
+        Mod::Add("createTimestamp", set(&["20040203040506Z"])),
+        Mod::Replace("pwdChangedTime", set(&["20040203040506Z"])),
+        Mod::Replace("entryCSN", set(&[CSN.1])),
+    ] {
+        let answer = admin.with_controls(relax()).modify(DN, vec![change]).await.unwrap();
+        assert_eq!(answer.rc, 19, "{answer}");
+    }
+    let entries = found(&mut admin, DN, Scope::Base, "(objectClass=device)", &["*", "+"]).await;
+    assert_eq!(kept(&entries)[0], "20030203040506Z");
+}
+
+/// An entry that was deleted comes back with its entryUUID: who follows is told, whatever time it gives.
+#[tokio::test]
+async fn a_restored_entry_reaches_who_follows() {
+    let server = Place::filled().serve();
+    let mut admin = server.bound("administrator").await;
+    let (mut copy, _) = sync::both(&server).await;
+    let mode = sync::asked(RefreshMode::RefreshAndPersist, None, false);
+    let mut stream = sync::begin(&mut copy, mode, "(objectClass=device)").await;
+    while !sync::next(&mut stream).await.unwrap().starts_with("present") {}
+    for _ in 0..2 {
+        let all: Vec<_> = GIVEN.into_iter().chain([CSN]).collect();
+        let done = admin.with_controls(relax()).add(DN, device("1", &all)).await.unwrap();
+        assert_eq!(done.rc, 0, "{done}");
+        assert_eq!(sync::next(&mut stream).await.unwrap(), format!("+{DN}"));
+        assert_eq!(admin.delete(DN).await.unwrap().rc, 0);
+        let gone = sync::next(&mut stream).await.unwrap();
+        assert!(gone.starts_with('-'), "{gone}");
+    }
+}
+
+/// Whoever a rule of a general directory makes an administrator is one here too.
+#[tokio::test]
+async fn the_manager_relaxes_rules() {
+    let server = general::place("").serve();
+    let mut manager = general::manager(&server).await;
+    let mut ann = general::bound(&server, general::ANN, "ann-1").await;
+    let change = || vec![Mod::Replace("createTimestamp", set(&["20030203040506Z"]))];
+    let refused = ann.with_controls(relax()).modify(general::ANN, change()).await.unwrap();
+    assert_eq!(refused.rc, 50);
+    let done = manager
+        .with_controls(relax())
+        .modify(general::ANN, change())
+        .await
+        .unwrap();
+    assert_eq!(done.rc, 0, "{done}");
+    general::bound(&server, general::ANN, "ann-1").await;
+}
