@@ -1,6 +1,7 @@
 //! What a change is answered, by the section that says so. slapd 2.5 gives the same codes where nothing else is said.
 
 use crate::server::{BASE, Place, Server, found, uids};
+use crate::transactions;
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
 
@@ -346,6 +347,17 @@ async fn a_rename_has_its_limits() {
     let many = ldap.modifydn("cn=b,ou=Lists,o=nhs", "cn=e", true, None).await.unwrap();
     assert_eq!(many.rc, 11, "300,000 bytes: {many}");
     assert!(many.text.contains("rename_bytes"), "{}", many.text);
+    // Nor by moving less again and again in one transaction.
+    let whole = transactions::start(&mut ldap).await;
+    for number in 0..20 {
+        let (from, to) = [("a", "f"), ("f", "a")][number % 2];
+        let dn = format!("cn={from},ou=Lists,o=nhs");
+        let part = ldap.with_controls(transactions::within(&whole));
+        let queued = part.modifydn(&dn, &format!("cn={to}"), true, None).await.unwrap();
+        assert_eq!(queued.rc, 0, "{queued}");
+    }
+    assert_eq!(transactions::end(&mut ldap, true, &whole).await.0, 11);
+    assert_eq!(found(&mut ldap, top, Scope::Base, "(cn=a)", &["1.1"]).await.len(), 1);
     let fits = deepest("c", 26);
     assert_eq!(ldap.modifydn(top, "cn=a", true, Some(&fits)).await.unwrap().rc, 0);
     let moved = format!("{}{fits}", "cn=a,".repeat(100));

@@ -94,6 +94,8 @@ pub(super) struct Applied {
     pub entry_uuid: Option<[u8; 16]>,
     /// Those below it that went with it.
     pub below: Vec<[u8; 16]>,
+    /// Octets of the entries it made anew.
+    pub octets: usize,
 }
 
 impl Applied {
@@ -111,6 +113,7 @@ impl Applied {
             },
             entry_uuid: None,
             below: Vec::new(),
+            octets: 0,
         }
     }
 }
@@ -312,6 +315,11 @@ impl Writer {
             Some(Change::Delete { .. }) | None => key.clone(),
         };
         let (entry_uuid, below) = (effects.entry_uuid, std::mem::take(&mut effects.below));
+        let octets = effects.changes.iter().map(|change| match change {
+            Change::Put { record, .. } => record.len(),
+            Change::Delete { .. } => 0,
+        });
+        let octets = octets.sum();
         self.take_in(group, key, effects, following);
         let done = UpdateDone {
             outcome: Outcome::success(),
@@ -322,6 +330,7 @@ impl Writer {
             done,
             entry_uuid,
             below,
+            octets,
         })
     }
 

@@ -42,7 +42,8 @@ impl Writer {
     fn apply_all(&self, updates: Vec<Asked>, group: &mut WriteGroup<'_>, following: &mut Following) -> Settled {
         let limit = self.context.limits.transaction_read_octets;
         let trees = self.context.limits.delete_entries;
-        let (mut read, mut below) = (0, 0);
+        let made = self.context.limits.rename_octets;
+        let (mut read, mut below, mut octets) = (0, 0, 0);
         let mut all = Vec::with_capacity(updates.len());
         for (at, asked) in updates.into_iter().enumerate() {
             let failed = |outcome| Unsettled { at: Some(at), outcome };
@@ -51,6 +52,13 @@ impl Writer {
             below += applied.below.len();
             if below > trees {
                 return Err(failed(delete::too_many(trees)));
+            }
+            octets += applied.octets;
+            if octets > made {
+                let message = format!(
+                    "expected a transaction to make at most {made} bytes of entries anew; see limits.rename_bytes"
+                );
+                return Err(failed(Outcome::new(ResultCode::AdminLimitExceeded, message)));
             }
             let copies = [&applied.done.pre_read, &applied.done.post_read];
             read += copies
