@@ -16,6 +16,7 @@ mod oid {
     pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
     pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
     pub const RELAX_RULES: &str = "1.3.6.1.4.1.4203.666.5.12";
+    pub const PERSISTENT_SEARCH: &str = "2.16.840.1.113730.3.4.3";
     pub const MATCHED_VALUES: &str = "1.2.826.0.1.3344810.2.3";
     pub const TREE_DELETE: &str = "1.2.840.113556.1.4.805";
     pub const ALL: &[&str] = &[
@@ -27,6 +28,7 @@ mod oid {
         VIRTUAL_LIST_VIEW,
         DONT_USE_COPY,
         PERMISSIVE_MODIFY,
+        PERSISTENT_SEARCH,
         RELAX_RULES,
         MATCHED_VALUES,
         TREE_DELETE,

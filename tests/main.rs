@@ -14,6 +14,7 @@ mod integrity;
 mod lists;
 mod matched_values;
 mod password_policy;
+mod persistent_search;
 mod proxied;
 mod relax;
 mod rights;

@@ -30,7 +30,7 @@ pub fn asked(mode: RefreshMode, cookie: Option<&[u8]>, reload_hint: bool) -> Raw
     .into()
 }
 
-fn control<'c>(controls: &'c [Control], oid: &str) -> Option<&'c RawControl> {
+pub fn control<'c>(controls: &'c [Control], oid: &str) -> Option<&'c RawControl> {
     controls.iter().map(|control| &control.1).find(|raw| raw.ctype == oid)
 }
 

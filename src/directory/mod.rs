@@ -68,7 +68,7 @@ pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{ControlFault, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep};
 pub use secret::strip_clear_text;
 pub use sort::{SortFault, SortKey, SortRequest, SortWay};
-pub use sync::{Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};
+pub use sync::{ChangeType, Notice, PersistentRequest, Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};
 pub use transaction::{Ending, TransactionDone};
 pub use update::{Modification, ModificationKind, Update};
 

@@ -8,8 +8,10 @@
 //! one that begins is not told what the feed has of an entry from before it, or an attribute of it, was hidden;
 //! attributes that follow from other entries are neither given nor searched; memory for what waits is the feed's.
 
+mod persistent;
 mod trail;
 
+pub use self::persistent::{ChangeType, Notice, PersistentRequest};
 use self::trail::Trail;
 use super::feed::{EntryChange, Follower, Image, LoggedUpdate, Next, Position};
 use super::search::{Limits, given_kinds};
@@ -36,6 +38,8 @@ pub struct SyncRequest<'a> {
     pub cookie: Option<&'a [u8]>,
     /// Where the cookie is of no use: begin anew rather than say so.
     pub reload: bool,
+    /// Changes are told as a persistent search wants them.
+    pub persistent: Option<PersistentRequest>,
 }
 
 /// RFC 4533 section 2.2.
@@ -53,6 +57,11 @@ pub enum SyncMessage<'a> {
         entry: &'a ReleasedEntry<'a>,
         state: SyncState,
         cookie: Option<&'a str>,
+    },
+    /// An entry of a persistent search, and what happened to it where that is asked for.
+    Found {
+        entry: &'a ReleasedEntry<'a>,
+        notice: Option<Notice<'a>>,
     },
     /// Entries that are there and unchanged.
     Unchanged(&'a [[u8; 16]]),
@@ -84,6 +93,7 @@ pub struct Sync {
     content: Content,
     stage: Stage,
     persist: bool,
+    persistent: Option<PersistentRequest>,
     /// Of the client's cookie: `rid=NNN`.
     replica: String,
     /// What the client has got when the stage is over; while following, what it has got.
@@ -96,6 +106,13 @@ pub struct Sync {
     given: u32,
     trail: Trail,
     _place: Follower,
+}
+
+/// What is told with an entry.
+#[derive(Clone, Copy)]
+enum Told<'a> {
+    State(SyncState, Option<&'a str>),
+    Changed(Option<Notice<'a>>),
 }
 
 enum Stage {
@@ -150,7 +167,13 @@ impl Directory {
             attributes: request.attributes.iter().map(|name| (*name).to_owned()).collect(),
             started: Instant::now(),
         };
-        trail.begin(session, "synchronise");
+        trail.begin(
+            session,
+            match asked.persistent {
+                Some(_) => "persistent search",
+                None => "synchronise",
+            },
+        );
         self.open_sync(session, request, asked, trail).map_err(|refused| {
             let (outcome, mut trail) = *refused;
             trail.finish(self, &outcome);
@@ -183,6 +206,7 @@ impl Directory {
             content,
             stage,
             persist: asked.persist,
+            persistent: asked.persistent,
             replica,
             position,
             told: 0,
@@ -249,7 +273,9 @@ impl Directory {
             Cookie::Since(_) | Cookie::Unusable if asked.reload => None,
             Cookie::Since(_) | Cookie::Unusable => return Err(refresh_required("the cookie is not of use here")),
         };
+        let changes_only = asked.persistent.is_some_and(|asked| asked.changes_only);
         let (stage, position) = match since {
+            _ if changes_only => (Stage::Following, position),
             Some(since) if self.feed.reaches(since) && !self.hid_since(view, since, position) => {
                 (Stage::Replay { until: position }, since)
             }
@@ -287,9 +313,8 @@ impl Directory {
         };
         let schema = &self.schema();
         let [old, new] = [before, after].map(|image| image.record(schema.type_numbers()));
-        let sees = |image: &Image, record| view.covers(&image.key) && !view.hides(record, schema);
-        if !sees(after, new) {
-            return sees(before, old);
+        if !self.sees(view, after) {
+            return self.sees(view, before);
         }
         let mut hidden = view.hiding.attributes().iter().map(|(id, _)| *id);
         hidden.any(|id| view.hides_attribute(new, id, schema) && !view.hides_attribute(old, id, schema))
@@ -414,7 +439,11 @@ impl Sync {
                         continue;
                     }
                     let snapshot = snapshot.clone();
-                    if !self.give(snapshot.record(at), SyncState::Add, None, emit)? {
+                    let told = match self.persistent {
+                        Some(_) => Told::Changed(None),
+                        None => Told::State(SyncState::Add, None),
+                    };
+                    if !self.give(snapshot.record(at), told, emit)? {
                         return Ok(false);
                     }
                 }
@@ -459,9 +488,11 @@ impl Sync {
     }
 
     fn lost(&mut self) -> SyncStep {
-        self.done(refresh_required(
-            "the client was too slow, and changes are no longer kept; it has to come again",
-        ))
+        let message = "the client was too slow, and changes are no longer kept; it has to come again";
+        self.done(match self.persistent {
+            Some(_) => Outcome::new(ResultCode::AdminLimitExceeded, message),
+            None => refresh_required(message),
+        })
     }
 
     fn refreshed(
@@ -471,6 +502,10 @@ impl Sync {
     ) -> Result<bool, Box<SyncStep>> {
         let cookie = self.cookie(self.position);
         self.trail.finish(&self.directory, &Outcome::success());
+        if self.persistent.is_some() {
+            self.stage = Stage::Following;
+            return Ok(true);
+        }
         if !self.persist {
             return Err(Box::new(SyncStep::Done {
                 outcome: Outcome::success(),
@@ -522,6 +557,9 @@ impl Sync {
         work: &mut Work,
         emit: &mut dyn FnMut(SyncMessage<'_>) -> bool,
     ) -> Result<bool, Box<SyncStep>> {
+        if let Some(asked) = self.persistent {
+            return self.notify(asked, update, work, emit);
+        }
         let directory = self.directory.clone();
         let mut last = update.changes.len();
         while last > self.told {
@@ -550,7 +588,7 @@ impl Sync {
             };
             let cookie = (self.told == last && !replays).then(|| self.cookie(update.position));
             let record = image.record(directory.schema().type_numbers());
-            let goes_on = self.give(record, state, cookie.as_deref(), emit)?;
+            let goes_on = self.give(record, Told::State(state, cookie.as_deref()), emit)?;
             if !goes_on && self.told < last {
                 return Ok(false);
             }
@@ -588,14 +626,15 @@ impl Sync {
     fn give(
         &mut self,
         record: crate::store::Record<'_>,
-        state: SyncState,
-        cookie: Option<&str>,
+        told: Told<'_>,
         emit: &mut dyn FnMut(SyncMessage<'_>) -> bool,
     ) -> Result<bool, Box<SyncStep>> {
         if !matches!(self.stage, Stage::Following) && self.limits.size_reached(self.given) {
             return Err(Box::new(self.done(Outcome::new(ResultCode::SizeLimitExceeded, ""))));
         }
-        if state != SyncState::Delete && !self.limits.counts_today(&self.directory, &self.session.view) {
+        if !matches!(told, Told::State(SyncState::Delete, _))
+            && !self.limits.counts_today(&self.directory, &self.session.view)
+        {
             let message = "the account's entries of today are used up; it may search again tomorrow (UTC)";
             return Err(Box::new(
                 self.done(Outcome::new(ResultCode::AdminLimitExceeded, message)),
@@ -610,10 +649,10 @@ impl Sync {
             self.trail.begin(&self.session, "follow");
         }
         self.trail.entry(entry.entry_uuid());
-        Ok(emit(SyncMessage::Entry {
-            entry: &entry,
-            state,
-            cookie,
+        let entry = &entry;
+        Ok(emit(match told {
+            Told::State(state, cookie) => SyncMessage::Entry { entry, state, cookie },
+            Told::Changed(notice) => SyncMessage::Found { entry, notice },
         }))
     }
 

@@ -63,8 +63,10 @@ impl Conversation {
             subentries: controls.subentries,
             virtual_list: controls.virtual_list,
         };
-        if let Some(asked) = controls.sync {
-            return self.sync(id, request, asked, session.map(Arc::as_ref));
+        match controls.following() {
+            Ok(Some(asked)) => return self.sync(id, request, asked, session.map(Arc::as_ref)),
+            Ok(None) => {}
+            Err(outcome) => return self.search_refused(id, &outcome, page.is_some()),
         }
         match self.directory.search(session.map(Arc::as_ref), request, self.facts()) {
             Ok(search) => {

@@ -1,4 +1,4 @@
-//! Content synchronisation (RFC 4533): its controls and messages, and the searches of a connection that follow changes.
+//! Content synchronisation (RFC 4533) and persistent search: their controls and messages, and the searches of a connection that follow changes.
 //!
 //! A search that waits for changes takes no part in a connection's turns until the core wakes it. It holds back neither a bind nor
 //! a stop of the server: both end it.
@@ -9,7 +9,9 @@ use super::controls::put_control;
 use super::conversation::Conversation;
 use super::encode::{self, Extra};
 use super::frame::MessageId;
-use crate::directory::{SearchRequest, Session, Sync, SyncMessage, SyncRequest, SyncState, SyncStep};
+use crate::directory::{
+    Notice, PersistentRequest, SearchRequest, Session, Sync, SyncMessage, SyncRequest, SyncState, SyncStep,
+};
 use crate::model::{Outcome, ResultCode};
 use crate::query::Work;
 use std::future::Future;
@@ -20,6 +22,8 @@ use std::task::{Context, Poll};
 const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
 pub(super) const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
+/// draft-ietf-ldapext-psearch-03 section 4.
+const ENTRY_CHANGE: &str = "2.16.840.1.113730.3.4.7";
 
 /// A synchronisation on a connection.
 pub(super) struct RunningSync {
@@ -57,6 +61,26 @@ pub(super) fn sync_request(value: Option<&[u8]>) -> Result<SyncRequest<'_>, Deco
         persist,
         cookie,
         reload,
+        persistent: None,
+    })
+}
+
+/// The value of a persistent search control (draft-ietf-ldapext-psearch-03 section 3).
+pub(super) fn persistent_request(value: Option<&[u8]>) -> Result<PersistentRequest, DecodeError> {
+    const NAME: &str = "persistent search";
+    let value = value.ok_or_else(|| DecodeError::field(NAME, "change types", "no value"))?;
+    let mut outer = Reader::new(value);
+    let mut parts = outer.enter(ber::SEQUENCE)?;
+    outer.finish()?;
+    let found = parts.integer(ber::INTEGER)?;
+    let types = u32::try_from(found).ok().filter(|types| (1..=15).contains(types));
+    let change_types = types.ok_or_else(|| DecodeError::field(NAME, "change types from 1 to 15", found))?;
+    let (changes_only, notices) = (parts.boolean(ber::BOOLEAN)?, parts.boolean(ber::BOOLEAN)?);
+    parts.finish()?;
+    Ok(PersistentRequest {
+        change_types,
+        changes_only,
+        notices,
     })
 }
 
@@ -109,7 +133,8 @@ impl Conversation {
         let mut sent = 0;
         let output = &mut self.output;
         let step = running.sync.step(&mut work, &mut |message| {
-            sent += u64::from(matches!(message, SyncMessage::Entry { .. }));
+            let is_entry = matches!(message, SyncMessage::Entry { .. } | SyncMessage::Found { .. });
+            sent += u64::from(is_entry);
             put_message(output, id, &message);
             output.len() < limit
         });
@@ -187,6 +212,19 @@ fn put_message(out: &mut Vec<u8>, id: MessageId, message: &SyncMessage<'_>) {
                 }
             });
         }
+        SyncMessage::Found { entry, notice: None } => {
+            encode::entry_with(out, id, entry.dn_octets(), |out| entry.append_attributes(out));
+        }
+        SyncMessage::Found {
+            entry,
+            notice: Some(notice),
+        } => encode::entry_with_controls(
+            out,
+            id,
+            entry.dn(),
+            |out| put_notice(out, *notice),
+            |out| entry.append_attributes(out),
+        ),
         SyncMessage::Unchanged(uuids) => put_info(out, id, |out| {
             ber::put_nested(out, 0xa3, |out| {
                 ber::put_nested(out, ber::SET, |out| {
@@ -215,6 +253,18 @@ fn put_state(out: &mut Vec<u8>, state: SyncState, uuid: &[u8; 16], cookie: Optio
             ber::put_octets(out, ber::OCTET_STRING, uuid);
             if let Some(cookie) = cookie {
                 ber::put_octets(out, ber::OCTET_STRING, cookie.as_bytes());
+            }
+        });
+    });
+}
+
+/// The contents of a message's controls: an entry change notification.
+fn put_notice(out: &mut Vec<u8>, notice: Notice<'_>) {
+    put_control(out, ENTRY_CHANGE, |out| {
+        ber::put_nested(out, ber::SEQUENCE, |out| {
+            ber::put_integer(out, ber::ENUMERATED, notice.change as u32);
+            if let Some(dn) = notice.previous_dn {
+                ber::put_octets(out, ber::OCTET_STRING, dn.as_bytes());
             }
         });
     });

@@ -14,7 +14,7 @@ use super::encode::Extra;
 use super::limits::WireLimits;
 use super::sync;
 use crate::access::ReleasedCopy;
-use crate::directory::{PageRequest, SortKey, SyncRequest, VirtualListRequest};
+use crate::directory::{PageRequest, PersistentRequest, SortKey, SyncRequest, VirtualListRequest};
 use crate::model::{Filter, Outcome, ResultCode};
 
 pub use policy::PasswordAdvice;
@@ -41,6 +41,8 @@ pub const DONT_USE_COPY: &str = "1.3.6.1.1.22";
 pub const SUBENTRIES: &str = "1.3.6.1.4.1.4203.1.10.1";
 /// Content synchronisation (RFC 4533).
 pub const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
+/// Persistent search (draft-ietf-ldapext-psearch-03).
+pub const PERSISTENT_SEARCH: &str = "2.16.840.1.113730.3.4.3";
 /// Permissive modify, as Active Directory has it.
 pub const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
 
@@ -78,6 +80,7 @@ pub const SUPPORTED: &[&str] = &[
     DOMAIN_SCOPE,
     SUBENTRIES,
     SYNC_REQUEST,
+    PERSISTENT_SEARCH,
     PROXIED_AUTHORIZATION,
     TRANSACTION,
     MATCHED_VALUES,
@@ -102,9 +105,8 @@ mod on {
 /// What a control of [`SUPPORTED`] is for.
 fn operations(oid: &str) -> u8 {
     match oid {
-        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | MATCHED_VALUES | DOMAIN_SCOPE => {
-            on::SEARCH
-        }
+        PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | PERSISTENT_SEARCH | MATCHED_VALUES
+        | DOMAIN_SCOPE => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -150,6 +152,7 @@ pub struct Controls<'a> {
     pub sort: Option<Vec<SortKey<'a>>>,
     pub sort_is_critical: bool,
     pub sync: Option<SyncRequest<'a>>,
+    pub persistent: Option<PersistentRequest>,
     pub virtual_list: Option<VirtualListRequest<'a>>,
     /// Only values that pass one of these are given.
     pub matched_values: Option<Vec<Filter<'a>>>,
@@ -236,6 +239,7 @@ impl<'a> Controls<'a> {
             Some(MATCHED_VALUES) => self.matched_values = Some(results::matched_values(value, limits)?),
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
+            Some(PERSISTENT_SEARCH) => self.persistent = Some(sync::persistent_request(value)?),
             Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),
             Some(TREE_DELETE) => {
                 no_value("Tree Delete", value)?;
@@ -257,6 +261,21 @@ impl<'a> Controls<'a> {
             Some(_) | None => {}
         }
         Ok(())
+    }
+
+    /// What a search asks that goes on with changes.
+    ///
+    /// # Errors
+    /// It asks so in two ways.
+    pub fn following(&self) -> Result<Option<SyncRequest<'a>>, Outcome> {
+        match (self.sync, self.persistent) {
+            (Some(_), Some(_)) => {
+                let message = "a search is a content synchronisation or persistent, not both";
+                Err(Outcome::new(ResultCode::ProtocolError, message))
+            }
+            (sync, None) => Ok(sync),
+            (None, Some(asked)) => Ok(Some(SyncRequest::persistent(asked))),
+        }
     }
 
     /// The refusal of a critical control that is not known, or not for this operation.
