@@ -71,6 +71,7 @@ pub use sort::{SortFault, SortKey, SortRequest, SortWay};
 pub use sync::{ChangeType, Notice, PersistentRequest, Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};
 pub use transaction::{Ending, TransactionDone};
 pub use update::{Modification, ModificationKind, Update};
+pub use wellformed::complete_naming;
 
 /// Where the naming contexts are kept in the store's keyed area.
 const SUFFIXES_KEY: &[u8] = b"d/suffixes";

@@ -137,12 +137,18 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry, relaxed: &[AttributeId]) 
         false => Ok(()),
     })?;
     naming.iter().try_for_each(|rdn| check_naming_types(schema, rdn))?;
+    complete_naming(schema, entry);
+    schema.spell_entry(entry);
+    Ok(())
+}
+
+/// The values in an entry's name are the entry's (RFC 4511 section 4.7).
+pub fn complete_naming(schema: &Schema, entry: &mut Entry) {
+    let naming = entry.dn.rdn().cloned();
     naming
         .iter()
         .flat_map(|rdn| &rdn.avas)
         .for_each(|ava| add_naming_value(schema, entry, ava));
-    schema.spell_entry(entry);
-    Ok(())
 }
 
 /// One attribute of a request. `adds`: the values are to be the attribute's, not looked for in it.

@@ -4,10 +4,10 @@ use super::elsewhere::read_url;
 use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
 use crate::access::NEVER_RELEASED;
 use crate::account::{AccountOptions, Accounts, PasswordState, PreparedSecret, Secret, SecretHasher};
-use crate::directory::{is_account_key, strip_clear_text};
+use crate::directory::{complete_naming, is_account_key, strip_clear_text};
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
 use crate::model::{Entry, Value, is_known_option};
-use crate::schema::{NormalizedDn, Schema};
+use crate::schema::{NormalizedDn, Schema, SchemaViolation};
 use crate::store::segment::PreparedEntry;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -163,7 +163,17 @@ impl<'a> Preparer<'a> {
         let (kept, has_password) = take_out(entry, schema, &mut self.kinds, left_out)?;
         schema.spell_dn(&mut entry.dn);
         schema.spell_entry(entry);
-        if let Err(violations) = schema.check_entry(entry) {
+        let mut checked = schema.check_entry(entry);
+        if let Err(violations) = &checked
+            && violations
+                .iter()
+                .any(|it| matches!(it, SchemaViolation::NamingAttribute { .. }))
+        {
+            // As an add and slapadd have it: what the name says, the entry has.
+            complete_naming(schema, entry);
+            checked = schema.check_entry(entry);
+        }
+        if let Err(violations) = checked {
             let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
             return Err(format!("{}: {}", entry.dn, violations.join("; ")));
         }

@@ -316,3 +316,18 @@ fn values_that_are_to_be_unique_are_given_once() {
     );
     assert_eq!(names(&room), [false, false, false, true, false]);
 }
+
+/// RFC 4511 section 4.7, and slapadd: what a name says, the entry has.
+#[test]
+fn a_naming_value_that_is_missing_is_completed() {
+    let room = Room::new();
+    let text = "dn: OU=Lists,o=nhs\nobjectClass: organizationalUnit\n\n\
+                dn: cn=a+sn=b,ou=lists,o=nhs\nobjectClass: person\ncn: a\n\n";
+    assert_eq!(room.import(text, &[]).unwrap(), Answer::Done);
+    let exported = room.export(&[]);
+    assert!(
+        exported.contains("dn: ou=Lists,o=nhs\nobjectClass: organizationalUnit\nou: Lists\n"),
+        "{exported}"
+    );
+    assert!(exported.contains("\nsn: b\n"), "{exported}");
+}
