@@ -6,7 +6,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use nhsdir::access::View;
 use nhsdir::model::{Attribute, AttributeDescription, Dn, Entry, Filter, SearchScope};
-use nhsdir::query::{Advance, Cursor, Order, Query, Work, compile, evaluate};
+use nhsdir::query::{Advance, CandidateLimit, Cursor, Order, Query, Work, compile, evaluate};
 use nhsdir::schema::{NormalizedDn, Schema};
 use nhsdir::store::record::encode;
 use nhsdir::store::{Layer, Operational, Segment, Snapshot};
@@ -204,7 +204,7 @@ impl Bench {
             after: None,
             within: self.view.bases.clone(),
             without: self.view.excluded.clone(),
-            candidate_limit: 0,
+            candidate_limit: CandidateLimit::default(),
         };
         Cursor::open(Arc::clone(&self.snapshot), query)
     }

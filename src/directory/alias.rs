@@ -7,7 +7,7 @@
 use super::kinds::Kind;
 use crate::access::{View, aliased_object};
 use crate::model::{Dn, Outcome, ResultCode, SearchScope};
-use crate::query::{Advance, Cursor, Order, Predicate, Query, Work, visible};
+use crate::query::{Advance, CandidateLimit, Cursor, Order, Predicate, Query, Work, visible};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Record, Snapshot};
 use std::collections::{BTreeSet, HashSet};
@@ -148,7 +148,7 @@ impl Aliases<'_> {
             after: None,
             within: self.view.bases.clone(),
             without: self.view.excluded.clone(),
-            candidate_limit: 0,
+            candidate_limit: CandidateLimit::default(),
         };
         let limit = self.view.quotas.followed_names;
         let mut cursor = Cursor::open(self.snapshot.clone(), query);

@@ -5,7 +5,7 @@
 
 use super::Directory;
 use crate::model::{Outcome, ResultCode, SearchScope};
-use crate::query::{Advance, Collective, Cursor, Order, Predicate, Query, Work, class_predicate};
+use crate::query::{Advance, CandidateLimit, Collective, Cursor, Order, Predicate, Query, Work, class_predicate};
 use crate::schema::{ClassId, NormalizedDn, Schema};
 use crate::store::{Record, SequenceNumber, Snapshot};
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Kind {
             after: None,
             within: vec![NormalizedDn::default()].into(),
             without: Vec::new().into(),
-            candidate_limit: 0,
+            candidate_limit: CandidateLimit::default(),
         };
         let mut cursor = Cursor::open(Arc::new(snapshot.clone()), query);
         let mut keys = Vec::new();

@@ -25,7 +25,8 @@ use crate::audit::AuditRecord;
 use crate::model::{DerefAliases, Filter, Outcome, ResultCode, SearchScope};
 use crate::query::evaluate::evaluate;
 use crate::query::{
-    Advance, Cursor, Groups, Order, Plan, Predicate, Query, TailMembers, Truth, Work, compile, compile_in,
+    Advance, CandidateLimit, Cursor, Groups, Order, Plan, Predicate, Query, TailMembers, Truth, Work, compile,
+    compile_in,
 };
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Record, Snapshot};
@@ -387,7 +388,7 @@ impl Directory {
             after,
             within: area.within,
             without: view.excluded.clone(),
-            candidate_limit: view.quotas.candidates,
+            candidate_limit: CandidateLimit::of(view, groups.schema),
         };
         self.open_planned(view, snapshot, query)
     }

@@ -18,7 +18,7 @@ use super::search::{Limits, given_kinds};
 use super::{Directory, SearchRequest, Session, clock};
 use crate::access::{ReleasedEntry, Selection, View, release};
 use crate::model::{Outcome, ResultCode, SearchScope};
-use crate::query::{Advance, Content, Cursor, Order, Predicate, Query, Work, compile};
+use crate::query::{Advance, CandidateLimit, Content, Cursor, Order, Predicate, Query, Work, compile};
 use crate::store::Snapshot;
 use crate::store::record::{csn_text, csn_time};
 use std::sync::Arc;
@@ -264,7 +264,7 @@ impl Directory {
             after: None,
             within: view.bases.clone(),
             without: view.excluded.clone(),
-            candidate_limit: view.quotas.candidates,
+            candidate_limit: CandidateLimit::of(view, snapshot.schema()),
         };
         let content = Content::new(query.clone());
         let since = match cookie {

@@ -535,6 +535,18 @@ pub(super) fn hidden_entries(schema: &Schema, view: &View) -> Predicate {
     Predicate::or(items.map(Predicate::Item).collect())
 }
 
+/// Where the view hides an entry or something of it.
+pub(super) fn concealed(schema: &Schema, view: &View) -> Predicate {
+    let conditions = view.hiding.attributes().iter().map(|(_, condition)| condition);
+    let items = conditions.filter_map(|condition| condition_item(schema, condition));
+    let attributes = items.map(Predicate::Item);
+    Predicate::or(
+        std::iter::once(hidden_entries(schema, view))
+            .chain(attributes)
+            .collect(),
+    )
+}
+
 /// `None` for an attribute without an equality rule: no entry meets it.
 fn condition_item(schema: &Schema, condition: &Condition) -> Option<Arc<Item>> {
     let rule = schema.attribute(condition.attribute).equality?;

@@ -5,7 +5,7 @@
 
 use super::compile::hidden_entries;
 use super::membership::{Groups, TailMembers};
-use super::{Advance, Candidate, Cursor, Order, Query, Work};
+use super::{Advance, Candidate, CandidateLimit, Cursor, Order, Query, Work};
 use crate::access::View;
 use crate::model::SearchScope;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
@@ -146,7 +146,7 @@ impl Subordinates<'_> {
             after: None,
             within: Arc::new([NormalizedDn::default()]),
             without: self.view.excluded.clone(),
-            candidate_limit: 0,
+            candidate_limit: CandidateLimit::default(),
         };
         let mut cursor = Cursor::open(self.snapshot.clone(), query);
         let (mut hidden, mut spent) = (0, 0u32);

@@ -6,10 +6,10 @@ use super::predicate::Predicate;
 use super::scope::Scope;
 use super::seen::Seen;
 use super::stream::{Step, Stream, admit_all, admits};
-use super::{Advance, Order, Query, Truth, Work};
+use super::{Advance, CandidateLimit, Order, Query, Truth, Work};
 use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
-use crate::store::{Layer, Location, Snapshot};
+use crate::store::{Layer, Location, Record, Snapshot};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -86,7 +86,9 @@ struct Examiner {
     /// Work that evaluating one entry takes.
     effort: u32,
     candidates: u64,
-    limit: u64,
+    limit: CandidateLimit,
+    /// A candidate was passed over because of the limit: what comes after it does not end the search well.
+    is_over: bool,
 }
 
 /// Items that are evaluated for one unit of work.
@@ -115,6 +117,7 @@ impl Cursor {
                 needs_key: plan.wanted.needs_key(),
                 effort: 1 + (plan.wanted.items() / ITEMS_A_UNIT) as u32,
                 candidates: 0,
+                is_over: false,
                 limit: query.candidate_limit,
             },
             plan,
@@ -176,7 +179,7 @@ impl Cursor {
         if !examiner.scope.covers(&examiner.key, depth) {
             return Examined::No;
         }
-        if !examiner.count() {
+        if !examiner.count(|| record) {
             return Examined::Limit;
         }
         let Examiner {
@@ -310,10 +313,10 @@ impl Cursor {
             if !self.examiner.scope.covers(&entry.key.0, entry.depth) {
                 continue;
             }
-            if !self.examiner.count() {
+            let record = self.snapshot.tail_record(entry);
+            if !self.examiner.count(|| record) {
                 return Found::Limited;
             }
-            let record = self.snapshot.tail_record(entry);
             let candidate = Candidate {
                 record,
                 key: &entry.key.0,
@@ -401,6 +404,9 @@ impl LayerRun {
 
     /// The next id of the stream that is visible, in scope and passes the probes.
     fn admitted(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+        if examiner.is_over {
+            return Found::Limited;
+        }
         loop {
             if work.left == 0 {
                 return Found::Paused;
@@ -422,7 +428,7 @@ impl LayerRun {
             if plan.by_key && !examiner.covers(layer, id) {
                 continue;
             }
-            if !examiner.count() {
+            if !examiner.count(|| layer.segment.record(EntryId(id))) {
                 return Found::Limited;
             }
             if admitted && (together || admits(&plan.branch.probes, &layer.segment, id)) {
@@ -481,12 +487,22 @@ impl LayerRun {
 impl Examiner {
     /// Counts one more candidate; false where the limit allows none.
     #[inline]
-    fn count(&mut self) -> bool {
-        if self.limit != 0 && self.candidates >= self.limit {
-            return false;
+    fn count<'r>(&mut self, record: impl FnOnce() -> Record<'r>) -> bool {
+        if self.limit.most == 0 {
+            self.candidates += 1;
+            return true;
         }
-        self.candidates += 1;
-        true
+        self.count_limited(record())
+    }
+
+    fn count_limited(&mut self, record: Record<'_>) -> bool {
+        let candidate = Candidate { record, key: &[] };
+        if self.evaluator.truth(&self.limit.uncounted, candidate, &self.schema) == Truth::True {
+            return true;
+        }
+        self.is_over |= self.candidates >= self.limit.most;
+        self.candidates += u64::from(!self.is_over);
+        !self.is_over
     }
 
     /// Whether an entry's own key is in scope.

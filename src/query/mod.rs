@@ -7,6 +7,7 @@
 //! different (a property test holds it to that); compiling cannot fail; no function here waits or does I/O.
 
 mod assertion;
+mod candidates;
 pub mod collective;
 pub mod compile;
 pub mod computed;
@@ -29,6 +30,7 @@ use crate::schema::NormalizedDn;
 use crate::store::Location;
 use std::sync::Arc;
 
+pub use candidates::CandidateLimit;
 pub use collective::Collective;
 pub use compile::{child_or_named, class_predicate, compile, compile_in, named_entries, visible};
 pub use computed::Subordinates;
@@ -72,8 +74,8 @@ pub struct Query {
     pub within: Arc<[NormalizedDn]>,
     /// ... and in none of these.
     pub without: Arc<[NormalizedDn]>,
-    /// Candidates examined before the cursor gives up; 0 means no limit.
-    pub candidate_limit: u64,
+    /// Candidates examined before the cursor gives up.
+    pub candidate_limit: CandidateLimit,
 }
 
 /// How much a cursor may do before it hands back control: counts candidates examined (more than one for each where the

@@ -7,7 +7,7 @@ use super::super::referral::{Asked, Continuations};
 use super::SearchRequest;
 use crate::access::View;
 use crate::model::{Dn, Outcome, ResultCode, SearchScope};
-use crate::query::{Cursor, Order, Predicate, Query, child_or_named, named_entries, visible};
+use crate::query::{CandidateLimit, Cursor, Order, Predicate, Query, child_or_named, named_entries, visible};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
@@ -159,7 +159,7 @@ impl Area {
             after: None,
             within: self.within.clone(),
             without: view.excluded.clone(),
-            candidate_limit: 0,
+            candidate_limit: CandidateLimit::default(),
         };
         Continuations::new(Cursor::open(snapshot.clone(), query), scope, held.clone())
     }

@@ -3,7 +3,7 @@
 use crate::access::View;
 use crate::index::EntryId;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Filter, SearchScope};
-use crate::query::{Advance, Cursor, Groups, Order, Query, TooManyNames, Work, compile, compile_in};
+use crate::query::{Advance, CandidateLimit, Cursor, Groups, Order, Query, TooManyNames, Work, compile, compile_in};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::record::encode;
 use crate::store::snapshot::TailEntry;
@@ -121,7 +121,7 @@ pub fn query(filter: &str, view: &View) -> Query {
         after: None,
         within: view.bases.clone(),
         without: view.excluded.clone(),
-        candidate_limit: 0,
+        candidate_limit: CandidateLimit::default(),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::fixture::{Changes, changes, drain, entry, full_view, key, query, schema, snapshot};
 use crate::access::{Condition, View};
 use crate::model::SearchScope;
-use crate::query::{Advance, Cursor, Order, Work};
+use crate::query::{Advance, CandidateLimit, Cursor, Order, Work};
 use crate::store::Snapshot;
 use std::fmt::Write;
 use std::path::Path;
@@ -197,7 +197,7 @@ fn the_candidate_limit_ends_a_search() {
     ] {
         let mut asked = query(filter, &full_view());
         asked.order = order;
-        asked.candidate_limit = 10;
+        asked.candidate_limit.most = 10;
         let mut cursor = Cursor::open(Arc::clone(&directory), asked);
         let mut steps = 0;
         let ended = loop {
@@ -214,5 +214,46 @@ fn the_candidate_limit_ends_a_search() {
         };
         assert_eq!(ended, expected, "{filter}\n{}", cursor.plan());
         assert!(cursor.candidates() <= 10);
+    }
+}
+
+/// T15: whether a limit is reached does not tell of a value that is hidden, by itself or with its entry.
+#[test]
+fn hidden_candidates_do_not_count() {
+    let directory = directory();
+    let schema = schema();
+    let attribute = |name: &str| schema.find_attribute(name).unwrap();
+    let locum = Condition {
+        attribute: attribute("employeeType"),
+        normalized: b"locum".to_vec(),
+    };
+    let mut without_entries = full_view();
+    without_entries.hiding.hide_entry(locum.clone());
+    let mut without_mails = full_view();
+    without_mails.hiding.hide_attribute(attribute("mail"), locum);
+    for mut view in [without_entries, without_mails] {
+        view.quotas.candidates = 2;
+        let end = |filter: &str, order| {
+            let mut asked = query(filter, &view);
+            asked.candidate_limit = CandidateLimit::of(&view, &schema);
+            asked.order = order;
+            let mut cursor = Cursor::open(Arc::clone(&directory), asked);
+            loop {
+                match cursor.advance(&mut Work { left: 100 }) {
+                    Advance::Entry(_) | Advance::Paused => {}
+                    end => return end,
+                }
+            }
+        };
+        // Of these numbers 9 and 18 are locums'.
+        let mail = |number: usize| format!("(mail={}.{number}@nhs.example)", SURNAMES[number % SURNAMES.len()]);
+        for order in [Order::Any, Order::Name] {
+            let (two, three) = (mail(1) + &mail(2), mail(1) + &mail(2) + &mail(4));
+            assert_eq!(end(&format!("(|{two})"), order), Advance::End);
+            assert_eq!(end(&format!("(|{three})"), order), Advance::CandidateLimit);
+            for hidden in [mail(9), mail(18), "(mail=nobody@nhs.example)".to_owned()] {
+                assert_eq!(end(&format!("(|{two}{hidden})"), order), Advance::End, "{hidden}");
+            }
+        }
     }
 }

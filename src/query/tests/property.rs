@@ -6,7 +6,7 @@ use super::fixture::{Changes, drain, full_view, key, schema, snapshot, visible};
 use crate::access::{Condition, View};
 use crate::index::testing::Rng;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry, Filter, SearchScope};
-use crate::query::{Cursor, Groups, Order, Predicate, Query, Truth, compile_in, evaluate};
+use crate::query::{CandidateLimit, Cursor, Groups, Order, Predicate, Query, Truth, compile_in, evaluate};
 use crate::schema::NormalizedDn;
 use crate::store::record::encode;
 use crate::store::{Location, Operational, Snapshot};
@@ -408,7 +408,7 @@ pub(super) fn random_query(rng: &mut Rng, predicate: Predicate, view: &View) -> 
         after: resume.then(|| key(&random_dn(rng))),
         within: view.bases.clone(),
         without: view.excluded.clone(),
-        candidate_limit: 0,
+        candidate_limit: CandidateLimit::default(),
     }
 }
 
