@@ -8,7 +8,7 @@ use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 
 pub const BASE: &str = "dc=example,dc=com";
-const MANAGER: &str = "cn=Manager,dc=example,dc=com";
+pub const MANAGER: &str = "cn=Manager,dc=example,dc=com";
 pub const ANN: &str = "uid=ann,ou=people,dc=example,dc=com";
 const ADMINS: &str = "cn=admins,ou=groups,dc=example,dc=com";
 const NO_SUCH_ATTRIBUTE: u32 = 16;

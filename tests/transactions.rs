@@ -472,7 +472,7 @@ async fn secrets_of_entries_follow_a_transaction_that_is_settled_and_no_other() 
     let id = start(&mut manager).await;
     let secret = vec![Mod::Replace("userPassword", HashSet::from(["second"]))];
     let answer = manager.with_controls(within(&id)).modify(CAT, secret).await.unwrap();
-    assert_eq!(answer.rc, UNWILLING);
+    assert_eq!(answer.rc, 0);
     assert_eq!(manager.with_controls(within(&id)).delete(CAT).await.unwrap().rc, 0);
     let nobody = "uid=nobody,ou=people,dc=example,dc=com";
     assert_eq!(manager.with_controls(within(&id)).delete(nobody).await.unwrap().rc, 0);
@@ -565,4 +565,100 @@ async fn section_1_a_transaction_is_whole_and_durable_over_a_kill() {
     }
     assert!(acknowledged > 0);
     place.succeed(&["check"], "");
+}
+
+/// Secrets and locks are changed with everything else or not at all, each update on what those before it have come to.
+#[tokio::test]
+async fn secrets_and_locks_are_settled_with_their_transaction() {
+    const CAT: &str = "uid=cat,ou=people,dc=example,dc=com";
+    const TOM: &str = "uid=tom,ou=people,dc=example,dc=com";
+    let server = general::place("secrets = 2\n").serve();
+    let mut manager = general::manager(&server).await;
+    let person = |secret: &'static str| {
+        vec![
+            ("objectClass", HashSet::from(["inetOrgPerson"])),
+            ("cn", HashSet::from(["Cat"])),
+            ("sn", HashSet::from(["Cat"])),
+            ("userPassword", HashSet::from([secret])),
+        ]
+    };
+    let queue = async |ldap: &mut Ldap, id: &[u8], dn: &str, change: Mod<&'static str>| {
+        ldap.with_controls(within(id))
+            .modify(dn, vec![change])
+            .await
+            .unwrap()
+            .rc
+    };
+    let secret = |value: &'static str| Mod::Add("userPassword", HashSet::from([value]));
+    let locked = || Mod::Replace("pwdAccountLockedTime", HashSet::from(["000001010000Z"]));
+    // All of it, or nothing: of an entry that is there, and of one that is new.
+    for commits in [false, true] {
+        let ann = general::bound(&server, general::ANN, "ann-1").await;
+        let id = start(&mut manager).await;
+        let added = manager
+            .with_controls(within(&id))
+            .add(CAT, person("cat-1"))
+            .await
+            .unwrap();
+        assert_eq!(added.rc, 0);
+        assert_eq!(queue(&mut manager, &id, CAT, secret("cat-2")).await, 0);
+        let renamed = manager.with_controls(within(&id)).modifydn(CAT, "uid=tom", true, None);
+        assert_eq!(renamed.await.unwrap().rc, 0);
+        // The third is one too many, and the first is known to be there.
+        if !commits {
+            assert_eq!(queue(&mut manager, &id, TOM, secret("cat-3")).await, 0);
+        }
+        let replaced = Mod::Replace("userPassword", HashSet::from(["ann-2"]));
+        assert_eq!(queue(&mut manager, &id, general::ANN, replaced).await, 0);
+        let ended = end(&mut manager, true, &id).await.0;
+        assert_eq!(ended, if commits { 0 } else { u32::from(ADMIN_LIMIT) });
+        let mut ann = ann;
+        assert_eq!(ann.extended(ldap3::exop::WhoAmI).await.is_err(), commits);
+    }
+    for (dn, secret, code) in [
+        (TOM, "cat-1", 0),
+        (TOM, "cat-2", 0),
+        (CAT, "cat-1", 49),
+        (general::ANN, "ann-1", 49),
+        (general::ANN, "ann-2", 0),
+    ] {
+        assert_eq!(general::bind(&server, dn, secret).await.1, code, "{dn} {secret}");
+    }
+    // A name that is taken anew has none of the secrets before, and its schema is looked at so.
+    let id = start(&mut manager).await;
+    assert_eq!(manager.with_controls(within(&id)).delete(TOM).await.unwrap().rc, 0);
+    let plain = vec![("objectClass", HashSet::from(["account"]))];
+    let added = manager.with_controls(within(&id)).add(TOM, plain).await.unwrap();
+    assert_eq!(added.rc, 0);
+    assert_eq!(queue(&mut manager, &id, general::ANN, locked()).await, 0);
+    assert_eq!(end(&mut manager, true, &id).await, (0, None));
+    for dn in [TOM, general::ANN] {
+        for secret in ["cat-1", "ann-2"] {
+            assert_eq!(general::bind(&server, dn, secret).await.1, 49, "{dn} {secret}");
+        }
+    }
+    // What is refused is refused at its place; who may not set secrets sets none here.
+    let (place, _) = server.stop();
+    let server = place.serve();
+    assert_eq!(general::bind(&server, general::ANN, "ann-2").await.1, 49, "locked");
+    let mut manager = general::bound(&server, general::MANAGER, "secret").await;
+    let unlocked = vec![Mod::Delete("pwdAccountLockedTime", HashSet::new())];
+    assert_eq!(general::modify(&mut manager, general::ANN, unlocked).await, 0);
+
+    // One's own, with the value before; the connection goes on.
+    let mut ann = general::bound(&server, general::ANN, "ann-2").await;
+    let own = |old: &'static str| {
+        vec![
+            Mod::Delete("userPassword", HashSet::from([old])),
+            Mod::Add("userPassword", HashSet::from(["ann-3"])),
+        ]
+    };
+    for (old, code) in [("wrong", UNWILLING), ("ann-2", 0)] {
+        let id = start(&mut ann).await;
+        let queued = ann.with_controls(within(&id)).modify(general::ANN, own(old)).await;
+        assert_eq!(queued.unwrap().rc, 0);
+        assert_eq!(end(&mut ann, true, &id).await.0, code, "{old}");
+    }
+    assert_eq!(general::who(&mut ann).await, format!("dn:{}", general::ANN));
+    general::bound(&server, general::ANN, "ann-3").await;
 }

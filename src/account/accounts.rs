@@ -244,26 +244,34 @@ impl Accounts {
         vec![ledger.write(key)]
     }
 
+    /// Secrets of an entry in force without end.
+    pub fn secrets_of(&self, key: &NormalizedDn) -> Vec<PreparedSecret> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        let stored = ledger.map_or_else(Vec::new, |ledger| ledger.stored());
+        stored.into_iter().map(|stored| PreparedSecret { stored }).collect()
+    }
+
     /// What the secrets of an entry of the general directory come to after these steps. `permissive` passes over one that is
     /// there already and one that is not.
     ///
     /// # Errors
     /// A step that cannot be taken, or more than `most` secrets.
     pub fn plan_secrets(
-        &self,
-        key: &NormalizedDn,
+        before: Vec<PreparedSecret>,
         steps: Vec<SecretStep>,
         permissive: bool,
         most: usize,
     ) -> Result<Vec<PreparedSecret>, SecretFault> {
-        let ledger = self.index().ledgers.get(key).cloned();
-        let mut planned = ledger.map_or_else(Vec::new, |ledger| ledger.stored());
+        let mut planned = before;
+        let place = |planned: &[PreparedSecret], secret: &PreparedSecret| {
+            planned.iter().position(|other| other.stored == secret.stored)
+        };
         for step in steps {
             match step {
-                SecretStep::Add(secret) if !planned.contains(&secret.stored) => planned.push(secret.stored),
+                SecretStep::Add(secret) if place(&planned, &secret).is_none() => planned.push(secret),
                 SecretStep::Add(_) if permissive => {}
                 SecretStep::Add(_) => return Err(SecretFault::AlreadyThere),
-                SecretStep::Remove(secret) => match planned.iter().position(|stored| *stored == secret.stored) {
+                SecretStep::Remove(secret) => match place(&planned, &secret) {
                     Some(at) => _ = planned.remove(at),
                     None if permissive => {}
                     None => return Err(SecretFault::Missing),
@@ -275,7 +283,7 @@ impl Accounts {
         if planned.len() > most {
             return Err(SecretFault::TooMany { most });
         }
-        Ok(planned.into_iter().map(|stored| PreparedSecret { stored }).collect())
+        Ok(planned)
     }
 
     /// Puts exactly these secrets in force. Sessions bound before must bind again, but the one on `connection`, which made

@@ -86,6 +86,8 @@ struct Rules<'a> {
     /// Types that it may set because rules are relaxed.
     relaxed: &'a [AttributeId],
     planned: &'a Planned,
+    /// What updates before it in a transaction did to secrets.
+    following: &'a Following,
 }
 
 /// How an update ended, and the entry it was about.
@@ -309,7 +311,7 @@ impl Writer {
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         }
         let pre_read = read(group.snapshot(), key, &request.pre_read);
-        let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret)?;
+        let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret, following)?;
         let put = match effects.changes.last() {
             Some(Change::Put { key: put, .. }) => put.clone(),
             Some(Change::Delete { .. }) | None => key.clone(),
@@ -364,9 +366,10 @@ impl Writer {
         key: &NormalizedDn,
         request: UpdateRequest,
         secret: Option<SecretPlan>,
+        following: &mut Following,
     ) -> Result<Effects, Outcome> {
         let permissive = request.permissive;
-        let planned = following::plan(&self.context, key, secret, permissive)?;
+        let planned = following.plan(&self.context, key, secret, permissive)?;
         let relaxed = match request.relax {
             true => relax::asked(&self.context.schema, &request.update),
             false => Vec::new(),
@@ -375,6 +378,7 @@ impl Writer {
             permissive,
             relaxed: &relaxed,
             planned: &planned,
+            following,
         };
         let author = self.author(snapshot, who);
         let (deletes, renames) = match &request.update {
@@ -408,10 +412,9 @@ impl Writer {
             false => Vec::new(),
         };
         // From here on nothing is refused: what follows changes accounts at once.
-        let writes = planned.put(&self.context, key, None, author.now, who.connection);
+        let put = (planned, std::mem::take(&mut effects.locks));
+        let writes = following.put(&self.context, key, put, author.now, who.connection);
         effects.keyed.extend(writes);
-        let locks = std::mem::take(&mut effects.locks);
-        effects.keyed.extend(following::lock(&self.context, key, locks));
         // Entries that refer were changed after it.
         effects.changed = self.times.last();
         // Those of the entry itself stay last.
@@ -465,7 +468,7 @@ impl Writer {
     ) -> Result<Effects, Outcome> {
         let (schema, planned) = (&self.context.schema, rules.planned);
         let locks = following::take_locks_of_new(&mut entry, planned);
-        self.check(key, &mut entry, planned, ResultCode::NamingViolation)?;
+        self.check(key, &mut entry, rules, ResultCode::NamingViolation)?;
         if snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
         }
@@ -513,11 +516,11 @@ impl Writer {
         &self,
         key: &NormalizedDn,
         entry: &mut Entry,
-        planned: &Planned,
+        rules: Rules<'_>,
         naming: ResultCode,
     ) -> Result<(), Outcome> {
         let schema = &self.context.schema;
-        if !planned.stand_in(&self.context, key, entry) {
+        if !rules.planned.stand_in(&self.context, rules.following, key, entry) {
             return check(schema, entry, naming);
         }
         let checked = schema.check_entry(entry);
@@ -539,7 +542,7 @@ impl Writer {
         let record = snapshot.record(at);
         let before = record.operational();
         let planned = rules.planned;
-        let (rest, locks) = following::take_locks(&self.context, key, changes, planned);
+        let (rest, locks) = following::take_locks(&self.context, rules.following, key, changes, planned);
         if rest.is_empty() && !locks.is_empty() && matches!(planned, Planned::Nothing) {
             return Ok(Effects {
                 locks,
@@ -557,7 +560,7 @@ impl Writer {
             relaxed: rules.relaxed,
         };
         modify::modify(held_to, &mut entry, rest)?;
-        self.check(key, &mut entry, planned, ResultCode::NotAllowedOnRdn)?;
+        self.check(key, &mut entry, rules, ResultCode::NotAllowedOnRdn)?;
         let given = Given::of_modify(schema, &mut entry, rules.relaxed)?;
         let operational = given.over(author.changed(&before));
         let record = record::encode(&entry, &operational, schema);

@@ -4,37 +4,17 @@ use super::application::{account_facts, is_account_key, old_secret_until, second
 use super::committer::{Context, Effects};
 use super::secret::{self, SecretPlan};
 use super::update::{Modification, ModificationKind};
-use crate::account::PreparedSecret;
+use crate::account::{Accounts, PreparedSecret};
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, Value};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
+use std::collections::HashMap;
 
 /// Secrets that an update may put in force once nothing refuses it any more.
 pub(super) enum Planned {
     Nothing,
     Account(PreparedSecret),
     General(Vec<PreparedSecret>),
-}
-
-/// What a plan comes to for the entry under `key`.
-///
-/// # Errors
-/// A step that cannot be taken.
-pub(super) fn plan(
-    context: &Context,
-    key: &NormalizedDn,
-    asked: Option<SecretPlan>,
-    permissive: bool,
-) -> Result<Planned, Outcome> {
-    match asked {
-        None => Ok(Planned::Nothing),
-        Some(SecretPlan::Account(prepared)) => Ok(Planned::Account(prepared)),
-        Some(SecretPlan::General(steps)) => context
-            .accounts
-            .plan_secrets(key, steps, permissive, context.general.secrets)
-            .map(Planned::General)
-            .map_err(secret::refused),
-    }
 }
 
 impl Planned {
@@ -66,7 +46,13 @@ impl Planned {
     /// For the check of its schema, an entry of the general directory holds `userPassword` where it has a secret. Gives
     /// whether it is to be checked so: an application account's secret is kept apart from its entry, and the manager has
     /// one whether its entry can hold it or not.
-    pub(super) fn stand_in(&self, context: &Context, key: &NormalizedDn, entry: &mut Entry) -> bool {
+    pub(super) fn stand_in(
+        &self,
+        context: &Context,
+        following: &Following,
+        key: &NormalizedDn,
+        entry: &mut Entry,
+    ) -> bool {
         if !context.general.enabled || is_account_key(key, &context.suffixes) {
             return false;
         }
@@ -75,7 +61,7 @@ impl Planned {
         }
         let has_secret = match self {
             Planned::General(secrets) => !secrets.is_empty(),
-            Planned::Nothing | Planned::Account(_) => context.accounts.has_secret(key),
+            Planned::Nothing | Planned::Account(_) => following.has_secret(context, key),
         };
         if has_secret {
             entry.attributes.push(Attribute::new("userPassword", vec![Vec::new()]));
@@ -105,6 +91,7 @@ fn is_locked_time(description: &AttributeDescription) -> bool {
 /// taken is refused like all that the server keeps: there must be a secret to change.
 pub(super) fn take_locks(
     context: &Context,
+    following: &Following,
     key: &NormalizedDn,
     changes: Vec<Modification>,
     planned: &Planned,
@@ -112,7 +99,7 @@ pub(super) fn take_locks(
     if !changes.iter().any(|change| is_lock(&change.description)) {
         return (changes, Vec::new());
     }
-    let has_secret = planned.gives_secret() || context.accounts.has_secret(key);
+    let has_secret = planned.gives_secret() || following.has_secret(context, key);
     let is_account = is_account_key(key, &context.suffixes);
     let (locks, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| {
         is_lock(&change.description) && (has_secret || is_account && is_locked_time(&change.description))
@@ -153,7 +140,7 @@ fn lock_of(description: &AttributeDescription, value: Option<&Value>) -> Lock {
 }
 
 /// Locks and unlocks, once nothing refuses the modify any more.
-pub(super) fn lock(context: &Context, key: &NormalizedDn, locks: Vec<Lock>) -> Vec<KeyedWrite> {
+fn lock(context: &Context, key: &NormalizedDn, locks: Vec<Lock>) -> Vec<KeyedWrite> {
     let accounts = &context.accounts;
     let writes = locks.into_iter().flat_map(|lock| match lock {
         Lock::Since(since) => accounts.lock(key, since),
@@ -179,25 +166,114 @@ pub(super) fn kept_until(snapshot: &Snapshot, key: &NormalizedDn, now: u64) -> O
 /// When accounts follow an update.
 pub(super) enum Following {
     AtOnce,
-    /// Once all updates of a transaction are accepted: what each did, in turn.
-    Later(Vec<(NormalizedDn, Vec<Change>)>),
+    /// Once all updates of a transaction are accepted.
+    Later(Later),
+}
+
+/// What the updates of a transaction did so far to accounts and secrets. Application accounts are no part of a transaction but
+/// where they go with a tree.
+#[derive(Default)]
+pub(super) struct Later {
+    /// In turn.
+    steps: Vec<Step>,
+    /// The secrets of the entries concerned, as they will be.
+    secrets: HashMap<NormalizedDn, Vec<PreparedSecret>>,
+}
+
+enum Step {
+    Put {
+        key: NormalizedDn,
+        planned: Planned,
+        now: u64,
+        connection: u64,
+    },
+    Lock(NormalizedDn, Vec<Lock>),
+    /// Entries that are gone from where they were.
+    Follow(NormalizedDn, Vec<Change>),
 }
 
 impl Following {
-    /// An accepted update of the entry under `key`. Application accounts are no part of a transaction: there, only entries
-    /// that are gone from where they were matter.
+    /// What a plan comes to for the entry under `key`.
+    ///
+    /// # Errors
+    /// A step that cannot be taken.
+    pub(super) fn plan(
+        &self,
+        context: &Context,
+        key: &NormalizedDn,
+        asked: Option<SecretPlan>,
+        permissive: bool,
+    ) -> Result<Planned, Outcome> {
+        match asked {
+            None => Ok(Planned::Nothing),
+            Some(SecretPlan::Account(prepared)) => Ok(Planned::Account(prepared)),
+            Some(SecretPlan::General(steps)) => {
+                let before = match self.pending(key) {
+                    Some(pending) => pending.clone(),
+                    None => context.accounts.secrets_of(key),
+                };
+                Accounts::plan_secrets(before, steps, permissive, context.general.secrets)
+                    .map(Planned::General)
+                    .map_err(secret::refused)
+            }
+        }
+    }
+
+    fn pending(&self, key: &NormalizedDn) -> Option<&Vec<PreparedSecret>> {
+        match self {
+            Following::AtOnce => None,
+            Following::Later(later) => later.secrets.get(key),
+        }
+    }
+
+    /// Whether an entry has a secret, as the updates before have left it.
+    fn has_secret(&self, context: &Context, key: &NormalizedDn) -> bool {
+        match self.pending(key) {
+            Some(pending) => !pending.is_empty(),
+            None => context.accounts.has_secret(key),
+        }
+    }
+
+    /// Puts secrets in force, locks and unlocks: nothing refuses the update any more. `connection` goes on, because it changes its
+    /// own secret.
+    pub(super) fn put(
+        &mut self,
+        context: &Context,
+        key: &NormalizedDn,
+        (planned, locks): (Planned, Vec<Lock>),
+        now: u64,
+        connection: u64,
+    ) -> Vec<KeyedWrite> {
+        let later = match self {
+            Following::AtOnce => {
+                let mut writes = planned.put(context, key, None, now, connection);
+                writes.extend(lock(context, key, locks));
+                return writes;
+            }
+            Following::Later(later) => later,
+        };
+        if let Planned::General(secrets) = &planned {
+            later.secrets.insert(key.clone(), secrets.clone());
+        }
+        if !matches!(planned, Planned::Nothing) {
+            later.steps.push(Step::Put {
+                key: key.clone(),
+                planned,
+                now,
+                connection,
+            });
+        }
+        if !locks.is_empty() {
+            later.steps.push(Step::Lock(key.clone(), locks));
+        }
+        Vec::new()
+    }
+
+    /// An accepted update of the entry under `key`.
     pub(super) fn take(&mut self, context: &Context, key: &NormalizedDn, effects: &mut Effects) {
         match self {
             Following::AtOnce => follow(context, key, effects),
-            Following::Later(later) => {
-                if effects
-                    .changes
-                    .iter()
-                    .any(|change| matches!(change, Change::Delete { .. }))
-                {
-                    later.push((key.clone(), effects.changes.clone()));
-                }
-            }
+            Following::Later(later) => later.take(context, key, &effects.changes),
         }
     }
 
@@ -206,15 +282,47 @@ impl Following {
         let Following::Later(later) = self else {
             return Vec::new();
         };
-        let follow = |(key, changes)| {
-            let mut effects = Effects {
-                changes,
-                ..Effects::default()
-            };
-            follow(context, &key, &mut effects);
-            effects.keyed
+        let done = |step| match step {
+            Step::Put {
+                key,
+                planned,
+                now,
+                connection,
+            } => planned.put(context, &key, None, now, connection),
+            Step::Lock(key, locks) => lock(context, &key, locks),
+            Step::Follow(key, changes) => {
+                let mut effects = Effects {
+                    changes,
+                    ..Effects::default()
+                };
+                follow(context, &key, &mut effects);
+                effects.keyed
+            }
         };
-        later.into_iter().flat_map(follow).collect()
+        later.steps.into_iter().flat_map(done).collect()
+    }
+}
+
+impl Later {
+    /// Secrets go with their entries.
+    fn take(&mut self, context: &Context, key: &NormalizedDn, changes: &[Change]) {
+        let mut goes = false;
+        for change in changes {
+            let Change::Delete { key: gone } = change else { continue };
+            goes = true;
+            if !context.general.enabled || context.general.is_manager(gone) {
+                continue;
+            }
+            let before = self.secrets.insert(gone.clone(), Vec::new());
+            let secrets = before.unwrap_or_else(|| context.accounts.secrets_of(gone));
+            let to = destination(key, gone, changes).map(|(to, _)| to);
+            if let Some(to) = to.filter(|to| !is_account_key(to, &context.suffixes)) {
+                self.secrets.insert(to.clone(), secrets);
+            }
+        }
+        if goes {
+            self.steps.push(Step::Follow(key.clone(), changes.to_vec()));
+        }
     }
 }
 

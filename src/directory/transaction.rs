@@ -1,17 +1,15 @@
 //! Transactions (RFC 5805): updates that a front end keeps until all of them are to be done, or none.
 //!
 //! Invariants: an update is checked when it is kept and again when the transaction is settled, so the rights are those of the
-//! end; application accounts, secrets and locks are no part of a transaction, because accounts know no undoing. Those that are below
-//! an entry that goes as a tree go with it, once nothing is refused any more.
+//! end; accounts and secrets follow once nothing refuses the transaction any more, because they know no undoing; application accounts
+//! are no part of it, but go with a tree that they are below.
 
 use super::committer::{Asked, Job, Unsettled};
 use super::conditions::{UpdateDone, UpdateRequest};
-use super::following::is_lock;
-use super::secret::is_secret;
 use super::wellformed::new_key;
 use super::{Directory, Session, Update, clock};
 use crate::audit::{Act, AuditRecord};
-use crate::model::{AttributeDescription, Outcome, ResultCode};
+use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,12 +53,9 @@ impl Directory {
         })
     }
 
-    fn admit_queued(&self, session: &Session, request: &mut UpdateRequest) -> Result<NormalizedDn, Outcome> {
-        let (key, _) = self.admit_update(session, request)?;
-        let refused = |what: &str| {
-            let message = format!("{what} are no part of a transaction: change them by themselves");
-            Err(Outcome::new(ResultCode::UnwillingToPerform, message))
-        };
+    /// Gives the key, and whether a session changes its own secret.
+    fn admit_queued(&self, session: &Session, request: &mut UpdateRequest) -> Result<(NormalizedDn, bool), Outcome> {
+        let (key, own) = self.admit_update(session, request)?;
         let to = match &request.update {
             Update::ModifyDn {
                 new_rdn, new_superior, ..
@@ -68,18 +63,10 @@ impl Directory {
             Update::Add(_) | Update::Delete { .. } | Update::Modify { .. } => None,
         };
         if self.is_account(&key) || to.is_some_and(|to| self.is_account(&to)) {
-            return refused("application accounts");
+            let message = "application accounts are no part of a transaction: change them by themselves";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
-        let apart = |description: &AttributeDescription| is_secret(description) || is_lock(description);
-        let is_apart = match &request.update {
-            Update::Add(entry) => entry.attributes.iter().any(|attribute| apart(&attribute.description)),
-            Update::Modify { changes, .. } => changes.iter().any(|change| apart(&change.description)),
-            Update::Delete { .. } | Update::ModifyDn { .. } => false,
-        };
-        if is_apart {
-            return refused("secrets and locks");
-        }
-        Ok(key)
+        Ok((key, own))
     }
 
     /// Makes all updates durable and visible at once, or none.
@@ -133,17 +120,17 @@ impl Directory {
     ) -> Result<Vec<super::committer::Applied>, Unsettled> {
         let mut all = Vec::with_capacity(updates.len());
         for (at, mut request) in updates.into_iter().enumerate() {
-            let key = self
-                .admit_queued(session, &mut request)
-                .map_err(|outcome| Unsettled { at: Some(at), outcome })?;
+            let failed = |outcome| Unsettled { at: Some(at), outcome };
+            let (key, own) = self.admit_queued(session, &mut request).map_err(failed)?;
+            let secret = self.plan_secrets(session, &key, &mut request.update, own).await;
             all.push(Asked {
                 actor: session.identity.account.facts.dn.clone(),
                 view: session.view.clone(),
+                connection: Directory::going_on(session, &key),
                 key,
                 alone: self.goes_alone(session, &request.update),
                 request,
-                secret: None,
-                connection: 0,
+                secret: secret.map_err(failed)?,
             });
         }
         let (reply, answer) = oneshot::channel();

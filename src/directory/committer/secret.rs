@@ -36,8 +36,9 @@ impl Writer {
                 dn: Dn::root(),
                 changes: Vec::new(),
             });
-            let effects = self.effects(group.snapshot(), &who, &key, update, Some(plan))?;
-            self.take_in(group, &key, effects, &mut Following::AtOnce);
+            let following = &mut Following::AtOnce;
+            let effects = self.effects(group.snapshot(), &who, &key, update, Some(plan), following)?;
+            self.take_in(group, &key, effects, following);
             return Ok(());
         }
         if !is_there && !is_manager {
@@ -45,7 +46,7 @@ impl Writer {
         }
         let now = clock::seconds();
         let keep = following::kept_until(group.snapshot(), &key, now);
-        let planned = following::plan(&self.context, &key, Some(plan), false)?;
+        let planned = Following::AtOnce.plan(&self.context, &key, Some(plan), false)?;
         group.apply(Vec::new(), planned.put(&self.context, &key, keep, now, connection));
         Ok(())
     }

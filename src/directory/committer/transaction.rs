@@ -2,6 +2,7 @@
 //!
 //! Invariant: accounts follow once nothing refuses the transaction any more.
 
+use super::super::following::Later;
 use super::{Applied, Asked, Following, Writer, delete};
 use crate::model::{Outcome, ResultCode};
 use crate::store::WriteGroup;
@@ -27,7 +28,7 @@ impl Writer {
         let savepoint = group.savepoint();
         let noted = self.noting.extent();
         let touched = self.touched.borrow().len();
-        let mut following = Following::Later(Vec::new());
+        let mut following = Following::Later(Later::default());
         let settled = self.apply_all(updates, group, &mut following);
         if settled.is_err() {
             group.back_to(savepoint);
