@@ -388,7 +388,8 @@ impl Gser {
 
     fn name(&self) -> Option<Dn> {
         match self {
-            Gser::Text(Some(kind), text) if kind == "rdnSequence" => Dn::parse(text).ok(),
+            // OpenLDAP's clients leave out which kind of name it is: there is but one.
+            Gser::Text(kind, text) if kind.as_ref().is_none_or(|kind| kind == "rdnSequence") => Dn::parse(text).ok(),
             _ => None,
         }
     }
@@ -514,6 +515,8 @@ mod tests {
             (format!("{{ serialNumber {number}, issuer rdnSequence:\"cn=test ISSUER,o=nhs england,c=gb\" }}"), Some(true)),
             (format!("{{issuer rdnSequence:\"CN=Test Issuer, O=NHS England, C=GB\",serialNumber {number}}}"), Some(true)),
             (format!("{number}$cn=Test Issuer,o=NHS England,c=GB"), Some(true)),
+            (format!("{{ serialNumber {number}, issuer \"cn=Test Issuer,o=NHS England,c=GB\" }}"), Some(true)),
+            (format!("{{ serialNumber {number}, issuer other:\"cn=Test Issuer,o=NHS England,c=GB\" }}"), None),
             ("{ serialNumber '00A1b2c3d4e5f60718293a4b'H, issuer rdnSequence:\"cn=Test Issuer,o=NHS England,c=GB\" }".into(), Some(true)),
             ("{ serialNumber 5, issuer rdnSequence:\"cn=Test Issuer,o=NHS England,c=GB\" }".into(), Some(false)),
             (format!("{{ serialNumber {number}, issuer rdnSequence:\"cn=Test Issuer,c=GB\" }}"), Some(false)),

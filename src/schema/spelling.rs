@@ -18,7 +18,7 @@ impl Schema {
         }
     }
 
-    /// Adds `;binary` where values are to be sent so (RFC 4523 section 2): with it and without the attribute is the same
+    /// Puts options in order, and adds `;binary` where values are to be sent so (RFC 4523 section 2): with it and without the attribute is the same
     /// (RFC 4522 section 3), and it is kept in one place.
     pub fn spell_description(&self, description: &mut AttributeDescription) {
         let id = self.find_attribute(&description.attribute_type);
@@ -29,6 +29,11 @@ impl Schema {
         };
         if wants && !has(description) {
             description.options.push("binary".to_owned());
+        }
+        // Their order says nothing (RFC 4512 section 2.5), so there is one, slapd's; sorting by a flag and the letters is stable.
+        if description.options.len() > 1 {
+            let place = |option: &String| (!option.eq_ignore_ascii_case("binary"), option.to_ascii_lowercase());
+            description.options.sort_by_cached_key(place);
         }
     }
 
@@ -182,13 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn rfc_4523_2_certificates_are_kept_under_binary() {
+    fn descriptions_have_one_order_of_options_and_certificates_are_binary() {
         let schema = Schema::builtin().unwrap();
         for (given, expected) in [
             ("userCertificate", "userCertificate;binary"),
             ("userCertificate;binary", "userCertificate;binary"),
             ("2.5.4.36;BINARY", "2.5.4.36;BINARY"),
-            ("cACertificate;x-a", "cACertificate;x-a;binary"),
+            ("cACertificate;x-a", "cACertificate;binary;x-a"),
+            ("o;lang-zz;lang-Y;lang-yy", "o;lang-Y;lang-yy;lang-zz"),
             ("jpegPhoto", "jpegPhoto"),
             ("nosuch", "nosuch"),
         ] {
