@@ -1,6 +1,6 @@
 //! What a change is answered, by the section that says so. slapd 2.5 gives the same codes where nothing else is said.
 
-use crate::server::{BASE, Place, Server, found, uids};
+use crate::server::{BASE, Place, Server, found, set, uids};
 use crate::transactions;
 use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
@@ -362,4 +362,30 @@ async fn a_rename_has_its_limits() {
     assert_eq!(ldap.modifydn(top, "cn=a", true, Some(&fits)).await.unwrap().rc, 0);
     let moved = format!("{}{fits}", "cn=a,".repeat(100));
     assert_eq!(found(&mut ldap, &moved, Scope::Base, "(cn=a)", &["1.1"]).await.len(), 1);
+}
+
+/// What waits together is made durable in parts that fit into memory: all of it, and each after the one before.
+#[tokio::test]
+async fn many_large_updates_are_all_made() {
+    let place = Place::empty().with("[limits]\nrename_bytes = 50000\n");
+    let server = place.serve();
+    let ldap = server.bound("writer").await;
+    let text: &'static str = "x".repeat(20_000).leak();
+    let add = |number: usize| {
+        let mut ldap = ldap.clone();
+        let (cn, dn): (&'static str, _) = (format!("n{number}").leak(), format!("cn=n{number},ou=Lists,o=nhs"));
+        let device = vec![
+            ("objectClass", set(&["device"])),
+            ("cn", set(&[cn])),
+            ("description", set(&[text])),
+        ];
+        tokio::spawn(async move { ldap.add(&dn, device).await.unwrap().rc })
+    };
+    let adds: Vec<_> = (0..60).map(add).collect();
+    for add in adds {
+        assert_eq!(add.await.unwrap(), 0);
+    }
+    let mut ldap = ldap.clone();
+    let all = found(&mut ldap, "ou=Lists,o=nhs", Scope::OneLevel, "(cn=n*)", &["1.1"]).await;
+    assert_eq!(all.len(), 60);
 }

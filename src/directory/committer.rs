@@ -25,8 +25,9 @@ use crate::store::{
     Change, KeyedWrite, Location, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
 };
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 mod delete;
@@ -36,8 +37,8 @@ mod secret;
 mod transaction;
 
 use held::Held;
-use queue::Work;
 pub(super) use queue::{Committer, Job, SchemaChange};
+use queue::{Jobs, Work};
 pub(super) use transaction::{Settled, Unsettled};
 
 /// What the writer works with.
@@ -143,6 +144,8 @@ struct Writer {
     noting: Noting,
     /// How many updates the group before had.
     last_group: Cell<usize>,
+    /// Octets of the entries that the group made anew.
+    made: Cell<usize>,
 }
 
 /// How long a group that is smaller than the one before waits for more. To make one durable takes several times as long.
@@ -156,20 +159,16 @@ impl Writer {
             context,
             touched: RefCell::default(),
             last_group: Cell::new(0),
+            made: Cell::new(0),
         }
     }
 
-    fn run(&mut self, jobs: &Receiver<Work>) {
+    fn run(&mut self, jobs: &mut Jobs<'_>) {
         let pause = Duration::from_secs(self.context.limits.bookkeeping_seconds.max(1));
-        let mut next = None;
         loop {
-            let job = match next.take() {
-                Some(job) => Ok(job),
-                None => jobs.recv_timeout(pause),
-            };
-            match job {
+            match jobs.wait(pause) {
                 Ok(Work::Schema { change, reply }) => drop(reply.send(self.change_schema(*change))),
-                Ok(Work::Job(first)) => next = self.group(first, jobs),
+                Ok(Work::Job(first)) => self.group(first, jobs),
                 Err(RecvTimeoutError::Timeout) => self.keep_books(),
                 Err(RecvTimeoutError::Disconnected) => return self.keep_books(),
             }
@@ -190,27 +189,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Applies what is waiting, commits once, answers. Gives what ends a group and is to come after it.
-    fn group(&self, first: Job, jobs: &Receiver<Work>) -> Option<Work> {
-        let limit = self.context.limits.group_updates;
-        let mut waiting = vec![first];
-        let mut next = gather(jobs, limit, &mut waiting);
+    /// Applies what is waiting, commits once, answers.
+    fn group(&self, first: Job, jobs: &mut Jobs<'_>) {
+        let limits = &self.context.limits;
+        let limit = limits.group_updates;
+        let mut waiting = VecDeque::from([first]);
+        jobs.gather(limit, &mut waiting);
         // Who was answered a moment ago asks again in a moment: worth a wait that is short beside what a group costs, if it
         // is likely that they come.
-        if waiting.len() < self.last_group.get() && next.is_none() {
+        if waiting.len() < self.last_group.get() && jobs.may_come() {
             std::thread::sleep(GATHERING);
-            next = gather(jobs, limit, &mut waiting);
+            jobs.gather(limit, &mut waiting);
         }
         let mut group = self.context.store.begin();
         self.noting.begin();
-        let mut held: Vec<Held> = waiting.into_iter().map(|job| self.apply(job, &mut group)).collect();
-        while held.len() < limit && next.is_none() {
-            match jobs.try_recv() {
-                Ok(Work::Job(job)) => held.push(self.apply(job, &mut group)),
-                Ok(other) => next = Some(other),
-                Err(_) => break,
-            }
+        self.made.set(0);
+        let mut held: Vec<Held> = Vec::with_capacity(waiting.len());
+        // All that a group makes anew is in memory until it is durable.
+        while held.len() < limit && self.made.get() <= limits.rename_octets {
+            let Some(job) = waiting.pop_front().or_else(|| jobs.next()) else {
+                break;
+            };
+            held.push(self.apply(job, &mut group));
         }
+        jobs.put_back(waiting);
         self.last_group.set(held.len());
         let committed = group.commit();
         let touched = self.touched.take();
@@ -230,7 +232,6 @@ impl Writer {
         for held in held {
             held.answer(committed.is_ok());
         }
-        next
     }
 
     fn keep_books(&self) {
@@ -322,6 +323,7 @@ impl Writer {
             Change::Delete { .. } => 0,
         });
         let octets = octets.sum();
+        self.made.set(self.made.get().saturating_add(octets));
         self.take_in(group, key, effects, following);
         let done = UpdateDone {
             outcome: Outcome::success(),
@@ -575,18 +577,6 @@ impl Writer {
             ..Effects::default()
         })
     }
-}
-
-/// Takes what waits in the queue, up to `limit` in all or what is no update.
-fn gather(jobs: &Receiver<Work>, limit: usize, waiting: &mut Vec<Job>) -> Option<Work> {
-    while waiting.len() < limit {
-        match jobs.try_recv() {
-            Ok(Work::Job(job)) => waiting.push(job),
-            Ok(other) => return Some(other),
-            Err(_) => break,
-        }
-    }
-    None
 }
 
 /// Where an update puts an entry that was not there.

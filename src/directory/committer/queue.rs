@@ -5,9 +5,11 @@ use crate::directory::integrity::Integrity;
 use crate::model::{Outcome, ResultCode};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{KeyedWrite, StoreError};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub(in crate::directory) struct Committer {
@@ -20,7 +22,7 @@ impl Committer {
     pub(in crate::directory) fn start(context: Context) -> Committer {
         let (queue, jobs) = sync_channel(context.limits.waiting_updates);
         let suffixes = context.suffixes.clone();
-        let run = move || Writer::new(context).run(&jobs);
+        let run = move || Writer::new(context).run(&mut Jobs::new(&jobs));
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run).ok();
         Committer {
             queue: Some(queue),
@@ -82,6 +84,59 @@ pub(super) enum Work {
         change: Box<SchemaChange>,
         reply: SyncSender<Result<(), StoreError>>,
     },
+}
+
+/// The writer's end of the queue, with what it took and has yet to do.
+pub(super) struct Jobs<'q> {
+    queue: &'q Receiver<Work>,
+    /// Comes before what is in the queue.
+    taken: VecDeque<Work>,
+}
+
+impl<'q> Jobs<'q> {
+    fn new(queue: &'q Receiver<Work>) -> Jobs<'q> {
+        Jobs {
+            queue,
+            taken: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn wait(&mut self, pause: Duration) -> Result<Work, RecvTimeoutError> {
+        match self.taken.pop_front() {
+            Some(work) => Ok(work),
+            None => self.queue.recv_timeout(pause),
+        }
+    }
+
+    /// The next update that may come into a group; what ends a group stays for after it.
+    pub(super) fn next(&mut self) -> Option<Job> {
+        let work = self.taken.pop_front().or_else(|| self.queue.try_recv().ok())?;
+        match work {
+            Work::Job(job) => Some(job),
+            other => {
+                self.taken.push_front(other);
+                None
+            }
+        }
+    }
+
+    pub(super) fn gather(&mut self, limit: usize, waiting: &mut VecDeque<Job>) {
+        while waiting.len() < limit {
+            let Some(job) = self.next() else { return };
+            waiting.push_back(job);
+        }
+    }
+
+    /// Whether nothing that ends a group has come.
+    pub(super) fn may_come(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// What did not find room in a group is first in the next.
+    pub(super) fn put_back(&mut self, waiting: VecDeque<Job>) {
+        let waiting = waiting.into_iter().rev().map(Work::Job);
+        waiting.for_each(|work| self.taken.push_front(work));
+    }
 }
 
 pub(in crate::directory) enum Job {
