@@ -230,12 +230,9 @@ fn searches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("search");
     for (name, take, order, text) in SEARCHES {
         let filter = Filter::parse(text).expect("a filter");
-        let (found, cursor) = bench.run(&filter, *order, *take);
-        println!(
-            "{text}\n{}=> {found} entries, {} candidates",
-            cursor.plan(),
-            cursor.candidates()
-        );
+        let (found, mut cursor) = bench.run(&filter, *order, *take);
+        let candidates = cursor.candidates();
+        println!("{text}\n{}=> {found} entries, {candidates} candidates", cursor.plan(),);
         group.bench_function(*name, |bencher| bencher.iter(|| bench.run(&filter, *order, *take).0));
     }
     group.finish();

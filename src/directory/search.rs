@@ -395,7 +395,7 @@ impl Directory {
 
     /// A cursor, unless it would have to scan and the account may not.
     pub(super) fn open_planned(&self, view: &View, snapshot: Arc<Snapshot>, query: Query) -> Result<Cursor, Outcome> {
-        let cursor = Cursor::open(snapshot, query);
+        let mut cursor = Cursor::open(snapshot, query);
         if !view.quotas.may_scan && cursor.plan().is_scan() {
             let message = "no index serves the filter, and the account's release profile does not allow a scan";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
@@ -599,9 +599,9 @@ impl Search {
     }
 
     /// How the entries will be put in order, where a sort was asked.
-    pub fn sort_way(&self) -> Option<SortWay> {
-        match (&self.entries, self.sorting()) {
-            (Entries::Directory { cursor, .. }, Some(sorting)) => Some(sorting.way(cursor)),
+    pub fn sort_way(&mut self) -> Option<SortWay> {
+        match (&mut self.entries, &self.sorted) {
+            (Entries::Directory { cursor, .. }, Sorted::Yes(sorting)) => Some(sorting.way(cursor)),
             _ => None,
         }
     }
@@ -618,8 +618,8 @@ impl Search {
     }
 
     /// How the search runs; `None` for the root DSE and the subschema.
-    pub fn plan(&self) -> Option<&Plan> {
-        match &self.entries {
+    pub fn plan(&mut self) -> Option<&Plan> {
+        match &mut self.entries {
             Entries::Directory { cursor, .. } => Some(cursor.plan()),
             Entries::Protocol(_) | Entries::None => None,
         }

@@ -257,7 +257,7 @@ impl Sorting {
     }
 
     /// How the entries will be put in order.
-    pub(super) fn way(&self, cursor: &Cursor) -> SortWay {
+    pub(super) fn way(&self, cursor: &mut Cursor) -> SortWay {
         match (&self.way, self.walks(cursor)) {
             (Way::View(_), _) => SortWay::List,
             (_, Some(patience)) => SortWay::Walk {
@@ -342,7 +342,7 @@ impl Sorting {
     }
 
     /// Gathering looks at every candidate; a walk at as many as it takes to find those that are wanted.
-    fn choose(&mut self, cursor: &Cursor) -> Way {
+    fn choose(&mut self, cursor: &mut Cursor) -> Way {
         let Some(patience) = self.walks(cursor) else {
             return self.gather();
         };
@@ -360,9 +360,9 @@ impl Sorting {
     }
 
     /// After how many candidates a walk is to be given up, where it should be tried.
-    fn walks(&self, cursor: &Cursor) -> Option<u64> {
-        let snapshot = cursor.snapshot();
+    fn walks(&self, cursor: &mut Cursor) -> Option<u64> {
         let matching = cursor.plan().estimate();
+        let snapshot = cursor.snapshot();
         let wanted = matching.min(self.wanted as u64).max(1);
         let pays = matching > WALKED_FROM && matching.saturating_mul(matching) >= wanted.saturating_mul(snapshot.len());
         let too_many = wanted > self.room.entries as u64;

@@ -101,14 +101,14 @@ const PROBED_AT_ONCE: usize = 32;
 const WARMED_AT_ONCE: usize = 8;
 
 impl Cursor {
-    /// Plans the query against the snapshot and stands before the first entry. Does no work that grows with the directory.
+    /// Stands before the first entry of the query. Does no work that grows with the directory. A layer is planned when its
+    /// turn comes: a search that the first layer fills needs no plan for those behind it.
     pub fn open(snapshot: Arc<Snapshot>, mut query: Query) -> Cursor {
         let scope = Scope::new(&mut query);
-        let plan = Plan::new(&snapshot, &mut query, &scope);
-        let runs = plan.layers.iter().map(LayerRun::new).collect();
+        let plan = Plan::new(&snapshot, &mut query);
         let nothing = plan.wanted == Predicate::False;
         let tail = if nothing { snapshot.tail.len() } else { 0 };
-        Cursor {
+        let mut cursor = Cursor {
             examiner: Examiner {
                 schema: Arc::clone(snapshot.schema()),
                 scope,
@@ -121,7 +121,7 @@ impl Cursor {
                 limit: query.candidate_limit,
             },
             plan,
-            runs,
+            runs: SmallVec::new(),
             tail,
             tail_head: None,
             layer: 0,
@@ -129,11 +129,30 @@ impl Cursor {
             leads_until: 0,
             limited: false,
             snapshot,
+        };
+        if cursor.plan.order == Order::Name {
+            cursor.plan_all();
         }
+        cursor
     }
 
-    pub fn plan(&self) -> &Plan {
+    /// The plan of all layers.
+    pub fn plan(&mut self) -> &Plan {
+        self.plan_all();
         &self.plan
+    }
+
+    pub(super) fn plan_all(&mut self) {
+        while self.plan_next() {}
+    }
+
+    /// Plans one layer more; false where there is none.
+    fn plan_next(&mut self) -> bool {
+        let plan = self.plan.next_layer(&self.snapshot, &self.examiner.scope);
+        let run = plan.map(LayerRun::new);
+        let planned = run.is_some();
+        self.runs.extend(run);
+        planned
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
@@ -193,7 +212,7 @@ impl Cursor {
         }
     }
 
-    /// The least id in scope in a layer from `at_least` on.
+    /// The least id in scope in a layer that is planned, from `at_least` on.
     pub(super) fn next_in_scope(&self, layer: usize, at_least: u32) -> Option<u32> {
         self.plan.layers.get(layer)?.ids.next(at_least)
     }
@@ -204,9 +223,9 @@ impl Cursor {
     }
 
     fn advance_any(&mut self, work: &mut Work) -> Advance {
-        while let Some(run) = self.runs.get_mut(self.layer) {
+        while self.layer < self.runs.len() || self.plan_next() {
             let source = &self.snapshot.layers[self.layer];
-            match run.next(source, &self.plan.layers[self.layer], &mut self.examiner, work) {
+            match self.runs[self.layer].next(source, &self.plan.layers[self.layer], &mut self.examiner, work) {
                 Found::Id(id) => return located(self.layer, id),
                 Found::Paused => return Advance::Paused,
                 Found::Limited => return Advance::CandidateLimit,

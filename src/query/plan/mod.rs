@@ -28,6 +28,7 @@ pub struct Plan {
     pub(super) schema: Arc<Schema>,
     /// True exactly where the query's predicate is; see [`Predicate::settle`].
     pub(super) wanted: Predicate,
+    /// Those planned until now, from the first layer of the snapshot on.
     pub(super) layers: SmallVec<[LayerPlan; 1]>,
     pub(super) order: Order,
     tail_entries: u32,
@@ -130,21 +131,25 @@ pub(super) enum ProbeTest {
 }
 
 impl Plan {
-    /// Plans a query against a snapshot. The predicate is taken out of the query.
-    pub(super) fn new(snapshot: &Snapshot, query: &mut Query, scope: &Scope) -> Plan {
-        let schema = snapshot.schema();
-        let wanted = std::mem::replace(&mut query.predicate, Predicate::False).settle();
-        let layers = snapshot.layers.iter().enumerate();
-        let layers =
-            layers.map(|(number, layer)| LayerPlan::new((number, &layer.segment), schema, &wanted, query.order, scope));
-        let layers = layers.collect();
+    /// Begins a plan for a query against a snapshot, without any layer. The predicate is taken out of the query.
+    pub(super) fn new(snapshot: &Snapshot, query: &mut Query) -> Plan {
         Plan {
-            layers,
-            schema: Arc::clone(schema),
-            wanted,
+            layers: SmallVec::new(),
+            schema: Arc::clone(snapshot.schema()),
+            wanted: std::mem::replace(&mut query.predicate, Predicate::False).settle(),
             order: query.order,
             tail_entries: snapshot.tail.len() as u32,
         }
+    }
+
+    /// Plans one layer more; `None` where there is none.
+    pub(super) fn next_layer(&mut self, snapshot: &Snapshot, scope: &Scope) -> Option<&LayerPlan> {
+        let number = self.layers.len();
+        let layer = snapshot.layers.get(number)?;
+        let source = (number, &*layer.segment);
+        let plan = LayerPlan::new(source, &self.schema, &self.wanted, self.order, scope);
+        self.layers.push(plan);
+        self.layers.last()
     }
 
     /// Whether every entry in scope must be examined: no index serves the filter, and the scope is larger than

@@ -120,6 +120,8 @@ impl Walk {
     }
 
     pub fn advance(&mut self, keys: &SortKeys, cursor: &mut Cursor, work: &mut Work) -> WalkStep {
+        // The scope of every layer is asked for.
+        cursor.plan_all();
         loop {
             if self.giving {
                 if let Some(next) = self.gathering.pop() {
