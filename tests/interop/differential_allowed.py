@@ -25,6 +25,8 @@ ALLOWED = [
      lambda request, ours, theirs: request[0] == "rename" and ours[0] == theirs[0] == 32 and theirs[1] == ""),
     ("RFC 4511 4.6: a value of the RDN may not be deleted: notAllowedOnRDN, as written there; slapd says namingViolation",
      lambda request, ours, theirs: request[0] == "modify" and (ours[0], theirs[0]) == (67, 64)),
+    ("RFC 4514 2.3: a base whose type nobody defined is no name of this schema, always; slapd says so until a request has made it remember the type",
+     lambda request, ours, theirs: searches(request) and request[0].startswith("nosuch=x") and (ours[0], theirs[0]) == (34, 32)),
     ("RFC 4511 4.9: a new RDN that is no name, below a superior that is not there: either fault may be said",
      lambda request, ours, theirs: request[0] == "rename" and (ours[0], theirs[0]) == (32, 34)),
     ("RFC 4518 2.6.1: a piece of a substring that is only spaces is one space; slapd lets it match anywhere",
