@@ -88,3 +88,20 @@ MODIFY
 ldapmodrdn -r -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" "$entry" 'cn=Renamed list'
 ldapdelete -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" "cn=Renamed list,ou=Lists,$BASE"
 refused 32 bound -b "cn=Renamed list,ou=Lists,$BASE" -s base
+
+# Relax Rules: an entry is restored as it was, by administrators; others are told that they lack the right.
+restored="cn=Restored,ou=Lists,$BASE" uuid=597ae2f6-16a6-1027-98f4-d28b5365dc14
+kept="createTimestamp: 20010203040506Z
+creatorsName: cn=a,dc=elsewhere
+entryUUID: $uuid
+modifiersName: cn=b,dc=elsewhere
+modifyTimestamp: 20020203040506Z"
+slapcat=$(printf 'dn: %s\nobjectClass: device\ncn: Restored\nstructuralObjectClass: device\n%s\nentryCSN: 20200102030405.000017Z#000000#000#000000\n' "$restored" "$kept")
+refused 50 ldapadd -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" -e relax <<<"$slapcat"
+ldapi="ldapi://$(sed 's|/|%2F|g' <<<"$NHSDIR_DATA/ldapi")"
+refused 19 ldapadd -Q -Y EXTERNAL -H "$ldapi" <<<"$slapcat"
+ldapadd -Q -Y EXTERNAL -H "$ldapi" -e relax <<<"$slapcat" >/dev/null
+names=(createTimestamp creatorsName entryUUID modifiersName modifyTimestamp)
+found=$(ldapsearch -Q -LLL -Y EXTERNAL -H "$ldapi" -b "$BASE" "(entryUUID=$uuid)" "${names[@]}" | grep -v '^dn:' | sed '/^$/d' | LC_ALL=C sort)
+expect "a restored entry" "$kept" "$found"
+ldapdelete -Q -Y EXTERNAL -H "$ldapi" "$restored"

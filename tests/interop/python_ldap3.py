@@ -1,7 +1,7 @@
 """The Python ldap3 package against nhsdir. Environment: see run."""
 import os
 import ssl
-from ldap3 import ALL, ALL_ATTRIBUTES, BASE, MODIFY_ADD, MODIFY_INCREMENT, MODIFY_REPLACE, SUBTREE, Connection, Server, Tls
+from ldap3 import ALL, ALL_ATTRIBUTES, ASYNC_STREAM, BASE, MODIFY_ADD, MODIFY_INCREMENT, MODIFY_REPLACE, SUBTREE, Connection, Server, Tls
 from ldap3.core.exceptions import LDAPBindError, LDAPException
 
 url, ca, base = os.environ["URL"], os.environ["CA"], os.environ["BASE"]
@@ -71,6 +71,20 @@ assert all(feed.add(dn, "device") for dn in below[1:]), feed.result
 assert not feed.delete(moved) and feed.result["result"] == 66, feed.result
 assert feed.delete(moved, controls=[("1.2.840.113556.1.4.805", True, None)]), feed.result
 assert not feed.search(moved, "(objectClass=*)", BASE) and feed.result["result"] == 32, feed.result
+
+# Persistent search: what the writer does is told with what it was.
+watcher = connect(user=os.environ["WRITER"], password=os.environ["WRITER_SECRET"], client_strategy=ASYNC_STREAM)
+watch = watcher.extend.standard.persistent_search(where, "(objectClass=*)", SUBTREE, attributes=["cn"], streaming=False)
+watcher.extend.standard.who_am_i()  # asked after it: once this is answered it follows
+seen, renamed = "cn=seen," + where, "cn=seen again," + where
+assert feed.add(seen, "device"), feed.result
+assert feed.modify(seen, {"description": [(MODIFY_ADD, ["x"])]}), feed.result
+assert feed.modify_dn(seen, "cn=seen again") and feed.delete(renamed), feed.result
+for expected in [("add", seen, None), ("modify", seen, None), ("modify dn", renamed, seen), ("delete", renamed, None)]:
+    event = watch.next(block=True, timeout=10)
+    told = event["changeType"], event["dn"], event["previousDN"] and str(event["previousDN"])
+    assert told == expected, (event, expected)
+watch.stop()
 feed.unbind()
 
 connection.unbind()
