@@ -17,7 +17,6 @@ const GIVEN: [(&str, &str); 5] = [
     ("entryUUID", UUID),
 ];
 const CSN: (&str, &str) = ("entryCSN", "20210102030405.000017Z#000000#000#000000");
-const CLASS: (&str, &str) = ("structuralObjectClass", "device");
 
 fn relax() -> RawControl {
     RawControl {
@@ -58,28 +57,19 @@ async fn an_entry_is_added_as_it_was() {
         19,
         "without the control"
     );
-    let all: Vec<_> = GIVEN.into_iter().chain([CSN, CLASS]).collect();
-    let done = admin.with_controls(relax()).add(DN, device("1", &all)).await.unwrap();
+    let done = admin.with_controls(relax()).add(DN, device("1", &GIVEN)).await.unwrap();
     assert_eq!(done.rc, 0, "{done}");
     let filter = format!("(entryUUID={UUID})");
     let entries = found(&mut admin, BASE, Scope::Subtree, &filter, &["+"]).await;
     assert_eq!(kept(&entries), GIVEN.map(|(_, value)| value));
-    let attrs = &entries[0].attrs;
-    assert_eq!(attrs["structuralObjectClass"], ["device"]);
-    assert!(
-        attrs["entryCSN"][0].as_str() > CSN.1,
-        "those who follow go by it: {:?}",
-        attrs["entryCSN"]
-    );
     // What is in use, is not to be kept, or is not opened.
     for (given, code) in [
         (("entryUUID", UUID), 19),
         (("entryUUID", "597ae2f6"), 21),
         (("createTimestamp", "yesterday"), 21),
         (("createTimestamp;x-a", "20010203040506Z"), 19),
-        (("entryCSN", "20210102030405"), 21),
-        (("structuralObjectClass", "person"), 69),
-        (("structuralObjectClass", "top"), 69),
+        (CSN, 19),
+        (("structuralObjectClass", "device"), 19),
         (("hasSubordinates", "TRUE"), 19),
         (("memberOf", "cn=Ward staff,ou=Lists,o=nhs"), 19),
         (("pwdChangedTime", "20010203040506Z"), 19),
@@ -163,8 +153,7 @@ async fn a_restored_entry_reaches_who_follows() {
     let mut stream = sync::begin(&mut copy, mode, "(objectClass=device)").await;
     while !sync::next(&mut stream).await.unwrap().starts_with("present") {}
     for _ in 0..2 {
-        let all: Vec<_> = GIVEN.into_iter().chain([CSN]).collect();
-        let done = admin.with_controls(relax()).add(DN, device("1", &all)).await.unwrap();
+        let done = admin.with_controls(relax()).add(DN, device("1", &GIVEN)).await.unwrap();
         assert_eq!(done.rc, 0, "{done}");
         assert_eq!(sync::next(&mut stream).await.unwrap(), format!("+{DN}"));
         assert_eq!(admin.delete(DN).await.unwrap().rc, 0);

@@ -2,13 +2,13 @@
 //! entry, and when, which the server says otherwise; and which entryUUID a new entry has.
 //!
 //! Invariants: nothing else that the server keeps is opened by it, above all nothing of accounts and groups; the time of a change
-//! stays the server's (entryCSN), because those who follow changes go by it.
+//! stays the server's (entryCSN), because those who follow changes go by it. slapd opens neither that nor structuralObjectClass.
 
 use super::application::seconds_of;
 use super::update::Update;
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, ResultCode, Value};
 use crate::schema::{AttributeId, MatchingRule, Schema};
-use crate::store::record::{csn_time, derived_values};
+use crate::store::record::derived_values;
 use crate::store::{Held, Operational, Record, Snapshot};
 
 /// What an update gives in place of what the server would say.
@@ -57,12 +57,9 @@ fn of_modify(schema: &Schema) -> [AttributeId; 4] {
 }
 
 /// An entry keeps its entryUUID for ever (RFC 4530 section 2), and gets it when it is made.
-fn of_add(schema: &Schema) -> [AttributeId; 7] {
+fn of_add(schema: &Schema) -> [AttributeId; 5] {
     let [created, creator, modified, modifier] = of_modify(schema);
-    let known = schema.well_known();
-    let of_new = [known.entry_uuid, known.entry_csn, known.structural_object_class];
-    let [uuid, csn, class] = of_new;
-    [created, creator, modified, modifier, uuid, csn, class]
+    [created, creator, modified, modifier, schema.well_known().entry_uuid]
 }
 
 /// Puts what is kept of an entry beside its attributes into them, so that modifications find it.
@@ -82,7 +79,7 @@ impl Given {
     /// Takes what a new entry gives out of it.
     ///
     /// # Errors
-    /// A value that cannot be kept, an entryUUID that another entry has, or another structural class than the entry's.
+    /// A value that cannot be kept, or an entryUUID that another entry has.
     pub(super) fn of_add(
         schema: &Schema,
         snapshot: &Snapshot,
@@ -93,7 +90,6 @@ impl Given {
         for id in asked {
             if let Some(value) = take(schema, entry, *id) {
                 given.keep(schema, *id, &value)?;
-                check_class(schema, entry, *id, &value)?;
             }
         }
         let uuid_type = schema.well_known().entry_uuid;
@@ -135,9 +131,6 @@ impl Given {
             self.creator = Some(name()?);
         } else if id == known.modifiers_name {
             self.modifier = Some(name()?);
-        } else if id == known.entry_csn {
-            // Read, and said anew.
-            text.and_then(csn_time).ok_or_else(unkept)?;
         } else if id == known.entry_uuid {
             let mut octets = Vec::with_capacity(16);
             let normal = MatchingRule::Uuid.normalize(schema, value, &mut octets);
@@ -157,19 +150,6 @@ impl Given {
             ..said
         }
     }
-}
-
-/// The structural class follows from the classes of an entry: another one is refused.
-fn check_class(schema: &Schema, entry: &Entry, id: AttributeId, value: &[u8]) -> Result<(), Outcome> {
-    if id != schema.well_known().structural_object_class {
-        return Ok(());
-    }
-    let given = schema.find_class(&String::from_utf8_lossy(value));
-    if given.is_some() && given == schema.structural_class(&schema.classes_of(entry)) {
-        return Ok(());
-    }
-    let message = "structuralObjectClass is not the structural class of the entry";
-    Err(Outcome::new(ResultCode::ObjectClassModsProhibited, message))
 }
 
 /// The one value of a type without options.

@@ -96,7 +96,7 @@ creatorsName: cn=a,dc=elsewhere
 entryUUID: $uuid
 modifiersName: cn=b,dc=elsewhere
 modifyTimestamp: 20020203040506Z"
-slapcat=$(printf 'dn: %s\nobjectClass: device\ncn: Restored\nstructuralObjectClass: device\n%s\nentryCSN: 20200102030405.000017Z#000000#000#000000\n' "$restored" "$kept")
+slapcat=$(printf 'dn: %s\nobjectClass: device\ncn: Restored\n%s\n' "$restored" "$kept")
 refused 50 ldapadd -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" -e relax <<<"$slapcat"
 ldapi="ldapi://$(sed 's|/|%2F|g' <<<"$NHSDIR_DATA/ldapi")"
 refused 19 ldapadd -Q -Y EXTERNAL -H "$ldapi" <<<"$slapcat"
