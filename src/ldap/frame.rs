@@ -4,9 +4,11 @@
 //! here is nested exactly, within the limits on depth and elements, and has a message id and an operation.
 
 use super::ber::{self, BerError, Reader};
+use super::codec::tag::EXTENDED_REQUEST;
+use super::extended::START_TLS;
 use super::limits::WireLimits;
 
-/// The number a client gave a request. Zero is the server's own, for notices.
+/// The number a client gave a request. Zero is the server's own, for notices; StartTLS may have it too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct MessageId(pub u32);
 
@@ -103,11 +105,12 @@ pub fn next<'a>(input: &'a [u8], limits: &FrameLimits) -> Result<Option<Frame<'a
     ber::check(message, limits.nesting, limits.elements)?;
     let mut message = Reader::new(message).enter(ber::SEQUENCE)?;
     let found = message.integer(ber::INTEGER)?;
+    let (tag, operation) = message.element()?;
     let id = match u32::try_from(found) {
         Ok(id @ 1..=0x7fff_ffff) => MessageId(id),
+        Ok(0) if is_start_tls(tag, operation) => MessageId(0),
         _ => return Err(FrameError::MessageId { found }),
     };
-    let (tag, operation) = message.element()?;
     let controls = message.optional(CONTROLS)?.unwrap_or_default();
     if message.peek() == Some(CONTROLS) {
         return Err(BerError::Trailing { found: CONTROLS }.into());
@@ -120,6 +123,12 @@ pub fn next<'a>(input: &'a [u8], limits: &FrameLimits) -> Result<Option<Frame<'a
         controls,
         length,
     }))
+}
+
+/// Whether a request is for StartTLS. Erlang's eldap, and so RabbitMQ and ejabberd, numbers it zero, and slapd answers it so.
+fn is_start_tls(tag: u8, operation: &[u8]) -> bool {
+    let name = operation.strip_prefix(&[0x80, START_TLS.len() as u8]);
+    tag == EXTENDED_REQUEST && name == Some(START_TLS.as_bytes())
 }
 
 /// The tag of a message's controls.
@@ -174,6 +183,10 @@ mod tests {
             ),
             (&[0x30, 0], FrameError::Ber(BerError::Truncated)),
             (&[0x30, 5, 2, 1, 0, 0x42, 0], FrameError::MessageId { found: 0 }),
+            (
+                &[0x30, 8, 2, 1, 0, 0x77, 3, 0x80, 1, 0x31],
+                FrameError::MessageId { found: 0 },
+            ),
             (&[0x30, 5, 2, 1, 0xff, 0x42, 0], FrameError::MessageId { found: -1 }),
             (
                 &[0x30, 9, 2, 5, 0, 0x80, 0, 0, 0, 0x42, 0],

@@ -547,6 +547,13 @@ async fn clear_text_answers_nothing_but_start_tls() {
     assert!(find(&answer.operation, extended::START_TLS.as_bytes()));
     assert_eq!(client.served.await.unwrap(), Ending::StartTls);
 
+    // As Erlang's eldap numbers it.
+    let mut client = Client::connect(Transport::Plain, WireLimits::default()).await;
+    client.send(&[specimen::extended(0, extended::START_TLS, None)]).await;
+    let answer = client.next().await;
+    assert_eq!((answer.id, answer.code), (0, Some(0)));
+    assert_eq!(client.served.await.unwrap(), Ending::StartTls);
+
     let mut client = Client::connect(Transport::Plain, WireLimits::default()).await;
     client.send(&[start_tls, root]).await;
     let rest = client.rest().await;
