@@ -214,10 +214,8 @@ fn everything(id: u32) -> Vec<u8> {
 /// Matches nobody, and looks at everybody.
 fn long_search(id: u32) -> Vec<u8> {
     specimen::search(id, "o=nhs", 2, &[], |out| {
-        put_nested(out, 0xa9, |out| {
-            put_octets(out, 0x81, b"caseExactMatch");
-            put_octets(out, 0x83, b"nobody");
-        });
+        // Every entry has it, and no index.
+        specimen::equality(out, "creatorsName", b"cn=nobody");
     })
 }
 
