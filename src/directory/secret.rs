@@ -23,6 +23,9 @@ pub(super) enum SecretPlan {
     General(Vec<SecretStep>),
 }
 
+/// Values of `userPassword` that one request may name for each that an entry may have.
+const STEPS_A_SECRET: usize = 4;
+
 /// What came of `userPassword` in an update, in its order.
 type Asked = Vec<(ModificationKind, Vec<Value>)>;
 
@@ -135,6 +138,11 @@ impl Directory {
         own: bool,
         adds_entry: bool,
     ) -> Result<Vec<SecretStep>, Outcome> {
+        // Each costs a run of argon2, whoever asks and whatever comes of it.
+        let most = self.general.secrets;
+        if asked.iter().map(|(_, values)| values.len()).sum::<usize>() > most.saturating_mul(STEPS_A_SECRET) {
+            return Err(refused(SecretFault::TooMany { most }));
+        }
         let mut steps = Vec::new();
         let mut old_came = false;
         let mut added = Added::default();
