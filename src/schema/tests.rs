@@ -539,6 +539,14 @@ fn names_as_values_are_names_that_can_be_compared() {
 }
 
 #[test]
+fn every_syntax_that_rfc_2252_numbers_may_be_named() {
+    for number in 1..=58 {
+        let oid = format!("1.3.6.1.4.1.1466.115.121.1.{number}");
+        assert!(Syntax::find(&oid).is_some_and(|syntax| syntax.oid() == oid), "{oid}");
+    }
+}
+
+#[test]
 fn a_syntax_of_another_server_is_as_the_one_it_names() {
     let text = "ldapsyntax ( 1.3.6.1.4.1.9.9 NAME 'Mood' DESC 'How one feels' X-SUBST '1.3.6.1.4.1.1466.115.121.1.36' )\n\
                 attributetype ( 1.3.6.1.4.1.9.8 NAME 'mood' EQUALITY numericStringMatch SYNTAX 1.3.6.1.4.1.9.9 )\n\
