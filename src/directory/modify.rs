@@ -364,6 +364,8 @@ impl Target<'_> {
             }
         }
         draft.description = self.fresh_description();
+        // As slapd has it, and clients' tests compare: what is replaced comes last.
+        draft.place = None;
         Ok(())
     }
 
@@ -569,5 +571,31 @@ mod tests {
                 outcome.map(|()| String::from_utf8(entry.attribute(name).unwrap().values[0].clone()).unwrap());
             assert_eq!(outcome, expected.map(str::to_owned), "{name} {delta}");
         }
+    }
+
+    #[test]
+    fn what_is_replaced_comes_last() {
+        let schema = Schema::builtin().unwrap();
+        let mut entry = Entry {
+            dn: Dn::parse("cn=a").unwrap(),
+            attributes: Vec::new(),
+        };
+        for (name, value) in [
+            ("objectClass", "person"),
+            ("sn", "b"),
+            ("cn", "a"),
+            ("description", "c"),
+        ] {
+            entry
+                .attributes
+                .push(Attribute::new(name, vec![value.as_bytes().to_vec()]));
+        }
+        let changes = vec![
+            change(ModificationKind::Replace, "sn", &["d"]),
+            change(ModificationKind::Add, "cn", &["e"]),
+        ];
+        modify(plainly(&schema), &mut entry, changes).unwrap();
+        let names: Vec<_> = entry.attributes.iter().map(|it| it.description.to_string()).collect();
+        assert_eq!(names, ["objectClass", "cn", "description", "sn"]);
     }
 }
