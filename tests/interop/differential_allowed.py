@@ -25,8 +25,16 @@ ALLOWED = [
      lambda request, ours, theirs: request[0] == "rename" and ours[0] == theirs[0] == 32 and theirs[1] == ""),
     ("RFC 4511 4.6: a value of the RDN may not be deleted: notAllowedOnRDN, as written there; slapd says namingViolation",
      lambda request, ours, theirs: request[0] == "modify" and (ours[0], theirs[0]) == (67, 64)),
-    ("RFC 4514 2.3: a base whose type nobody defined is no name of this schema, always; slapd says so until a request has made it remember the type",
-     lambda request, ours, theirs: searches(request) and request[0].startswith("nosuch=x") and (ours[0], theirs[0]) == (34, 32)),
+    ("RFC 4514 2.3, RFC 4511 4.1.4: a type that nobody defined names nothing, always; slapd remembers it from a request before, and finds other faults then",
+     lambda request, ours, theirs: undefined(request) and ((ours[0], theirs[0]) in ((34, 32), (34, 17), (17, 16)) or request[0] in CHANGES and ours[0] == 21)),
+    ("RFC 4511 4.10: every attribute can be compared; slapd does not compare the entry's own name and the schema's",
+     lambda request, ours, theirs: request[0] == "compare" and theirs[0] == 53),
+    ("RFC 4511 4.9: a new name that is that of a superior is taken: entryAlreadyExists; slapd says unwillingToPerform",
+     lambda request, ours, theirs: request[0] == "rename" and (ours[0], theirs[0]) == (68, 53)),
+    ("RFC 3876 2: an ordering rule chooses values as it chooses entries; slapd's matched values take no value by it",
+     lambda request, ours, theirs: named(request, r"ordering[a-z]*match:=") and request[-1] == "matched values"),
+    ("RFC 4511 4.5.1.7.7: another value of the entry passes a bit rule, where one has more than 64 bits; slapd finds the entry Undefined",
+     lambda request, ours, theirs: named(request, r"113556\.1\.4\.80[34]:=")),
     ("RFC 4511 4.9: a new RDN that is no name, below a superior that is not there: either fault may be said",
      lambda request, ours, theirs: request[0] == "rename" and (ours[0], theirs[0]) == (32, 34)),
     ("RFC 4518 2.6.1: a piece of a substring that is only spaces is one space; slapd lets it match anywhere",
@@ -62,6 +70,10 @@ GAPS = [
 
 def named(request, pattern):
     return searches(request) and re.search(pattern, request[2], re.I)
+
+
+def undefined(request):
+    return re.search(r"nosuch|1\.2\.3\.4", repr(request)) is not None
 
 
 def names_one_twice(request):
