@@ -1,11 +1,13 @@
 //! Content synchronisation (RFC 4533) as its messages have it. `tests/interop/syncrepl.py` has slapd as the consumer.
 
 use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found};
+use crate::transactions;
 use ldap3::controls::{
     Control, EntryState, RawControl, RefreshMode, SyncDone, SyncInfo, SyncRequest, SyncState, parse_syncinfo,
 };
 use ldap3::{Ldap, LdapResult, Mod, Scope, SearchEntry, SearchStream};
 use std::collections::HashSet;
+use std::time::Duration;
 
 const DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 const STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
@@ -414,4 +416,63 @@ async fn what_is_hidden_by_now_is_not_told_of_the_past() {
         (told.lines, told.deletes, told.result.rc),
         (vec![format!("+{ANN}"), "=1 false".to_owned()], false, 0)
     );
+}
+
+/// Nobody is told what was so within a transaction alone: not an entry that is hidden at its end, nor a name in between.
+#[tokio::test]
+async fn a_transaction_is_told_as_what_it_came_to() {
+    const NEW: &str = "uid=new,ou=People,o=nhs";
+    let server = Place::filled().serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let before = poll(&mut copy, None, false).await.cookie;
+    let mut stream = begin(
+        &mut copy,
+        asked(RefreshMode::RefreshAndPersist, Some(&before), false),
+        PERSON,
+    )
+    .await;
+    assert_eq!(next(&mut stream).await.unwrap(), "deleted true with cookie");
+    let id = transactions::start(&mut feed).await;
+    let within = transactions::within(&id);
+    let person = vec![
+        ("objectClass", HashSet::from(["inetOrgPerson", "extensibleObject"])),
+        ("cn", HashSet::from(["New"])),
+        ("sn", HashSet::from(["New"])),
+    ];
+    let added = feed.with_controls(within.clone()).add(NEW, person).await.unwrap();
+    assert_eq!(added.rc, 0);
+    let replace = |name: &'static str, value: &'static str| vec![Mod::Replace(name, HashSet::from([value]))];
+    for (dn, change) in [
+        (NEW, replace("nhsdirExDirectory", "TRUE")),
+        (ANN, replace("description", "one")),
+        (ANN, replace("description", "two")),
+    ] {
+        let answer = feed.with_controls(within.clone()).modify(dn, change).await.unwrap();
+        assert_eq!(answer.rc, 0);
+    }
+    // Two change their names with each other.
+    for (dn, rdn) in [
+        (BOB, "uid=between"),
+        (ZOE, "uid=000000000003"),
+        ("uid=between,ou=People,o=nhs", "uid=000000000002"),
+    ] {
+        let answer = feed
+            .with_controls(within.clone())
+            .modifydn(dn, rdn, true, None)
+            .await
+            .unwrap();
+        assert_eq!(answer.rc, 0);
+    }
+    assert_eq!(transactions::end(&mut feed, true, &id).await, (0, None));
+    describe(&mut feed, ANN, "three").await;
+    for (sign, dn) in [('-', BOB), ('-', ZOE), ('~', ANN), ('+', ZOE), ('+', BOB), ('~', ANN)] {
+        let told = tokio::time::timeout(Duration::from_secs(10), next(&mut stream)).await;
+        assert_eq!(told.unwrap().unwrap(), format!("{sign}{dn}"));
+    }
+    let told = poll(&mut copy, Some(&before), false).await;
+    let (gone, there) = (
+        [ZOE, BOB].map(|dn| format!("-{dn}")),
+        [ANN, ANN, ZOE, BOB].map(|dn| format!("+{dn}")),
+    );
+    assert_eq!(told.lines, [&there[..], &gone[..]].concat());
 }

@@ -7,7 +7,7 @@ use super::{SyncLimits, clock};
 use crate::schema::{AttributeId, NormalizedDn};
 use crate::store::{Change, Record, Snapshot, Store};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ pub(super) struct EntryChange {
     pub after: Option<Image>,
 }
 
-/// One update: more than one change where a subtree was renamed.
+/// One update, or all of a transaction: more than one change where a subtree was renamed.
 #[derive(Debug)]
 pub(super) struct LoggedUpdate {
     pub position: Position,
@@ -233,16 +233,31 @@ impl LoggedUpdate {
                 None => noted.push(EntryChange { before, after }),
             }
         }
-        // What is gone first, children before parents; then what is there, parents before children.
-        noted.sort_by(|one, other| match (&one.after, &other.after) {
-            (Some(one), Some(other)) => one.key.cmp(&other.key),
-            (None, None) => other.before.cmp(&one.before),
-            (one, other) => one.is_some().cmp(&other.is_some()),
-        });
         LoggedUpdate {
             position,
-            changes: noted,
+            changes: in_turn(noted),
         }
+    }
+
+    /// The updates of a transaction as one: what an entry was in between is nobody's to see.
+    fn joined(updates: Vec<LoggedUpdate>, types: &[AttributeId]) -> Option<LoggedUpdate> {
+        let position = updates.last()?.position;
+        let mut joined: Vec<EntryChange> = Vec::new();
+        let mut places: HashMap<[u8; 16], usize> = HashMap::new();
+        for change in updates.into_iter().flat_map(|update| update.changes) {
+            let Some(known) = change.after.as_ref().or(change.before.as_ref()) else {
+                continue;
+            };
+            let entry_uuid = known.record(types).operational().entry_uuid;
+            let place = *places.entry(entry_uuid).or_insert(joined.len());
+            match joined.get_mut(place) {
+                Some(same) => same.after = change.after,
+                None => joined.push(change),
+            }
+        }
+        joined.retain(|change| change.before.is_some() || change.after.is_some());
+        let changes = in_turn(apart(joined));
+        (!changes.is_empty()).then_some(LoggedUpdate { position, changes })
     }
 
     fn octets(&self) -> usize {
@@ -250,6 +265,48 @@ impl LoggedUpdate {
         let octets = images.flatten().map(|image| image.octets.len() + image.key.0.len());
         octets.sum::<usize>() + self.changes.len() * size_of::<EntryChange>()
     }
+}
+
+/// What is gone first, children before parents; then what is there, parents before children.
+fn in_turn(mut changes: Vec<EntryChange>) -> Vec<EntryChange> {
+    changes.sort_by(|one, other| match (&one.after, &other.after) {
+        (Some(one), Some(other)) => one.key.cmp(&other.key),
+        (None, None) => other.before.cmp(&one.before),
+        (one, other) => one.is_some().cmp(&other.is_some()),
+    });
+    changes
+}
+
+/// Where an entry that is renamed stands in the way of another, because its name before has a new owner or a superior that is
+/// gone, no turn is right for all: what is renamed is then gone, and there again.
+fn apart(changes: Vec<EntryChange>) -> Vec<EntryChange> {
+    let renamed = |change: &EntryChange| match (&change.before, &change.after) {
+        (Some(before), Some(after)) => before.key != after.key,
+        _ => false,
+    };
+    let keys = |image: fn(&EntryChange) -> Option<&Image>| -> HashSet<&NormalizedDn> {
+        changes.iter().filter_map(image).map(|image| &image.key).collect()
+    };
+    let owned = keys(|change| change.after.as_ref());
+    let gone = keys(|change| change.before.as_ref().filter(|_| change.after.is_none()));
+    let hinders = |before: &Image| {
+        let superiors = std::iter::successors(before.key.parent(), NormalizedDn::parent);
+        owned.contains(&before.key) || superiors.into_iter().any(|superior| gone.contains(&superior))
+    };
+    let mut before = changes.iter().filter(|change| renamed(change));
+    if !before.any(|change| change.before.as_ref().is_some_and(hinders)) {
+        return changes;
+    }
+    let halves = |change: EntryChange| {
+        let (whole, halves) = match renamed(&change) {
+            true => (None, [(change.before, None), (None, change.after)]),
+            false => (Some(change), [(None, None), (None, None)]),
+        };
+        let halves = halves.map(|(before, after)| EntryChange { before, after });
+        let there = |half: &EntryChange| half.before.is_some() || half.after.is_some();
+        whole.into_iter().chain(halves.into_iter().filter(there))
+    };
+    changes.into_iter().flat_map(halves).collect()
 }
 
 /// What the writer notes of the group it is at work on.
@@ -297,6 +354,14 @@ impl Noting {
     pub(super) fn back_to(&self, (updates, position): (usize, Option<Position>)) {
         self.updates.borrow_mut().truncate(updates);
         self.position.set(position);
+    }
+
+    /// What was noted since is one transaction.
+    pub(super) fn join(&self, (updates, _): (usize, Option<Position>), types: &[AttributeId]) {
+        let mut noted = self.updates.borrow_mut();
+        let from = updates.min(noted.len());
+        let transaction = noted.split_off(from);
+        noted.extend(LoggedUpdate::joined(transaction, types));
     }
 
     /// The group is durable and published, or it is not.

@@ -1,6 +1,7 @@
 //! A transaction (RFC 5805): its updates go into the group one after another; the first that is refused takes all of them out.
 //!
-//! Invariant: accounts follow once nothing refuses the transaction any more.
+//! Invariants: accounts follow once nothing refuses the transaction any more; who follows changes is told what all of it came to, never
+//! what was in between.
 
 use super::super::following::Later;
 use super::{Applied, Asked, Following, Writer, delete};
@@ -36,6 +37,7 @@ impl Writer {
             self.touched.borrow_mut().truncate(touched);
             return settled;
         }
+        self.noting.join(noted, self.context.schema.type_numbers());
         group.apply(Vec::new(), following.finish(&self.context));
         settled
     }

@@ -75,7 +75,7 @@ impl Sync {
         let schema = self.directory.schema();
         let types = schema.type_numbers();
         let mut goes_on = true;
-        while let Some(change) = update.changes.get(self.told).filter(|_| goes_on) {
+        while let Some(change) = update.changes.get(self.told).filter(|_| goes_on && work.left > 0) {
             work.left = work.left.saturating_sub(1);
             self.told += 1;
             let happened = self.happened(change);
