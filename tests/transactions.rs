@@ -662,3 +662,35 @@ async fn secrets_and_locks_are_settled_with_their_transaction() {
     assert_eq!(general::who(&mut ann).await, format!("dn:{}", general::ANN));
     general::bound(&server, general::ANN, "ann-3").await;
 }
+
+/// An application's secret goes with its account, and is none of the entry's that moved away from there.
+#[tokio::test]
+async fn what_an_account_knew_is_no_secret_of_the_entry_that_it_became() {
+    let server = general::place("").serve();
+    let mut manager = general::manager(&server).await;
+    let above = format!("ou=Applications,{}", general::BASE);
+    let unit = [("objectClass", &["organizationalUnit"][..])];
+    assert_eq!(general::add(&mut manager, &above, &unit).await.rc, 0);
+    let app = format!("cn=app,{above}");
+    let account = vec![
+        ("objectClass", HashSet::from(["nhsdirAccount", "person"])),
+        ("cn", HashSet::from(["app"])),
+        ("sn", HashSet::from(["app"])),
+        ("userPassword", HashSet::from(["of the application"])),
+    ];
+    let added = manager.add(&app, account).await.unwrap();
+    assert_eq!(added.rc, 0, "{added}");
+    general::bound(&server, &app, "of the application").await;
+    let id = start(&mut manager).await;
+    let moved = manager
+        .with_controls(within(&id))
+        .modifydn(&above, "ou=moved", true, None);
+    assert_eq!(moved.await.unwrap().rc, 0);
+    let app = format!("cn=app,ou=moved,{}", general::BASE);
+    let secret = vec![Mod::Add("userPassword", HashSet::from(["of the entry"]))];
+    let given = manager.with_controls(within(&id)).modify(&app, secret).await.unwrap();
+    assert_eq!(given.rc, 0);
+    assert_eq!(end(&mut manager, true, &id).await, (0, None));
+    general::bound(&server, &app, "of the entry").await;
+    assert_eq!(general::bind(&server, &app, "of the application").await.1, 49);
+}

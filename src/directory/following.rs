@@ -8,7 +8,7 @@ use crate::account::{Accounts, PreparedSecret};
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, Value};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Secrets that an update may put in force once nothing refuses it any more.
 pub(super) enum Planned {
@@ -307,6 +307,7 @@ impl Later {
     /// Secrets go with their entries.
     fn take(&mut self, context: &Context, key: &NormalizedDn, changes: &[Change]) {
         let mut goes = false;
+        let moves = Moves::new(key, changes);
         for change in changes {
             let Change::Delete { key: gone } = change else { continue };
             goes = true;
@@ -314,8 +315,13 @@ impl Later {
                 continue;
             }
             let before = self.secrets.insert(gone.clone(), Vec::new());
-            let secrets = before.unwrap_or_else(|| context.accounts.secrets_of(gone));
-            let to = destination(key, gone, changes).map(|(to, _)| to);
+            // That of an application goes with its account, wherever the entry moves.
+            let secrets = match before {
+                Some(before) => before,
+                None if is_account_key(gone, &context.suffixes) => Vec::new(),
+                None => context.accounts.secrets_of(gone),
+            };
+            let to = moves.destination(gone).map(|(to, _)| to);
             if let Some(to) = to.filter(|to| !is_account_key(to, &context.suffixes)) {
                 self.secrets.insert(to.clone(), secrets);
             }
@@ -331,12 +337,13 @@ fn follow(context: &Context, key: &NormalizedDn, effects: &mut Effects) {
     let accounts = &context.accounts;
     let is_account = |key: &NormalizedDn| is_account_key(key, &context.suffixes);
     let mut writes = Vec::new();
-    let mut moved = Vec::new();
+    let mut moved = HashSet::new();
+    let moves = Moves::new(key, &effects.changes);
     for change in &effects.changes {
         let Change::Delete { key: gone } = change else { continue };
-        let to = destination(key, gone, &effects.changes);
+        let to = moves.destination(gone);
         if let Some((to, record)) = to.filter(|(to, _)| is_account(gone) && is_account(to)) {
-            moved.push(to);
+            moved.insert(to);
             writes.extend(accounts.rename(
                 gone,
                 account_facts(to, Record::new(record, context.schema.type_numbers())),
@@ -352,7 +359,7 @@ fn follow(context: &Context, key: &NormalizedDn, effects: &mut Effects) {
     for change in &effects.changes {
         if let Change::Put { key, record } = change
             && is_account(key)
-            && !moved.contains(&key)
+            && !moved.contains(key)
         {
             accounts.put(account_facts(key, Record::new(record, context.schema.type_numbers())));
         }
@@ -360,20 +367,34 @@ fn follow(context: &Context, key: &NormalizedDn, effects: &mut Effects) {
     effects.keyed.extend(writes);
 }
 
-/// Where an entry that is no longer under `gone` is now; `None` where it is gone. The last change of a rename puts the renamed entry.
-fn destination<'c>(
-    key: &NormalizedDn,
-    gone: &NormalizedDn,
-    changes: &'c [Change],
-) -> Option<(&'c NormalizedDn, &'c [u8])> {
-    let Some(Change::Put { key: renamed, .. }) = changes.last() else {
-        return None;
-    };
-    let tail = gone.0.strip_prefix(key.0.as_slice())?;
-    changes.iter().find_map(|change| match change {
-        Change::Put { key: to, record } if to.0.strip_prefix(renamed.0.as_slice()) == Some(tail) => {
-            Some((to, record.as_slice()))
-        }
-        Change::Put { .. } | Change::Delete { .. } => None,
-    })
+/// Where the entries that a rename moves are then.
+struct Moves<'c> {
+    from: &'c NormalizedDn,
+    /// The renamed entry, which the last change of a rename puts, and all that is put; nothing where nothing moves.
+    to: Option<&'c NormalizedDn>,
+    put: HashMap<&'c NormalizedDn, &'c [u8]>,
+}
+
+impl<'c> Moves<'c> {
+    /// Those of the update of the entry under `from`.
+    fn new(from: &'c NormalizedDn, changes: &'c [Change]) -> Moves<'c> {
+        let moves = changes.iter().any(|change| matches!(change, Change::Delete { .. }));
+        let to = match changes.last() {
+            Some(Change::Put { key, .. }) if moves => Some(key),
+            _ => None,
+        };
+        let put = changes.iter().filter_map(|change| match change {
+            Change::Put { key, record } => Some((key, record.as_slice())),
+            Change::Delete { .. } => None,
+        });
+        let put = to.map_or_else(HashMap::new, |_| put.collect());
+        Moves { from, to, put }
+    }
+
+    /// Where an entry that is no longer under `gone` is now; `None` where it is gone.
+    fn destination(&self, gone: &NormalizedDn) -> Option<(&'c NormalizedDn, &'c [u8])> {
+        let tail = gone.0.strip_prefix(self.from.0.as_slice())?;
+        let to = NormalizedDn([self.to?.0.as_slice(), tail].concat());
+        self.put.get_key_value(&to).map(|(to, record)| (*to, *record))
+    }
 }
