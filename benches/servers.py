@@ -170,10 +170,17 @@ class Server:
         """What a workload cost. A wrong answer ends everything: a fast wrong answer is no result."""
         done = subprocess.run(self.command(data, workload, **options), stdout=subprocess.PIPE, text=True)
         if done.returncode and busy(done.stdout):
-            raise Busy
+            result = json.loads(done.stdout)
+            if result["results"]["51"] * FEW > result["operations"]:
+                raise Busy
+            return result
         if done.returncode:
             sys.exit(f"{self.name}, {workload}: status {done.returncode} {done.stdout[-1500:]}")
         return json.loads(done.stdout)
+
+
+# One answer in so many may say busy: slapd does when a sort comes while the one before ends on the same connection.
+FEW = 20
 
 
 class Busy(Exception):
