@@ -51,10 +51,11 @@ pub(super) fn compact(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
         let _merging = locked(&core.merging);
         let mut writer = core.lock_writer();
         let covered = writer.position;
-        if covered == writer.manifest.applied {
+        let outdated = has_indexes_set_aside(&core.published.load());
+        if covered == writer.manifest.applied && !outdated {
             return Ok(());
         }
-        if overlay_is_empty(&writer, &core.published.load()) {
+        if !outdated && overlay_is_empty(&writer, &core.published.load()) {
             let manifest = Manifest {
                 applied: covered,
                 ..writer.manifest.clone()
@@ -88,6 +89,12 @@ pub(super) fn compact(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
 }
 
 /// Whether the segment alone is the directory: then only keyed writes were committed since.
+/// Whether a compaction would give searches an index that they have to do without now.
+pub(super) fn has_indexes_set_aside(snapshot: &Snapshot) -> bool {
+    let base = snapshot.layers.first();
+    base.is_some_and(|base| base.segment.set_aside().next().is_some())
+}
+
 fn overlay_is_empty(writer: &Writer, snapshot: &Snapshot) -> bool {
     let mapped = usize::from(writer.manifest.segment.is_some());
     let (base, others) = snapshot.layers.split_at(mapped.min(snapshot.layers.len()));

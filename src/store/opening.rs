@@ -209,7 +209,17 @@ fn open_segment(segments: &Path, manifest: &Manifest, schema: &Schema) -> Result
             &format!("{} octets expected, {bytes} found", file.bytes),
         ));
     }
-    Segment::open(&path, schema).map(Some)
+    let segment = Segment::open(&path, schema)?;
+    let names = segment.set_aside().map(|id| schema.attribute(id).name());
+    let names: Vec<_> = names.collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            attributes = names.join(" "),
+            "their indexes were made by other rules: searches by them read every entry until a compaction has made them anew; \
+             a server begins one at once, and so does `nhsdir compact`"
+        );
+    }
+    Ok(Some(segment))
 }
 
 /// Adds what the journal holds to the snapshot; gives the position of its end. The mark must not lie beyond it.

@@ -111,11 +111,13 @@ fn give_way() {
     }
 }
 
-/// Counts changes rather than entries: the journal is what a start has to read.
+/// Counts changes rather than entries: the journal is what a start has to read. Indexes that were made by other rules are
+/// made anew at once.
 fn compaction_is_due(core: &Core) -> bool {
+    let outdated = compaction::has_indexes_set_aside(&core.published.load());
     let writer = core.lock_writer();
     let changes = writer.position.sequence - writer.manifest.applied.sequence;
-    core.fault.get().is_none() && changes >= core.options.compact_after_entries as u64
+    core.fault.get().is_none() && (outdated || changes >= core.options.compact_after_entries as u64)
 }
 
 /// Compacts in a thread of its own, at half speed, so that merging goes on.

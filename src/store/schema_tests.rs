@@ -176,3 +176,32 @@ fn a_stored_identifier_that_gets_a_meaning_is_in_the_way() {
     store.compact().unwrap();
     is_sound(&store);
 }
+
+/// Nothing was changed since the last compaction, and yet there is something to do.
+#[test]
+fn an_index_made_by_other_rules_is_made_anew() {
+    let place = tempfile::tempdir().unwrap();
+    let kv = FaultyKv::default();
+    let first = load(WARD);
+    opening::found(&kv, &first).unwrap();
+    let store = open(&kv, place.path(), &first);
+    commit(&store, put(&first, "o=nhs", &[("o", "nhs"), ("wardName", "Ash")]));
+    store.compact().unwrap();
+    assert_eq!(set_aside(&store), [""; 0]);
+    drop(store);
+    let exact = load(&WARD.replace("caseIgnoreMatch", "caseExactMatch"));
+    let store = open(&kv, place.path(), &exact);
+    assert_eq!(set_aside(&store), ["wardName"]);
+    store.compact().unwrap();
+    assert_eq!(set_aside(&store), [""; 0]);
+    assert_eq!(found(&store, "wardName", "Ash"), ["o=nhs"]);
+    is_sound(&store);
+}
+
+fn set_aside(store: &Store) -> Vec<String> {
+    let snapshot = store.snapshot();
+    let schema = snapshot.schema();
+    let base = snapshot.layers.first().unwrap();
+    let types = base.segment.set_aside();
+    types.map(|id| schema.attribute(id).name().to_owned()).collect()
+}

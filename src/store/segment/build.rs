@@ -56,7 +56,7 @@ pub(super) fn merged(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId
         for (slot, attribute) in input.layout.slots.iter().zip(schema.attributes()) {
             match (slot, input.index(attribute.id)) {
                 (Slot::At(_), Some(index)) => gathered.add_index(attribute.id, &index, ids, schema),
-                (Slot::Unindexed, _) => unindexed.push(attribute.id),
+                (Slot::Unindexed | Slot::SetAside, _) => unindexed.push(attribute.id),
                 _ => {}
             }
         }

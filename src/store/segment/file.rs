@@ -349,8 +349,12 @@ fn place_indexes(
             continue;
         };
         let renamed = || holds_other_names(&octets[dictionary.clone()], schema, stored.id);
-        if *slot == Slot::Absent || !stored.same_form || renamed() {
+        if *slot == Slot::Absent {
             *slot = Slot::Unindexed;
+            continue;
+        }
+        if !stored.same_form || renamed() {
+            *slot = Slot::SetAside;
             continue;
         }
         *slot = Slot::At(layout.indexes.len() as u16);
@@ -367,7 +371,7 @@ fn place_indexes(
     for id in indexed_derived_types(schema) {
         let slot = &mut layout.slots[usize::from(id.0)];
         if layout.entries > 0 && *slot == Slot::Empty {
-            *slot = Slot::Unindexed;
+            *slot = Slot::SetAside;
         }
     }
     layout

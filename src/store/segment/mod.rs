@@ -77,6 +77,8 @@ enum Slot {
     /// Not indexed, and no entry has it.
     Absent,
     Unindexed,
+    /// The index was made by other rules than the schema has now.
+    SetAside,
     /// Indexed, but no entry has it.
     Empty,
     /// In `indexes`.
@@ -196,7 +198,7 @@ impl Segment {
         // A type that was defined after the segment was made is one that no entry in it has.
         let slot = self.layout.slots.get(usize::from(attribute.0)).unwrap_or(&Slot::Empty);
         match *slot {
-            Slot::Unindexed | Slot::Absent => None,
+            Slot::Unindexed | Slot::SetAside | Slot::Absent => None,
             Slot::Empty => Some(AttributeIndex {
                 dictionary: Dictionary::open(&[]),
                 postings: Postings::open(&[]),
@@ -272,7 +274,7 @@ impl Segment {
     fn layout_of(&self, attribute: AttributeId) -> Option<&IndexLayout> {
         match *self.layout.slots.get(usize::from(attribute.0))? {
             Slot::At(place) => self.layout.indexes.get(usize::from(place)),
-            Slot::Unindexed | Slot::Absent | Slot::Empty => None,
+            Slot::Unindexed | Slot::SetAside | Slot::Absent | Slot::Empty => None,
         }
     }
 
@@ -289,6 +291,15 @@ impl Segment {
     /// Bytes of the file or of memory.
     pub fn bytes(&self) -> u64 {
         self.octets.all().len() as u64
+    }
+
+    /// The attribute types whose indexes were made by other rules than the schema has now. They wait for a compaction; until
+    /// then searches by them read every entry.
+    pub fn set_aside(&self) -> impl Iterator<Item = AttributeId> + '_ {
+        let slots = (0u16..).zip(&self.layout.slots);
+        slots
+            .filter(|(_, slot)| **slot == Slot::SetAside)
+            .map(|(id, _)| AttributeId(id))
     }
 
     /// Maps a segment file. Cheap whatever its size: header and section table are checked, the rest by [`Segment::verify`].
