@@ -31,6 +31,15 @@ pub(super) struct EntryChange {
     pub after: Option<Image>,
 }
 
+impl EntryChange {
+    fn is_renamed(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => before.key != after.key,
+            _ => false,
+        }
+    }
+}
+
 /// One update, or all of a transaction: more than one change where a subtree was renamed.
 #[derive(Debug)]
 pub(super) struct LoggedUpdate {
@@ -240,23 +249,34 @@ impl LoggedUpdate {
     }
 
     /// The updates of a transaction as one: what an entry was in between is nobody's to see.
+    /// Entries come when they were made, changed last, or deleted, so that superiors and names are there or free; that is no turn
+    /// for entries that are renamed.
     fn joined(updates: Vec<LoggedUpdate>, types: &[AttributeId]) -> Option<LoggedUpdate> {
         let position = updates.last()?.position;
-        let mut joined: Vec<EntryChange> = Vec::new();
+        let mut joined: Vec<(usize, EntryChange)> = Vec::new();
         let mut places: HashMap<[u8; 16], usize> = HashMap::new();
-        for change in updates.into_iter().flat_map(|update| update.changes) {
+        let all = updates.into_iter().flat_map(|update| update.changes);
+        for (turn, change) in all.enumerate() {
             let Some(known) = change.after.as_ref().or(change.before.as_ref()) else {
                 continue;
             };
             let entry_uuid = known.record(types).operational().entry_uuid;
             let place = *places.entry(entry_uuid).or_insert(joined.len());
             match joined.get_mut(place) {
-                Some(same) => same.after = change.after,
-                None => joined.push(change),
+                Some((at, same)) => {
+                    same.after = change.after;
+                    if same.before.is_some() {
+                        *at = turn;
+                    }
+                }
+                None => joined.push((turn, change)),
             }
         }
-        joined.retain(|change| change.before.is_some() || change.after.is_some());
-        let changes = in_turn(apart(joined));
+        joined.retain(|(_, change)| change.before.is_some() || change.after.is_some());
+        joined.sort_by_key(|(turn, _)| *turn);
+        let renames = joined.iter().any(|(_, change)| change.is_renamed());
+        let changes = joined.into_iter().map(|(_, change)| change).collect();
+        let changes = if renames { in_turn(apart(changes)) } else { changes };
         (!changes.is_empty()).then_some(LoggedUpdate { position, changes })
     }
 
@@ -280,10 +300,6 @@ fn in_turn(mut changes: Vec<EntryChange>) -> Vec<EntryChange> {
 /// Where an entry that is renamed stands in the way of another, because its name before has a new owner or a superior that is
 /// gone, no turn is right for all: what is renamed is then gone, and there again.
 fn apart(changes: Vec<EntryChange>) -> Vec<EntryChange> {
-    let renamed = |change: &EntryChange| match (&change.before, &change.after) {
-        (Some(before), Some(after)) => before.key != after.key,
-        _ => false,
-    };
     let keys = |image: fn(&EntryChange) -> Option<&Image>| -> HashSet<&NormalizedDn> {
         changes.iter().filter_map(image).map(|image| &image.key).collect()
     };
@@ -293,12 +309,12 @@ fn apart(changes: Vec<EntryChange>) -> Vec<EntryChange> {
         let superiors = std::iter::successors(before.key.parent(), NormalizedDn::parent);
         owned.contains(&before.key) || superiors.into_iter().any(|superior| gone.contains(&superior))
     };
-    let mut before = changes.iter().filter(|change| renamed(change));
+    let mut before = changes.iter().filter(|change| change.is_renamed());
     if !before.any(|change| change.before.as_ref().is_some_and(hinders)) {
         return changes;
     }
     let halves = |change: EntryChange| {
-        let (whole, halves) = match renamed(&change) {
+        let (whole, halves) = match change.is_renamed() {
             true => (None, [(change.before, None), (None, change.after)]),
             false => (Some(change), [(None, None), (None, None)]),
         };
