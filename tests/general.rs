@@ -766,3 +766,33 @@ async fn an_entry_binds_by_its_uid() {
     }
     bound(&server, ANN, "ann-2").await;
 }
+
+/// What two applications are called means neither, and no entry instead.
+#[tokio::test]
+async fn a_name_of_two_accounts_is_no_entrys() {
+    let server = place("").serve();
+    let mut manager = manager(&server).await;
+    let above = format!("ou=Applications,{BASE}");
+    let unit = add(&mut manager, &above, &[("objectClass", &["organizationalUnit"])]).await;
+    assert_eq!(unit.rc, 0);
+    assert_eq!(
+        person(&mut manager, "uid=both,ou=people,dc=example,dc=com", &["of the entry"])
+            .await
+            .rc,
+        0
+    );
+    for (cn, secret, code) in [("one", "of one", 0), ("two", "of two", INVALID_CREDENTIALS)] {
+        let account: [(&str, &[&str]); 5] = [
+            ("objectClass", &["nhsdirAccount", "inetOrgPerson"]),
+            ("cn", &[cn]),
+            ("sn", &["x"]),
+            ("mail", &["both"]),
+            ("userPassword", &[secret]),
+        ];
+        assert_eq!(add(&mut manager, &format!("cn={cn},{above}"), &account).await.rc, 0);
+        assert_eq!(bind(&server, "both", secret).await.1, code);
+        assert_eq!(bind(&server, "both", "of the entry").await.1, INVALID_CREDENTIALS);
+    }
+    let named = change(&mut manager, Some("u:both"), None, Some("new")).await;
+    assert_eq!(named.0, 32);
+}

@@ -1,7 +1,7 @@
 //! Relax Rules (1.3.6.1.4.1.4203.666.5.12, `-e relax` of OpenLDAP's tools): entries are restored as they were, by administrators alone.
 
 use crate::server::{BASE, Place, found, set};
-use crate::{general, sync};
+use crate::{general, sync, transactions};
 use ldap3::controls::{RawControl, RefreshMode};
 use ldap3::{Mod, Scope, SearchEntry};
 use std::collections::HashSet;
@@ -178,4 +178,33 @@ async fn the_manager_relaxes_rules() {
         .unwrap();
     assert_eq!(done.rc, 0, "{done}");
     general::bound(&server, general::ANN, "ann-1").await;
+}
+
+/// Of two entries of a transaction the second cannot have the first one's entryUUID; one that is gone within it gives its own back.
+#[tokio::test]
+async fn entries_of_a_transaction_share_no_uuid() {
+    let server = Place::filled().serve();
+    let mut admin = server.bound("administrator").await;
+    for (deletes, code) in [(false, 19), (true, 0)] {
+        let id = transactions::start(&mut admin).await;
+        let controls = || vec![relax(), transactions::within(&id)];
+        let first = admin
+            .with_controls(controls())
+            .add(DN, device("1", &GIVEN))
+            .await
+            .unwrap();
+        assert_eq!(first.rc, 0);
+        if deletes {
+            let gone = admin.with_controls(transactions::within(&id)).delete(DN).await.unwrap();
+            assert_eq!(gone.rc, 0);
+        }
+        let second = admin.with_controls(controls()).add("cn=2,o=nhs", device("2", &GIVEN));
+        assert_eq!(second.await.unwrap().rc, 0);
+        assert_eq!(transactions::end(&mut admin, true, &id).await.0, code);
+    }
+    let filter = format!("(entryUUID={UUID})");
+    assert_eq!(
+        found(&mut admin, BASE, Scope::Subtree, &filter, &["1.1"]).await.len(),
+        1
+    );
 }

@@ -154,6 +154,11 @@ impl Accounts {
         index.by_key.get(key).cloned()
     }
 
+    /// Whether a name is one of accounts, be it of more than one and so of none.
+    pub fn is_name(&self, name: &str) -> bool {
+        self.index().by_name.contains_key(&name.trim().to_lowercase())
+    }
+
     /// Whether an account's state lets somebody act as it: it is there as it was found, not disabled, expired or locked.
     pub fn may_act(&self, account: &Account, now: u64) -> bool {
         let refused = account.facts.disabled || account.is_expired(now) || account.ledger.is_locked(now);

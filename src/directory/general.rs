@@ -292,9 +292,9 @@ impl Directory {
     }
 
     /// The entry with a secret that a name which is no DN means: the one whose `uid` it is. The name of an application account means
-    /// that account.
+    /// that account, and that of several nobody.
     pub(super) fn key_of_uid(&self, name: &str) -> Option<NormalizedDn> {
-        if !self.general.enabled || name.contains('=') || self.accounts.find_by_name(name, None).is_some() {
+        if !self.general.enabled || name.contains('=') || self.accounts.is_name(name) {
             return None;
         }
         let snapshot = self.store.snapshot();
