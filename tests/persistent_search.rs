@@ -5,6 +5,7 @@ use crate::sync::{self, Stream, control};
 use ldap3::controls::{RawControl, RefreshMode};
 use ldap3::exop::WhoAmI;
 use ldap3::{Ldap, Mod, Scope, SearchEntry};
+use std::time::Duration;
 
 const OID: &str = "2.16.840.1.113730.3.4.3";
 const NOTICE: &str = "2.16.840.1.113730.3.4.7";
@@ -185,5 +186,38 @@ async fn it_is_no_content_synchronisation() {
             .with_controls(asked(types, true, true))
             .search(BASE, Scope::Subtree, "(cn=*)", vec!["cn"]);
         assert_eq!(refused.await.unwrap().1.rc, 2, "{types}");
+    }
+}
+
+/// It ends with the account's secret or its policy, and waits for no change of the directory.
+#[tokio::test]
+async fn it_ends_with_its_session() {
+    let place = Place::filled();
+    let policy = place.folder().join("policy.toml");
+    let text = "[profile.copy]\nlike = \"reader\"\nmay_sync = true\n";
+    std::fs::write(&policy, text).unwrap();
+    let server = place
+        .with(&format!("[policy]\nfile = {:?}\n", policy.to_str().unwrap()))
+        .serve();
+    let mut secret = server.place.account("copy", "reader");
+    server
+        .place
+        .succeed(&["account", "set", "copy", "--profile", "copy"], "");
+    for rotates in [true, false] {
+        let mut copy = server.connect().await;
+        copy.simple_bind("copy", &secret).await.unwrap().success().unwrap();
+        let mut stream = sync::begin(&mut copy, asked(ALL, true, true), sync::PERSON).await;
+        begun(&mut copy).await;
+        if rotates {
+            let answer = server.place.succeed(&["account", "rotate", "copy", "--json"], "");
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            secret = answer["secret"].as_str().unwrap().to_owned();
+        } else {
+            std::fs::write(&policy, text.replace("reader", "writer")).unwrap();
+            server.reload();
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+        assert!(ended.expect("it ends").unwrap().is_none());
+        assert_eq!(stream.finish().await.rc, 50);
     }
 }

@@ -162,6 +162,11 @@ impl Feed {
         self.moved.send_replace(position);
     }
 
+    /// Wakes who follows without a change to tell: accounts or the policy may have changed, and with them who may follow.
+    pub(super) fn wake(&self) {
+        self.moved.send_modify(|_| {});
+    }
+
     /// Wakes with every published group.
     pub(super) fn subscribe(&self) -> watch::Receiver<Position> {
         self.moved.subscribe()
@@ -383,8 +388,9 @@ impl Noting {
     /// The group is durable and published, or it is not.
     pub(super) fn end(&self, durable: bool) {
         let updates = self.updates.take();
-        if let Some(position) = self.position.take().filter(|_| durable) {
-            self.feed.publish(updates, position);
+        match self.position.take().filter(|_| durable) {
+            Some(position) => self.feed.publish(updates, position),
+            None => self.feed.wake(),
         }
     }
 }

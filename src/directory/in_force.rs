@@ -210,6 +210,7 @@ impl Directory {
     fn put_in_force(&self, next: InForce) {
         self.in_force.store(Arc::new(next));
         self.policy_number.fetch_add(1, Ordering::AcqRel);
+        self.feed.wake();
     }
 
     /// The view of a profile by name; `None` where the policy has no such profile.
