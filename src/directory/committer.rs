@@ -538,9 +538,7 @@ impl Writer {
         changes: Vec<super::Modification>,
         rules: Rules<'_>,
     ) -> Result<Effects, Outcome> {
-        let at = snapshot
-            .find(key)
-            .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
+        let at = author.find(snapshot, key)?;
         let record = snapshot.record(at);
         let before = record.operational();
         let planned = rules.planned;
@@ -618,6 +616,16 @@ pub(super) struct Author<'a> {
 }
 
 impl Author<'_> {
+    /// Where the entry is that is to be changed.
+    ///
+    /// # Errors
+    /// noSuchObject with the nearest ancestor that the author may see.
+    pub(super) fn find(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Location, Outcome> {
+        snapshot
+            .find(key)
+            .ok_or_else(|| no_such_object(snapshot, self.view, key))
+    }
+
     /// The operational facts of an entry after this change.
     pub(super) fn changed<'b>(&'b self, before: &Operational<'b>) -> Operational<'b> {
         Operational {

@@ -31,9 +31,7 @@ pub(super) fn effects(
     key: &NormalizedDn,
     asked: Rename,
 ) -> Result<Effects, Outcome> {
-    let at = snapshot
-        .find(key)
-        .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
+    let at = author.find(snapshot, key)?;
     if context.suffixes.contains(key) {
         return Err(Outcome::new(
             ResultCode::UnwillingToPerform,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: of a tree all goes or none; who asks may delete each entry of it.
 
-use super::{Author, Effects, Writer, no_such_object};
+use super::{Author, Effects, Writer};
 use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, Snapshot};
@@ -14,9 +14,7 @@ impl Writer {
         author: &Author<'_>,
         key: &NormalizedDn,
     ) -> Result<Effects, Outcome> {
-        let at = snapshot
-            .find(key)
-            .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
+        let at = author.find(snapshot, key)?;
         if snapshot.children(key, 1) > 0 {
             return Err(Outcome::new(
                 ResultCode::NotAllowedOnNonLeaf,
@@ -26,7 +24,6 @@ impl Writer {
         let entry_uuid = Some(snapshot.record(at).operational().entry_uuid);
         Ok(Effects {
             changes: vec![Change::Delete { key: key.clone() }],
-            keyed: Vec::new(),
             entry_uuid,
             ..Effects::default()
         })
@@ -40,9 +37,7 @@ impl Writer {
         author: &Author<'_>,
         key: &NormalizedDn,
     ) -> Result<Effects, Outcome> {
-        let at = snapshot
-            .find(key)
-            .ok_or_else(|| no_such_object(snapshot, author.view, key))?;
+        let at = author.find(snapshot, key)?;
         let limit = self.context.limits.delete_entries;
         let keys = snapshot.subtree(key, limit.saturating_add(1));
         if keys.len() > limit {
