@@ -4,8 +4,9 @@
 
 What may differ is said in DIFFERENT, with its reason. Ends with status 1 where anything else differs.
 """
-import json, os, shutil, signal, socket, subprocess, sys, tempfile, time
+import os, shutil, signal, subprocess, sys, tempfile
 import ldap, ldap.controls, ldap.dn
+import started
 from ldap.controls import RequestControl
 from ldap.controls.simple import BooleanControl, ManageDSAITControl
 
@@ -224,12 +225,6 @@ QUESTIONS = [
 ]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Slapd:
     def __init__(self, work, ldif):
         os.makedirs(work + "/db")
@@ -243,47 +238,21 @@ class Slapd:
         made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", ldif], capture_output=True, text=True)
         if made.returncode:
             sys.exit("slapadd: " + made.stderr[-2000:])
-        url = "ldap://127.0.0.1:%d" % free_port()
-        self.child = subprocess.Popen(["/usr/sbin/slapd", "-d", "0", "-f", conf, "-h", url], stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            try:
-                self.connection = ldap.initialize(url)
-                self.connection.simple_bind_s(ROOT, "secret")
-                return
-            except ldap.SERVER_DOWN:
-                time.sleep(0.1)
-        sys.exit("slapd did not start")
+        self.child, self.connection = started.slapd(conf, ROOT)
 
 
-class Nhsdir:
+class Nhsdir(started.Nhsdir):
     def __init__(self, work, ldif):
         os.makedirs(work)
-        self.work, self.config = work + "/data", work + "/nhsdir.toml"
+        super().__init__(NHSDIR, work)
         with open(self.config, "w") as out:
             out.write('[directory]\nreferrals = ["ldap://superior/"]\n')
         self.run("init", "--suffix", BASE)
         self.run("import", ldif)
-        secret = json.loads(self.run("account create", "feed", "--role", "writer", "--json"))["secret"]
-        with open(work + "/log", "w") as log:
-            self.child = subprocess.Popen([NHSDIR, "serve", "--data", self.work, "--config", self.config, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True)
-        for line in self.child.stdout:
-            if line.startswith("ready ldaps:"):
-                break
-        else:
-            sys.exit("nhsdir did not start: " + open(work + "/log").read())
-        self.connection = ldap.initialize(line.split()[1])
-        self.connection.set_option(ldap.OPT_X_TLS_CACERTFILE, self.work + "/tls/cert.pem")
-        self.connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
-        self.connection.simple_bind_s("feed", secret)
+        self.start()
         # What `init` makes of its own accord.
         for unit in ("Lists", "Organisations", "ReferenceData", "Services", "Workgroups"):
             self.connection.delete_s("ou=%s,%s" % (unit, BASE))
-
-    def run(self, command, *arguments):
-        done = subprocess.run([NHSDIR, *command.split(), "--data", self.work, "--config", self.config, *arguments], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit("nhsdir %s: %s" % (command, (done.stdout + done.stderr)[-3000:]))
-        return done.stdout
 
 
 def ask(connection, question):

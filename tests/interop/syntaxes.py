@@ -5,8 +5,9 @@ found within, what is given back, and what a name made of it is.
 
 Values and types are in syntaxes_values.py. What may differ is in EXPLAINED, with its RFC section. Ends with status 1 where anything else differs.
 """
-import collections, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, time, types
+import collections, os, random, re, shutil, signal, sys, tempfile, types
 import ldap, ldap.dn
+import started
 from syntaxes_values import ANYTHING, ARC, SYNTAXES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,12 +24,6 @@ def raw(text):
 
 # --- the two servers --------------------------------------------------------------------------------------------------------
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Slapd:
     def __init__(self, work, schema):
         os.makedirs(work + "/db")
@@ -37,47 +32,20 @@ class Slapd:
                 out.write("include /etc/ldap/schema/%s.schema\n" % name)
             out.write("include %s\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile %s/pid\nsizelimit unlimited\n" % (schema, work))
             out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\nindex objectClass eq\n" % (BASE, ROOT, work))
-        url = "ldap://127.0.0.1:%d" % free_port()
-        self.child = subprocess.Popen(["/usr/sbin/slapd", "-d", "0", "-f", work + "/slapd.conf", "-h", url], stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            try:
-                self.connection = ldap.initialize(url)
-                self.connection.simple_bind_s(ROOT, "secret")
-                break
-            except ldap.SERVER_DOWN:
-                time.sleep(0.1)
-        else:
-            sys.exit("slapd did not start")
+        self.child, self.connection = started.slapd(work + "/slapd.conf", ROOT)
         self.connection.add_s(BASE, [("objectClass", [b"domain"]), ("dc", [b"test"])])
 
 
-class Nhsdir:
+class Nhsdir(started.Nhsdir):
     def __init__(self, work, schema):
         os.makedirs(work)
-        self.work, self.config = work + "/data", work + "/nhsdir.toml"
+        super().__init__(NHSDIR, work)
         for name, text in (("/nhsdir.toml", '[schema]\nfiles = ["%s"]\n' % schema), ("/top.ldif", "dn: dc=test\nobjectClass: domain\ndc: test\n\n")):
             with open(work + name, "w") as out:
                 out.write(text)
         self.run("init", "--no-entries", "--suffix", BASE)
         self.run("import", work + "/top.ldif")
-        secret = json.loads(self.run("account create", "feed", "--role", "writer", "--json"))["secret"]
-        with open(work + "/log", "w") as log:
-            self.child = subprocess.Popen([NHSDIR, "serve", "--data", self.work, "--config", self.config, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True)
-        for line in self.child.stdout:
-            if line.startswith("ready ldaps:"):
-                break
-        else:
-            sys.exit("nhsdir did not start: " + open(work + "/log").read())
-        self.connection = ldap.initialize(line.split()[1])
-        self.connection.set_option(ldap.OPT_X_TLS_CACERTFILE, self.work + "/tls/cert.pem")
-        self.connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
-        self.connection.simple_bind_s("feed", secret)
-
-    def run(self, command, *arguments):
-        done = subprocess.run([NHSDIR, *command.split(), "--data", self.work, "--config", self.config, *arguments], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit("nhsdir %s: %s" % (command, (done.stdout + done.stderr)[-3000:]))
-        return done.stdout
+        self.start()
 
 
 # --- what may differ --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+"""Starts nhsdir and slapd for scripts that ask both the same, each with a connection of python-ldap that is bound."""
+import json, socket, subprocess, sys, time
+import ldap
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def slapd(conf, root):
+    """The process and a connection as `root`, whose secret is `secret`."""
+    url = "ldap://127.0.0.1:%d" % free_port()
+    child = subprocess.Popen(["/usr/sbin/slapd", "-d", "0", "-f", conf, "-h", url], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        try:
+            connection = ldap.initialize(url)
+            connection.simple_bind_s(root, "secret")
+            return child, connection
+        except ldap.SERVER_DOWN:
+            time.sleep(0.1)
+    sys.exit("slapd did not start")
+
+
+class Nhsdir:
+    """A data directory and a configuration in `work`; `start` serves it."""
+    def __init__(self, program, work):
+        self.program, self.work, self.config, self.log = program, work + "/data", work + "/nhsdir.toml", work + "/log"
+
+    def start(self):
+        """Serves, with a connection as a writer."""
+        secret = json.loads(self.run("account create", "feed", "--role", "writer", "--json"))["secret"]
+        with open(self.log, "w") as log:
+            self.child = subprocess.Popen([self.program, "serve", "--data", self.work, "--config", self.config, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True)
+        for line in self.child.stdout:
+            if line.startswith("ready ldaps:"):
+                break
+        else:
+            sys.exit("nhsdir did not start: " + open(self.log).read())
+        self.connection = ldap.initialize(line.split()[1])
+        self.connection.set_option(ldap.OPT_X_TLS_CACERTFILE, self.work + "/tls/cert.pem")
+        self.connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        self.connection.simple_bind_s("feed", secret)
+
+    def run(self, command, *arguments):
+        done = subprocess.run([self.program, *command.split(), "--data", self.work, "--config", self.config, *arguments], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit("nhsdir %s: %s" % (command, (done.stdout + done.stderr)[-3000:]))
+        return done.stdout
