@@ -8,9 +8,14 @@ use super::workload::{self, Binder};
 use super::{Peer, Work};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 /// Differences said in full.
 const SHOWN: usize = 5;
+/// RFC 4511 result code. slapd gives it to a sort that comes while the page before is being put away.
+const BUSY: u32 = 51;
+/// How often a busy server is asked again, and after how long.
+const PATIENCE: (u32, Duration) = (50, Duration::from_millis(20));
 
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -95,7 +100,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 async fn entries(connection: &mut Connection, search: &Search, ignored: &[String]) -> anyhow::Result<(u32, Entries)> {
     let mut found = Entries::new();
     let request = Request::Search(search.clone());
-    let mut cookie = Vec::new();
+    let (mut cookie, mut refused) = (Vec::new(), 0);
     loop {
         let (code, _) = connection
             .ask(&request.body(&cookie, 0), |answer| {
@@ -108,6 +113,11 @@ async fn entries(connection: &mut Connection, search: &Search, ignored: &[String
                 Ok(())
             })
             .await?;
+        if code == BUSY && refused < PATIENCE.0 {
+            refused += 1;
+            tokio::time::sleep(PATIENCE.1).await;
+            continue;
+        }
         cookie = if search.page > 0 {
             connection.cookie().to_vec()
         } else {
