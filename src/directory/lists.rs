@@ -54,8 +54,7 @@ impl Directory {
         request: &SearchRequest<'_>,
         sorted: &mut Sorted,
     ) -> Result<(), SearchRefusal> {
-        let mut key = ListKey::new();
-        append_search(&mut key, base, request);
+        let key = list_key(base, request);
         let code = match sorted {
             Sorted::No => ResultCode::SortControlMissing,
             Sorted::Fault(fault) if fault.code == ResultCode::InsufficientAccessRights => fault.code,
@@ -74,6 +73,12 @@ impl Directory {
             control: Some(ControlFault::VirtualList(code)),
             ..Outcome::new(ResultCode::VirtualListViewError, message).into()
         })
+    }
+
+    /// Keeps a list for whoever asks for more of the same.
+    pub(super) fn keep_list(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>, list: &Arc<SortedList>) {
+        self.lists
+            .keep(key, snapshot, view, list, self.sort_limits.kept_list_bytes);
     }
 }
 
@@ -103,6 +108,12 @@ impl Search {
 
 /// What a list belongs to beside its snapshot and its view: base, scope, filter and sort keys.
 pub(super) type ListKey = Vec<u8>;
+
+pub(super) fn list_key(base: &NormalizedDn, request: &SearchRequest<'_>) -> ListKey {
+    let mut key = ListKey::new();
+    append_search(&mut key, base, request);
+    key
+}
 
 /// A view of a list under way.
 pub(super) struct VirtualList {
@@ -179,9 +190,7 @@ impl VirtualList {
                         }
                         Listing::Done(list) => {
                             let list = Arc::new(list);
-                            directory
-                                .lists
-                                .keep(&self.key, &snapshot, &keys.view, &list, limits.kept_list_bytes);
+                            directory.keep_list(&self.key, &snapshot, &keys.view, &list);
                             list
                         }
                     }
@@ -247,6 +256,9 @@ impl VirtualListResult {
     }
 }
 
+/// Lists that are kept at most, however short: each is looked at when one is looked for.
+const KEPT: usize = 256;
+
 /// Lists that were made, the one used last at the end.
 #[derive(Default)]
 pub(super) struct KeptLists {
@@ -270,7 +282,7 @@ impl KeptLists {
         any
     }
 
-    fn find(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Option<Arc<SortedList>> {
+    pub(super) fn find(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Option<Arc<SortedList>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |kept: &Kept| {
             std::ptr::eq(kept.snapshot.as_ptr(), Arc::as_ptr(snapshot))
@@ -302,7 +314,7 @@ impl KeptLists {
         });
         let octets = |kept: &Kept| kept.list.octets() + kept.key.len();
         let mut all: usize = kept.iter().map(octets).sum();
-        while all > octets_limit && !kept.is_empty() {
+        while (all > octets_limit || kept.len() > KEPT) && !kept.is_empty() {
             all -= octets(&kept.remove(0));
         }
     }

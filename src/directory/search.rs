@@ -13,7 +13,7 @@ pub(super) use self::pages::append_search;
 use super::computed::{Computation, Wanted};
 use super::in_force::InForce;
 use super::kinds::Held;
-use super::lists::{VirtualListRequest, VirtualListResult};
+use super::lists::{VirtualListRequest, VirtualListResult, list_key};
 use super::page::PageRequest;
 use super::protocol::ProtocolFacts;
 use super::referral::{Continuation, Continuations};
@@ -303,9 +303,13 @@ impl Directory {
             counted,
         };
         let asked_for = (limits.left(0), request.page.is_some());
+        let later = resume.is_some();
         let (mut sorted, resume) = self.sorting(session, request.sort, asked_for, resume)?;
         if let Some(asked) = request.virtual_list {
             self.view_list(asked, &base, &request, &mut sorted)?;
+        }
+        if let (Sorted::Yes(sorting), true) = (&mut sorted, later) {
+            sorting.goes_on_in(list_key(&base, &request));
         }
         let area = self.area(&snapshot, &session.view, (base, base_at), &request, &held)?;
         let refers = !request.manage_dsa_it && !request.domain_scope && request.subentries != Some(true);

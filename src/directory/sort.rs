@@ -2,19 +2,21 @@
 //!
 //! Invariants: a sort looks only at values that the view may search and read, so an order tells nothing that a search could
 //! not; entries with equal keys come by name. Where many entries match and few are wanted, the values of the first key are
-//! walked in order; otherwise the entries are gathered first. A sort that is not critical and has too much to gather gives what
+//! walked in order; otherwise the entries are gathered first, and from the second page on kept as a list. A sort that is not critical and has too much to gather gives what
 //! it has as it came.
 
-use super::lists::VirtualList;
+use super::lists::{ListKey, VirtualList};
 use super::search::{ControlFault, SearchRefusal};
 use super::{Directory, Session};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
-use crate::query::sorted::{Gathering, Key, Room, SortKeys, Taken, Walk, WalkStep};
+use crate::query::sorted::{Gathering, Key, Room, SortKeys, SortedList, Taken, Walk, WalkStep};
 use crate::query::{Advance, Cursor, Work};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
+use crate::store::{Location, Snapshot};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One key of a sort as asked.
@@ -64,6 +66,9 @@ pub(super) struct Sorting {
     paged: bool,
     /// Candidates after which a walk is given up: where what matches lies far on in the order, gathering costs less.
     patience: u64,
+    /// What the list of all that matches is kept by. Somebody who asks for a second page is likely to ask for a third, so then
+    /// the list is made and kept.
+    listed_as: Option<ListKey>,
     /// The octets of the entry that came last, and of the one that was given last.
     current: Vec<u8>,
     last: Option<Vec<u8>>,
@@ -117,6 +122,8 @@ enum Way {
     /// Everything was gathered.
     Give(Gathering),
     Walk(Box<Walk>),
+    /// What is left of a list, which another page was given from.
+    Listed(Arc<SortedList>, Range<usize>),
     View(Box<VirtualList>),
     /// What was gathered, then what else is found, as it comes.
     Unsorted(Gathering),
@@ -156,6 +163,7 @@ impl Directory {
                     room: self.sort_room(),
                     paged,
                     patience: u64::MAX,
+                    listed_as: None,
                     current: Vec::new(),
                     last: None,
                     over: None,
@@ -234,6 +242,11 @@ fn has_order(equality: MatchingRule) -> bool {
 }
 
 impl Sorting {
+    /// A page that is not the first.
+    pub(super) fn goes_on_in(&mut self, list: ListKey) {
+        self.listed_as = Some(list);
+    }
+
     /// The list that the search is a view of.
     pub(super) fn view(&mut self, list: VirtualList) {
         self.way = Way::View(Box::new(list));
@@ -273,27 +286,32 @@ impl Sorting {
     pub(super) fn next(&mut self, cursor: &mut Cursor, directory: &Directory, work: &mut Work) -> Advance {
         loop {
             match &mut self.way {
-                Way::Open => self.way = self.choose(cursor),
+                Way::Open => self.way = self.choose(cursor, directory),
                 Way::Gather(gathering) => match cursor.advance(work) {
                     Advance::Entry(at) => {
-                        let octets = self.keys.octets(cursor.snapshot(), at);
-                        let over = match gathering.take(octets, at) {
-                            Taken::Limit => ResultCode::AdminLimitExceeded,
+                        let taken = gathering.take_entry(&self.keys, cursor.snapshot(), at);
+                        let over = match taken {
                             Taken::NoMemory if directory.lists.give_way() => continue,
+                            Taken::Kept if gathering.kept() <= LISTED || self.listed_as.is_none() => continue,
+                            Taken::Before | Taken::Beyond => continue,
                             Taken::NoMemory => ResultCode::Busy,
-                            Taken::Kept | Taken::Before | Taken::Beyond => continue,
+                            Taken::Kept | Taken::Limit => ResultCode::AdminLimitExceeded,
                         };
-                        if let Some(end) = self.overflow(over) {
+                        if self.listed_as.take().is_some() {
+                            gathering.narrow(self.after.clone(), self.wanted);
+                        } else if let Some(end) = self.overflow(over) {
                             return end;
                         }
                     }
-                    Advance::End => {
-                        gathering.finish();
-                        let gathering = std::mem::replace(gathering, Gathering::new(None, 1, &self.room));
-                        self.way = Way::Give(gathering);
-                    }
+                    Advance::End => self.gathered(cursor.snapshot(), directory),
                     other => return other,
                 },
+                Way::Listed(list, left) => {
+                    return left
+                        .next()
+                        .and_then(|next| list.get(next))
+                        .map_or(Advance::End, Advance::Entry);
+                }
                 Way::Give(gathering) => {
                     return match gathering.pop() {
                         Some(next) => {
@@ -341,11 +359,45 @@ impl Sorting {
         }
     }
 
+    /// All that matches was gathered: gives it, as a list where one is to be kept.
+    fn gathered(&mut self, snapshot: &Arc<Snapshot>, directory: &Directory) {
+        let way = std::mem::replace(&mut self.way, Way::Open);
+        let Way::Gather(mut gathering) = way else { return };
+        if let Some(key) = self.listed_as.take() {
+            if let Some(list) = gathering.list(&self.room) {
+                let list = Arc::new(list);
+                directory.keep_list(&key, snapshot, &self.keys.view, &list);
+                self.way = self.rest_of(list, snapshot);
+                return;
+            }
+            gathering.narrow(self.after.clone(), self.wanted);
+        }
+        gathering.finish();
+        self.way = Way::Give(gathering);
+    }
+
+    /// What of a list was not given before.
+    fn rest_of(&self, list: Arc<SortedList>, snapshot: &Snapshot) -> Way {
+        let given = self.after.as_deref().map_or(0, |after| {
+            let at = list.position(&self.keys, snapshot, after);
+            let same = |at| self.keys.octets(snapshot, at) == after;
+            at + usize::from(list.get(at).is_some_and(same))
+        });
+        let left = given..list.len();
+        Way::Listed(list, left)
+    }
+
     /// Gathering looks at every candidate; a walk at as many as it takes to find those that are wanted.
-    fn choose(&mut self, cursor: &mut Cursor) -> Way {
+    fn choose(&mut self, cursor: &mut Cursor, directory: &Directory) -> Way {
+        let snapshot = Arc::clone(cursor.snapshot());
+        let kept = |key| directory.lists.find(key, &snapshot, &self.keys.view);
+        if let Some(list) = self.listed_as.as_ref().and_then(kept) {
+            return self.rest_of(list, &snapshot);
+        }
         let Some(patience) = self.walks(cursor) else {
             return self.gather();
         };
+        self.listed_as = None;
         self.patience = patience;
         let after = self.after.clone();
         let walk = Walk::new(
@@ -372,6 +424,9 @@ impl Sorting {
 
     /// Gathers what comes after the entry that was given last. Every way gives the same order, so that one may follow another.
     fn gather(&self) -> Way {
+        if self.listed_as.is_some() {
+            return Way::Gather(Gathering::new(None, usize::MAX, &self.room));
+        }
         let after = self.last.clone().or_else(|| self.after.clone());
         Way::Gather(Gathering::new(after, self.wanted, &self.room).shrinking(self.paged))
     }
@@ -395,11 +450,17 @@ impl Sorting {
         self.last = Some(self.current.clone());
     }
 
-    /// Where the next page begins.
-    pub(super) fn last(&self) -> Option<&[u8]> {
-        self.last.as_deref()
+    /// Where the next page begins, after the entry `at` was given.
+    pub(super) fn last(&self, snapshot: &Snapshot, at: Location) -> Option<Vec<u8>> {
+        match self.way {
+            Way::Listed(..) => Some(self.keys.octets(snapshot, at)),
+            _ => self.last.clone(),
+        }
     }
 }
+
+/// Up to so many entries are put in order at once.
+const LISTED: usize = 10_000;
 
 /// Up to so many candidates are gathered whatever is wanted.
 const WALKED_FROM: u64 = 1_000;

@@ -1,7 +1,6 @@
 //! Pages of a search (RFC 2696): where one goes on, and what its cookie is bound to.
 
 use super::super::page::{PageRequest, Resume};
-use super::super::sort::Sorting;
 use super::super::{Directory, Session};
 use super::limits::Page;
 use super::{Entries, Search, SearchRequest};
@@ -70,9 +69,9 @@ impl Search {
         let (Entries::Directory { snapshot, .. }, Some(at), false) = (&self.entries, page.last, complete) else {
             return Vec::new();
         };
-        let sorted = self.sorting().and_then(Sorting::last);
+        let sorted = self.sorting().and_then(|sorting| sorting.last(snapshot, at));
         let resume = Resume {
-            after: sorted.map_or_else(|| snapshot.key(at), |octets| NormalizedDn(octets.to_vec())),
+            after: sorted.map_or_else(|| snapshot.key(at), NormalizedDn),
             given: page.given_before.saturating_add(self.given),
         };
         self.directory.cookies.seal(&resume, &page.question)

@@ -1,7 +1,9 @@
 //! The least entries of many, by their sort octets.
 
+use super::SortKeys;
+use super::list::SortedList;
 use super::room::{GRAIN, Held, Room};
-use crate::store::Location;
+use crate::store::{Location, Snapshot};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -22,6 +24,8 @@ pub struct Gathering {
     ready: BinaryHeap<Reverse<Sorted>>,
     /// Some entry was left out because there are more than are wanted.
     cut: bool,
+    /// Where the octets of the next entry are made.
+    next: Vec<u8>,
 }
 
 /// An entry and the octets it is sorted by.
@@ -80,6 +84,7 @@ impl Gathering {
             kept_octets: 0,
             ready: BinaryHeap::new(),
             cut: false,
+            next: Vec::new(),
         }
     }
 
@@ -99,6 +104,52 @@ impl Gathering {
         self.ready.clear();
         self.cut = false;
         self.held.at_most(GRAIN);
+    }
+
+    /// Wants no more than these any longer, and leaves out what else was taken.
+    pub fn narrow(&mut self, after: Option<Vec<u8>>, wanted: usize) {
+        let kept = std::mem::take(&mut self.kept);
+        self.restart(after, wanted);
+        self.shrinks = true;
+        for Sorted { octets, at } in kept {
+            self.take(octets, at);
+        }
+    }
+
+    /// Takes an entry; its name is looked up only if its values are not out of the question.
+    pub fn take_entry(&mut self, keys: &SortKeys, snapshot: &Snapshot, at: Location) -> Taken {
+        let mut octets = std::mem::take(&mut self.next);
+        octets.clear();
+        keys.append_values(snapshot, at, &mut octets);
+        let begins = |whole: &Vec<u8>| octets.as_slice().cmp(whole.get(..octets.len()).unwrap_or(whole));
+        if self.after.as_ref().is_some_and(|after| begins(after).is_lt()) {
+            self.next = octets;
+            return Taken::Before;
+        }
+        let greatest = self.kept.peek().filter(|_| self.kept.len() >= self.wanted);
+        if greatest.is_some_and(|greatest| begins(&greatest.octets).is_gt()) {
+            self.cut = true;
+            self.next = octets;
+            return Taken::Beyond;
+        }
+        octets.extend_from_slice(&snapshot.key(at).0);
+        self.take(octets, at)
+    }
+
+    /// Everything was taken: all of it in order, where nothing was left out.
+    pub fn list(&mut self, room: &Room) -> Option<SortedList> {
+        if self.cut || self.after.is_some() {
+            return None;
+        }
+        let kept = std::mem::take(&mut self.kept).into_sorted_vec();
+        let list = SortedList::of(kept.iter().map(|entry| entry.at), room);
+        self.kept = kept.into();
+        list
+    }
+
+    /// The number of entries taken and kept.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
     }
 
     pub fn take(&mut self, octets: Vec<u8>, at: Location) -> Taken {

@@ -77,6 +77,15 @@ enum Over {
 }
 
 impl SortedList {
+    /// Entries in their order; `None` where sorts leave no memory for the list.
+    pub(super) fn of(entries: impl ExactSizeIterator<Item = Location>, room: &Room) -> Option<SortedList> {
+        let mut held = Held::nothing(room);
+        held.at_least(entries.len() * 8).then(|| SortedList {
+            entries: entries.map(packed).collect(),
+            _held: held,
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -211,7 +220,7 @@ impl ListBuilder {
                 }
             };
             if self.merge.is_none() {
-                match self.gathering.take(keys.octets(cursor.snapshot(), at), at) {
+                match self.gathering.take_entry(keys, cursor.snapshot(), at) {
                     Taken::Limit => return Some(Err(Over::Limit)),
                     Taken::NoMemory => return Some(Err(Over::Memory)),
                     Taken::Kept | Taken::Before | Taken::Beyond => continue,
@@ -306,7 +315,7 @@ impl ListBuilder {
     fn order(&mut self, mut at: usize, keys: &SortKeys, snapshot: &Snapshot, work: &mut Work) -> Result<(), Over> {
         while let Some(next) = self.group.get(at) {
             at += 1;
-            match self.gathering.take(keys.octets(snapshot, *next), *next) {
+            match self.gathering.take_entry(keys, snapshot, *next) {
                 Taken::Limit => return Err(Over::Limit),
                 Taken::NoMemory => {
                     self.stage = Stage::Order(at);

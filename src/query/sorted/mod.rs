@@ -53,15 +53,19 @@ pub enum FirstKey {
 impl SortKeys {
     /// The octets an entry is sorted by, which end with its name: no two are equal.
     pub fn octets(&self, snapshot: &Snapshot, at: Location) -> Vec<u8> {
+        let mut octets = Vec::with_capacity(128);
+        self.append_values(snapshot, at, &mut octets);
+        octets.extend_from_slice(&snapshot.key(at).0);
+        octets
+    }
+
+    /// The octets without the name at their end.
+    fn append_values(&self, snapshot: &Snapshot, at: Location, octets: &mut Vec<u8>) {
         let record = snapshot.record(at);
-        let name = snapshot.key(at);
-        let mut octets = Vec::with_capacity(64 + name.0.len());
         for key in &self.keys {
             let least = key.least(record, &self.schema, &self.view);
-            key.append(least.as_deref(), &mut octets);
+            key.append(least.as_deref(), octets);
         }
-        octets.extend_from_slice(&name.0);
-        octets
     }
 
     /// The first octets of an entry whose first key has this value; `None` where that is no value of the rule.

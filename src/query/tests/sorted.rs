@@ -108,6 +108,38 @@ fn listed(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKey
     }
 }
 
+/// A page of what is gathered, and the list of it, begun as a list or as a page.
+fn gathered(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKeys, expected: &[Location]) {
+    let from = rng.below(expected.len() + 1);
+    let after = expected.get(from.wrapping_sub(1)).map(|at| keys.octets(snapshot, *at));
+    let wanted = 1 + rng.below(20);
+    let narrowed = rng.below(expected.len() + 1);
+    for begun_as_list in [false, true] {
+        let mut gathering = match begun_as_list {
+            true => Gathering::new(None, usize::MAX, &room()),
+            false => Gathering::new(after.clone(), wanted, &room()),
+        };
+        let found = drain(&mut Cursor::open(Arc::clone(snapshot), query.clone()), 1000);
+        for (place, at) in found.into_iter().enumerate() {
+            gathering.take_entry(keys, snapshot, at);
+            if begun_as_list && place == narrowed {
+                gathering.narrow(after.clone(), wanted);
+            }
+        }
+        if begun_as_list && narrowed >= expected.len() {
+            let list = gathering.list(&room()).expect("nothing was left out");
+            let order: Vec<_> = (0..list.len()).filter_map(|at| list.get(at)).collect();
+            assert_eq!(order, expected);
+            gathering.narrow(after.clone(), wanted);
+        }
+        assert_eq!(gathering.is_cut(), expected.len() - from > wanted);
+        assert!(gathering.list(&room()).is_none() || (after.is_none() && !gathering.is_cut()));
+        gathering.finish();
+        let page: Vec<_> = std::iter::from_fn(|| gathering.pop()).map(|next| next.at).collect();
+        assert_eq!(page, expected[from..].iter().take(wanted).copied().collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn every_way_gives_the_order_of_comparing_all() {
     let rounds: usize = std::env::var("FILTERS").map_or(300, |count| count.parse().expect("FILTERS is a number"));
@@ -151,6 +183,7 @@ fn every_way_gives_the_order_of_comparing_all() {
             let octets = keys.octets(&directory, *at);
             assert_eq!(list.position(&keys, &directory, &octets), place, "position, {}", told());
         }
+        gathered(&mut rng, &directory, &query, &keys, &expected);
         if keys.is_walkable(&directory) {
             assert_eq!(
                 walked(&mut rng, &directory, &query, &keys),
