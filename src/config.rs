@@ -3,11 +3,11 @@
 //! One TOML file; `config.example.toml` at the root of the project holds every key. Unknown keys are errors, and every
 //! error names the file, the line, the key and what was expected.
 
+mod entries;
+
 use crate::account::AccountOptions;
 use crate::audit::AuditOptions;
-use crate::directory::{
-    DirectoryLimits, GeneralOptions, GeneralRule, IntegrityOptions, SortLimits, SyncLimits, UniqueOptions,
-};
+use crate::directory::{DirectoryLimits, SortLimits, SyncLimits};
 use crate::ldap::WireLimits;
 use crate::model::LdapUrl;
 use crate::net::ListenOptions;
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use entries::{GeneralSettings, IntegritySettings, PasswordPolicySettings, RuleSettings, UniqueSettings};
 
 /// The whole configuration. `Config::default()` is what an empty file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,7 @@ pub struct Config {
     pub schema: SchemaSettings,
     pub policy: PolicySettings,
     pub general: GeneralSettings,
+    pub password_policy: PasswordPolicySettings,
     pub integrity: IntegritySettings,
 }
 
@@ -160,48 +163,6 @@ pub struct SchemaSettings {
 pub struct PolicySettings {
     /// Release profiles that add to or replace the built-in ones. Empty means none.
     pub file: String,
-}
-
-/// What holds between entries; see [`IntegrityOptions`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IntegritySettings {
-    pub references: Vec<String>,
-    pub placeholder: String,
-    pub referring_entries: usize,
-    pub unique: Vec<UniqueSettings>,
-}
-
-/// See [`UniqueOptions`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UniqueSettings {
-    pub attribute: String,
-    pub base: String,
-}
-
-/// A general directory, where one is wanted; see [`GeneralOptions`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GeneralSettings {
-    pub enabled: bool,
-    pub profile: String,
-    pub rules: Vec<RuleSettings>,
-    pub manager: String,
-    pub secret_characters: usize,
-    pub secrets: usize,
-    pub old_secret_needed: bool,
-}
-
-/// See [`GeneralRule`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RuleSettings {
-    pub entry: String,
-    pub base: String,
-    pub group: String,
-    pub role: String,
-    pub profile: String,
 }
 
 /// Why a configuration cannot be used.
@@ -509,70 +470,6 @@ impl AccountSettings {
             lenient_keys: Vec::new(),
             secret_rules: self.secret_rules,
             expiry_warning_seconds: self.expiry_warning_seconds,
-        }
-    }
-}
-
-impl Default for IntegritySettings {
-    fn default() -> Self {
-        let options = IntegrityOptions::default();
-        Self {
-            references: options.references,
-            placeholder: options.placeholder.unwrap_or_default(),
-            referring_entries: options.referring_entries,
-            unique: Vec::new(),
-        }
-    }
-}
-
-impl IntegritySettings {
-    pub fn options(&self) -> IntegrityOptions {
-        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        let unique = |rule: &UniqueSettings| UniqueOptions {
-            attribute: rule.attribute.clone(),
-            base: given(&rule.base),
-        };
-        IntegrityOptions {
-            references: self.references.clone(),
-            placeholder: given(&self.placeholder),
-            referring_entries: self.referring_entries,
-            unique: self.unique.iter().map(unique).collect(),
-        }
-    }
-}
-
-impl Default for GeneralSettings {
-    fn default() -> Self {
-        let options = GeneralOptions::default();
-        Self {
-            enabled: options.enabled,
-            profile: options.profile,
-            rules: Vec::new(),
-            manager: options.manager,
-            secret_characters: options.secret_characters,
-            secrets: options.secrets,
-            old_secret_needed: options.old_secret_needed,
-        }
-    }
-}
-
-impl GeneralSettings {
-    pub fn options(&self) -> GeneralOptions {
-        let rule = |rule: &RuleSettings| GeneralRule {
-            entry: rule.entry.clone(),
-            base: rule.base.clone(),
-            group: rule.group.clone(),
-            role: rule.role.clone(),
-            profile: rule.profile.clone(),
-        };
-        GeneralOptions {
-            enabled: self.enabled,
-            profile: self.profile.clone(),
-            rules: self.rules.iter().map(rule).collect(),
-            manager: self.manager.clone(),
-            secret_characters: self.secret_characters,
-            secrets: self.secrets,
-            old_secret_needed: self.old_secret_needed,
         }
     }
 }

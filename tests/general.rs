@@ -493,7 +493,10 @@ fn slapcat_is_imported_with_its_hashes_locks_and_times() {
     for kept in [
         "dn: uid=a,o=second",
         &format!("userPassword: {hash}\npwdChangedTime: 20210101000000Z\npwdReset: TRUE\n"),
-        &format!("userPassword: {hash}\npwdChangedTime: 20200101000000Z\npwdAccountLockedTime: 20210101000000Z\n"),
+        &format!(
+            "userPassword: {hash}\npwdChangedTime: 20200101000000Z\npwdFailureTime: 20210101000000.500000Z\n\
+                  pwdAccountLockedTime: 20210101000000Z\n"
+        ),
         "pwdAccountLockedTime: 000001010000Z",
         "entryUUID: 00000000-0000-1041-9ac4-2f76e714a981",
         "creatorsName: cn=x",

@@ -23,6 +23,7 @@ const NOT_ALLOWED: u8 = 3;
 const OLD_NEEDED: u8 = 4;
 const POOR: u8 = 5;
 const TOO_SHORT: u8 = 6;
+const TOO_YOUNG: u8 = 7;
 const IN_HISTORY: u8 = 8;
 const TOO_LONG: u8 = 9;
 
@@ -33,6 +34,9 @@ fn asking() -> RawControl {
         val: None,
     }
 }
+
+/// In place of an error: how often an expired secret still binds.
+const GRACE: u8 = 0x80;
 
 /// What an answer tells: seconds until the end, and an error. `None`: there is no control.
 type Told = Option<(Option<u64>, Option<u8>)>;
@@ -56,6 +60,7 @@ fn told(result: &LdapResult) -> Told {
         rest = more;
     }
     let error = match rest {
+        [0xa0, 3, 0x81, 1, left] => Some(GRACE | left),
         [] => None,
         [0x81, 1, code] => Some(*code),
         other => panic!("{other:?}"),
@@ -401,4 +406,236 @@ async fn entries_of_a_general_directory_have_the_same_states() {
     assert_eq!(modify(&mut ann, GENERAL_ANN, exchange("ann-2")).await, (0, NOTHING));
     assert_eq!(flag(&mut ann).await, None);
     assert_eq!(bind(&server, GENERAL_ANN, "ann-2").await.2, NOTHING);
+}
+
+const DEFAULT: &str = "cn=default,dc=example,dc=com";
+const CLERK: &str = "uid=clerk,ou=people,dc=example,dc=com";
+
+/// A general directory whose `pwdPolicy` entries rule, with Ann, whom a clerk may change, and a policy of these rules.
+async fn ruled(rules: &[(&'static str, &'static str)]) -> (Server, Ldap) {
+    let settings = format!(
+        "old_secret_needed = false\nrules = [{{ entry = \"{CLERK}\", profile = \"clerk\" }}]\n\
+         [password_policy]\nenabled = true\ndefault = \"{DEFAULT}\""
+    );
+    let server = general::place(&settings).serve();
+    let mut manager = general::manager(&server).await;
+    assert_eq!(general::person(&mut manager, CLERK, &["clerk-1"]).await.rc, 0);
+    assert_eq!(add_policy(&mut manager, DEFAULT, rules).await, 0);
+    (server, manager)
+}
+
+async fn add_policy(ldap: &mut Ldap, dn: &str, rules: &[(&'static str, &'static str)]) -> u32 {
+    let mut entry = vec![
+        ("objectClass", set(&["device", "pwdPolicy"])),
+        ("pwdAttribute", set(&["userPassword"])),
+    ];
+    entry.extend(rules.iter().map(|(name, value)| (*name, set(&[value]))));
+    ldap.add(dn, entry).await.unwrap().rc
+}
+
+async fn kept(ldap: &mut Ldap, dn: &str, name: &str) -> Vec<String> {
+    let mut entry = found(ldap, dn, Scope::Base, "(objectClass=*)", &[name]).await;
+    entry.remove(0).attrs.remove(name).unwrap_or_default()
+}
+
+/// A policy holds from the moment it is written, for who is bound too, and a lock outlives a restart.
+#[tokio::test]
+async fn failures_lock_where_a_policy_says_so() {
+    let (server, mut manager) = ruled(&[("pwdLockout", "TRUE"), ("pwdMaxFailure", "2")]).await;
+    let (mut ann, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!((rc, why), (0, NOTHING));
+    let stranger = bind_octets(&server, &simple("uid=nobody,dc=example,dc=com", "wrong"), true);
+    for _ in 0..2 {
+        assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "wrong"), true), stranger);
+    }
+    assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "wrong"), true), stranger);
+    assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "ann-1"), false), stranger);
+    let locked = (INVALID_CREDENTIALS, fault(LOCKED));
+    let (_, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!((rc, why), locked);
+    assert_eq!(ann.extended(WhoAmI).await.unwrap().1.rc, 0, "who is bound stays bound");
+    assert_eq!(kept(&mut manager, GENERAL_ANN, "pwdAccountLockedTime").await.len(), 1);
+    assert_eq!(kept(&mut manager, GENERAL_ANN, "pwdFailureTime").await.len(), 2);
+    let (place, _) = server.stop();
+    let server = place.serve();
+    let (_, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!((rc, why), locked, "after a restart");
+    server.place.succeed(&["account", "unlock", GENERAL_ANN], "");
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.1, 0);
+    // The manager is held to none.
+    for _ in 0..3 {
+        assert_eq!(bind(&server, general::MANAGER, "wrong").await.1, INVALID_CREDENTIALS);
+    }
+    let mut manager = general::bound(&server, general::MANAGER, "secret").await;
+    let off = vec![Mod::Replace("pwdLockout", set(&["FALSE"]))];
+    assert_eq!(modify(&mut manager, DEFAULT, off).await.0, 0);
+    for _ in 0..3 {
+        assert_eq!(bind(&server, GENERAL_ANN, "wrong").await.1, INVALID_CREDENTIALS);
+    }
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.1, 0);
+}
+
+/// What another server kept rules here: ages, grace authentications, secrets of before. It goes with an export, and nowhere else.
+#[tokio::test]
+async fn what_another_server_kept_of_a_secret_is_kept_and_given_back() {
+    let (server, _) = ruled(&[
+        ("pwdMaxAge", "86400"),
+        ("pwdGraceAuthNLimit", "3"),
+        ("pwdInHistory", "3"),
+        ("pwdMinAge", "3600"),
+    ])
+    .await;
+    let (place, _) = server.stop();
+    let digest = "{SSHA}WbqWa6P0YM3sdqmFSG9PgkssrrExMjM0NTY3OA==";
+    let eve = "uid=eve,ou=people,dc=example,dc=com";
+    let ldif = format!(
+        "dn: {eve}\nobjectClass: inetOrgPerson\nuid: eve\ncn: Eve\nsn: X\nuserPassword: eve-1\npwdChangedTime: 20240101000000Z\n\
+         pwdGraceUseTime: 20240201000000.000001Z\npwdHistory: 20230101000000Z#1.3.6.1.4.1.1466.115.121.1.40#{}#{digest}\n\
+         pwdHistory: 20220101000000Z#1.3.6.1.4.1.1466.115.121.1.40#5#eve-0\npwdHistory: 20210101000000Z#1.3#9#{{SASL}}eve\n",
+        digest.len()
+    );
+    let file = place.folder().join("eve.ldif");
+    std::fs::write(&file, ldif).unwrap();
+    place.succeed(&["import", file.to_str().unwrap()], "");
+    let server = place.serve();
+    let (mut eve_bound, rc, why) = bind(&server, eve, "eve-1").await;
+    assert_eq!((rc, why), (0, Some((None, Some(GRACE | 1)))));
+    let (_, rc, why) = bind(&server, eve, "eve-1").await;
+    assert_eq!((rc, why), (0, Some((None, Some(GRACE)))));
+    let (_, rc, why) = bind(&server, eve, "eve-1").await;
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(EXPIRED)));
+    let refused = bind_octets(&server, &simple("uid=nobody,dc=example,dc=com", "eve-1"), true);
+    assert_eq!(bind_octets(&server, &simple(eve, "wrong"), true), refused);
+    assert_eq!(bind_octets(&server, &simple(eve, "eve-1"), false), refused);
+
+    let mut manager = general::bound(&server, general::MANAGER, "secret").await;
+    assert_eq!(kept(&mut manager, eve, "pwdGraceUseTime").await.len(), 3);
+    for secret in ["given-1", "eve-0", "eve-1"] {
+        let used = change(&mut eve_bound, None, Some("eve-1"), Some(secret)).await;
+        assert_eq!(used, (CONSTRAINT_VIOLATION, fault(IN_HISTORY)), "{secret}");
+    }
+    let changed = change(&mut eve_bound, None, Some("eve-1"), Some("eve-2")).await;
+    assert_eq!(changed, (0, NOTHING), "an expired secret is good for its own change");
+    let young = change(&mut eve_bound, None, Some("eve-2"), Some("eve-3")).await;
+    assert_eq!(young, (CONSTRAINT_VIOLATION, fault(TOO_YOUNG)));
+    assert_eq!(kept(&mut manager, eve, "pwdGraceUseTime").await.len(), 0);
+    assert_eq!(bind(&server, eve, "eve-2").await.2, NOTHING);
+    for filter in ["(pwdHistory=*)", "(!(pwdHistory=*))"] {
+        let all = found(
+            &mut manager,
+            general::BASE,
+            Scope::Subtree,
+            filter,
+            &["*", "+", "pwdHistory"],
+        )
+        .await;
+        assert!(all.iter().all(|entry| !entry.attrs.contains_key("pwdHistory")));
+        assert_eq!(all.len(), 0, "{filter}: nobody finds it");
+    }
+    let (place, _) = server.stop();
+    let out = place.folder().join("out.ldif");
+    place.succeed(&["export", "--secrets", "--out", out.to_str().unwrap()], "");
+    let text = std::fs::read_to_string(&out).unwrap().replace("\n ", "");
+    let history: Vec<&str> = text.lines().filter(|line| line.starts_with("pwdHistory:")).collect();
+    assert_eq!(history.len(), 3, "{history:?}");
+    assert!(history.iter().any(|line| line.ends_with(digest)), "{history:?}");
+    assert!(!text.contains("eve-"), "no secret in clear");
+}
+
+/// Who may write but set no secrets changes neither policies nor who is ruled by which.
+#[tokio::test]
+async fn policies_are_for_administrators() {
+    let (server, mut manager) = ruled(&[("pwdMinLength", "8"), ("pwdCheckQuality", "1")]).await;
+    let (mut clerk, rc, _) = bind(&server, CLERK, "clerk-1").await;
+    assert_eq!(rc, 0);
+    let title = vec![Mod::Replace("title", set(&["Porter"]))];
+    assert_eq!(modify(&mut clerk, GENERAL_ANN, title).await.0, 0);
+    let lax = "cn=lax,dc=example,dc=com";
+    assert_eq!(add_policy(&mut clerk, lax, &[]).await, INSUFFICIENT);
+    assert_eq!(add_policy(&mut manager, lax, &[]).await, 0);
+    for (dn, change) in [
+        (DEFAULT, Mod::Replace("pwdMinLength", set(&["1"]))),
+        (DEFAULT, Mod::Delete("objectClass", set(&["pwdPolicy"]))),
+        (
+            GENERAL_ANN,
+            Mod::Add("objectClass", set(&["1.3.6.1.4.1.42.2.27.8.2.1"])),
+        ),
+        (GENERAL_ANN, Mod::Replace("pwdPolicySubentry", set(&[lax]))),
+        (
+            GENERAL_ANN,
+            Mod::Replace("1.3.6.1.4.1.42.2.27.8.1.28", set(&["20200101000000Z"])),
+        ),
+    ] {
+        let text = format!("{dn} {change:?}");
+        assert_eq!(modify(&mut clerk, dn, vec![change]).await.0, INSUFFICIENT, "{text}");
+    }
+    assert_eq!(clerk.delete(DEFAULT).await.unwrap().rc, INSUFFICIENT);
+    assert_eq!(
+        clerk.modifydn(DEFAULT, "cn=other", true, None).await.unwrap().rc,
+        INSUFFICIENT
+    );
+    let short = |new| vec![Mod::Replace("userPassword", set(&[new]))];
+    let (mut ann, _, _) = bind(&server, GENERAL_ANN, "ann-1").await;
+    let refused = modify(&mut ann, GENERAL_ANN, short("ann-2")).await;
+    assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(TOO_SHORT)));
+    let named = vec![Mod::Replace("pwdPolicySubentry", set(&[lax]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, named).await.0, 0);
+    assert_eq!(modify(&mut ann, GENERAL_ANN, short("ann-2")).await.0, 0);
+    // The name of no policy leaves the default one in force.
+    assert_eq!(manager.delete(lax).await.unwrap().rc, 0);
+    let refused = modify(&mut ann, GENERAL_ANN, short("ann-3")).await;
+    assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(TOO_SHORT)));
+}
+
+/// An application account is ruled where its entry says so, by name and by DN, beside its own rules.
+#[tokio::test]
+async fn application_accounts_are_ruled_where_they_name_a_policy() {
+    let place = Place::filled().with("[password_policy]\nenabled = true\n");
+    let secret = place.account("app", "reader");
+    let server = place.serve();
+    let mut administrator = server.bound("administrator").await;
+    let policy = "cn=apps,o=nhs";
+    let rules = [("pwdMinAge", "3600"), ("pwdLockout", "TRUE"), ("pwdMaxFailure", "2")];
+    assert_eq!(add_policy(&mut administrator, policy, &rules).await, 0);
+    for _ in 0..2 {
+        assert_eq!(bind(&server, "app", "wrong").await.1, INVALID_CREDENTIALS);
+    }
+    let (mut app, rc, _) = bind(&server, "app", &secret).await;
+    assert_eq!(rc, 0, "nothing rules by default");
+    let named = vec![Mod::Replace("pwdPolicySubentry", set(&[policy]))];
+    assert_eq!(modify(&mut administrator, APP, named).await.0, 0);
+    let young = change(&mut app, None, Some(&secret), None).await;
+    assert_eq!(young, (CONSTRAINT_VIOLATION, fault(TOO_YOUNG)));
+    for name in ["app", APP] {
+        assert_eq!(bind(&server, name, "wrong").await.1, INVALID_CREDENTIALS);
+    }
+    let (_, rc, why) = bind(&server, "app", &secret).await;
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(LOCKED)));
+    server.place.succeed(&["account", "unlock", "app"], "");
+    assert_eq!(bind(&server, "app", &secret).await.1, 0);
+}
+
+/// One value, and no second change in one transaction.
+#[tokio::test]
+async fn a_ruled_entry_has_one_secret_and_one_change_at_a_time() {
+    let (server, mut manager) = ruled(&[("pwdMinAge", "3600")]).await;
+    let two = vec![Mod::Replace("userPassword", set(&["one", "two"]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, two).await.0, CONSTRAINT_VIOLATION);
+    let second = vec![Mod::Add("userPassword", set(&["two"]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, second).await.0, CONSTRAINT_VIOLATION);
+    let bob = "uid=bob,ou=people,dc=example,dc=com";
+    assert_eq!(
+        general::person(&mut manager, bob, &["one", "two"]).await.rc,
+        CONSTRAINT_VIOLATION
+    );
+    assert_eq!(general::person(&mut manager, bob, &["one"]).await.rc, 0);
+    let (mut ann, _, _) = bind(&server, GENERAL_ANN, "ann-1").await;
+    let young = modify(&mut ann, GENERAL_ANN, vec![Mod::Replace("userPassword", set(&["x"]))]).await;
+    assert_eq!(young, (CONSTRAINT_VIOLATION, fault(TOO_YOUNG)));
+    let gone = vec![Mod::Delete("userPassword", set(&[]))];
+    assert_eq!(
+        modify(&mut ann, GENERAL_ANN, gone).await.0,
+        0,
+        "a deletion is no new secret"
+    );
 }

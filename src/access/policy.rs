@@ -17,7 +17,7 @@ const BUILTIN_TEXT: &str = include_str!("../../policy.example.toml");
 const SUFFIX: &str = "{suffix}";
 
 /// Attribute types that are in no view, whatever a policy says.
-pub const NEVER_RELEASED: [&str; 3] = ["userPassword", "nhsPuSecret", "nhsTelUID"];
+pub const NEVER_RELEASED: [&str; 4] = ["userPassword", "pwdHistory", "nhsPuSecret", "nhsTelUID"];
 
 /// The most conditions that may hide attributes in one profile; release keeps one bit for each.
 const HIDING_CONDITIONS_MAX: usize = 64;

@@ -1,7 +1,8 @@
 //! Every account in memory: found by name, given secrets, locked and unlocked.
 
 use super::index::Index;
-use super::ledger::{Ledger, SecretFault, area_key};
+use super::ledger::{Ledger, Ruled, SecretFault, area_key};
+use super::policy::{ChangeAsked, PasswordPolicy, Verdict};
 use super::pool::Pool;
 use super::remembered::Remembered;
 use super::secret::SecretRules;
@@ -9,11 +10,19 @@ use super::stored::{self, Stored};
 use super::{
     Account, AccountFacts, AccountOptions, AccountStatus, Identity, PasswordState, PreparedSecret, Secret, SecretStep,
 };
-use crate::model::{Outcome, ResultCode};
+use crate::model::{Outcome, PasswordFault, ResultCode};
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Where the password policies come from that rule accounts.
+pub struct PasswordPolicies {
+    /// That of an account, by its key.
+    pub of: Box<dyn Fn(&NormalizedDn) -> Option<PasswordPolicy> + Send + Sync>,
+    /// Secrets of before that are kept of one account at most, whatever its policy says: each costs a change one run of argon2.
+    pub history: usize,
+}
 
 /// Every account and its secret state, in memory. Shared by `Arc`.
 pub struct Accounts {
@@ -28,6 +37,8 @@ pub struct Accounts {
     pub(super) two_secrets_until: AtomicU64,
     /// The most secrets that any account has in force without end: a failed bind costs as many runs.
     pub(super) most_secrets: AtomicU64,
+    /// Not set where there are no password policies.
+    policies: OnceLock<PasswordPolicies>,
 }
 
 impl Accounts {
@@ -40,6 +51,7 @@ impl Accounts {
             runs: Arc::default(),
             two_secrets_until: AtomicU64::new(0),
             most_secrets: AtomicU64::new(1),
+            policies: OnceLock::new(),
             options,
         }
     }
@@ -54,6 +66,17 @@ impl Accounts {
 
     pub fn options(&self) -> &AccountOptions {
         &self.options
+    }
+
+    /// From now on password policies rule.
+    pub fn rule_by(&self, policies: PasswordPolicies) {
+        // They are of the one directory that the accounts are of.
+        let _ = self.policies.set(policies);
+    }
+
+    /// The password policy that rules an account.
+    pub fn policy(&self, key: &NormalizedDn) -> Option<PasswordPolicy> {
+        self.policies.get().and_then(|policies| (policies.of)(key))
     }
 
     /// Argon2 runs since the start, for metrics.
@@ -161,7 +184,9 @@ impl Accounts {
 
     /// Whether an account's state lets somebody act as it: it is there as it was found, not disabled, expired or locked.
     pub fn may_act(&self, account: &Account, now: u64) -> bool {
-        let refused = account.facts.disabled || account.is_expired(now) || account.ledger.is_locked(now);
+        let policy = self.policy(&account.facts.key);
+        let is_locked = account.ledger.verdict(policy.as_ref(), now) == Verdict::Locked;
+        let refused = account.facts.disabled || account.is_expired(now) || is_locked;
         !refused && !account.revoked.load(Ordering::Acquire)
     }
 
@@ -177,14 +202,21 @@ impl Accounts {
                 .is_some_and(|account| !account.facts.general && names.contains(&account.facts.name.to_lowercase()))
     }
 
+    /// Checks a chosen secret.
+    ///
+    /// # Errors
+    /// constraintViolation says what it must be.
+    pub fn check_chosen(secret: &Secret, rules: SecretRules<'_>) -> Result<(), Outcome> {
+        let refused = |(fault, message)| Outcome::new(ResultCode::ConstraintViolation, message).telling(fault);
+        secret.check_chosen(rules).map_err(refused)
+    }
+
     /// Checks and hashes a chosen secret on the pool.
     ///
     /// # Errors
     /// constraintViolation says what a chosen secret must be; busy where the pool is full.
     pub async fn prepare_chosen(&self, secret: Secret, rules: SecretRules<'_>) -> Result<PreparedSecret, Outcome> {
-        secret
-            .check_chosen(rules)
-            .map_err(|(fault, message)| Outcome::new(ResultCode::ConstraintViolation, message).telling(fault))?;
+        Accounts::check_chosen(&secret, rules)?;
         self.hash(secret).await.map(|(_, prepared)| prepared)
     }
 
@@ -203,7 +235,6 @@ impl Accounts {
             runs.fetch_add(1, Ordering::Relaxed);
             stored::hash(secret.expose(), &options, memory).map(|stored| (secret, PreparedSecret { stored }))
         });
-        let busy = || Outcome::new(ResultCode::Busy, "too many secrets are being checked; try again");
         let answer = hashed.map_err(|_| busy())?.await.map_err(|_| busy())?;
         answer.map_err(|error| no_hash(&error))
     }
@@ -236,9 +267,11 @@ impl Accounts {
         now: u64,
         connection: u64,
     ) -> Vec<KeyedWrite> {
+        let policy = self.policy(key);
+        let ruled = policy.as_ref().map(|policy| self.ruled(policy, connection));
         let mut index = self.index_mut();
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
-        let sessions_hold = ledger.set_secret(secret.stored, keep_old_until, now);
+        let sessions_hold = ledger.set_secret(secret.stored, keep_old_until, ruled, now);
         self.two_secrets_until.fetch_max(ledger.old_until(), Ordering::Relaxed);
         if sessions_hold {
             // A remembered verification does not know that its secret ends now.
@@ -300,12 +333,76 @@ impl Accounts {
         now: u64,
         connection: u64,
     ) -> Vec<KeyedWrite> {
+        let policy = self.policy(key);
+        let ruled = policy.as_ref().map(|policy| self.ruled(policy, connection));
         let mut index = self.index_mut();
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
-        ledger.put_secrets(secrets.into_iter().map(|secret| secret.stored).collect(), now);
+        let stored = secrets.into_iter().map(|secret| secret.stored);
+        ledger.put_secrets(stored.collect(), ruled, now);
         self.most_secrets.fetch_max(ledger.secrets() as u64, Ordering::Relaxed);
         index.renew(key, connection);
         vec![ledger.write(key)]
+    }
+
+    /// Secrets of before that a policy keeps.
+    fn history(&self, policy: &PasswordPolicy) -> usize {
+        let most = self.policies.get().map_or(0, |policies| policies.history);
+        policy.in_history.min(most)
+    }
+
+    fn ruled<'p>(&self, policy: &'p PasswordPolicy, connection: u64) -> Ruled<'p> {
+        Ruled {
+            policy,
+            history: self.history(policy),
+            by_another: connection == 0,
+        }
+    }
+
+    /// Holds a change of a secret to the policy that rules it, as far as that can be said before the new one is looked at.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check_change(
+        &self,
+        key: &NormalizedDn,
+        policy: &PasswordPolicy,
+        asked: &ChangeAsked,
+        now: u64,
+    ) -> Result<(), PasswordFault> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        let state = ledger.map(|ledger| ledger.secret_state()).unwrap_or_default();
+        policy.check_change(asked, &state, now)
+    }
+
+    /// Whether a secret is in force, or one of before that does not come again. Costs a run of argon2 for each that it is not, each a job of
+    /// its own, so that others have their turn.
+    ///
+    /// # Errors
+    /// busy where the pool is full.
+    pub async fn was_used(
+        &self,
+        key: &NormalizedDn,
+        mut secret: Secret,
+        policy: &PasswordPolicy,
+    ) -> Result<bool, Outcome> {
+        let ledger = self.index().ledgers.get(key).cloned();
+        let used = ledger.map_or_else(Vec::new, |ledger| ledger.used(self.history(policy)));
+        for stored in used {
+            let runs = Arc::clone(&self.runs);
+            let compared = self.pool.submit(move |memory| {
+                let stored = Stored::parse(&stored).ok();
+                let argon2 = stored.as_ref().is_some_and(Stored::is_argon2);
+                runs.fetch_add(u64::from(argon2), Ordering::Relaxed);
+                let same = stored.is_some_and(|stored| stored.verify(secret.expose(), memory));
+                (secret, same)
+            });
+            let (again, same) = compared.map_err(|_| busy())?.await.map_err(|_| busy())?;
+            if same {
+                return Ok(true);
+            }
+            secret = again;
+        }
+        Ok(false)
     }
 
     /// Whether an entry has a secret that may be in force.
@@ -362,6 +459,7 @@ impl Accounts {
                 .ledger
                 .newest(identity.secret.must_change && next.ledger.must_change()),
             account: next,
+            warning: None,
         })
     }
 
@@ -395,20 +493,21 @@ impl Accounts {
     /// What is kept of an entry's password; `None` where it has none.
     pub fn password_state(&self, key: &NormalizedDn) -> Option<PasswordState> {
         let ledger = self.index().ledgers.get(key).cloned();
-        ledger
-            .filter(|ledger| ledger.secrets() > 0)
-            .map(|ledger| ledger.password_state())
+        ledger.filter(|ledger| ledger.secrets() > 0).map(|ledger| {
+            let mut state = ledger.password_state();
+            if self.policy(key).is_some() {
+                // Its policy says which count.
+                state.failures.clear();
+            }
+            state
+        })
     }
 
     /// Every secret in force, as another server reads it.
     pub fn exported_secrets(&self, key: &NormalizedDn) -> Vec<String> {
         let ledger = self.index().ledgers.get(key).cloned();
         let stored = ledger.map_or_else(Vec::new, |ledger| ledger.stored());
-        let named = stored.into_iter().map(|stored| match stored.starts_with('$') {
-            true => format!("{{ARGON2}}{stored}"),
-            false => stored,
-        });
-        named.collect()
+        stored.iter().map(|stored| exported(stored)).collect()
     }
 
     /// Ends the lock and every throttling of an account. Its evidence stays, and its secret too.
@@ -439,6 +538,18 @@ impl Accounts {
     pub(super) fn remembered_len(&self) -> usize {
         self.remembered.len()
     }
+}
+
+/// A stored secret as another server reads it.
+pub fn exported(stored: &str) -> String {
+    match stored.starts_with('$') {
+        true => format!("{{ARGON2}}{stored}"),
+        false => stored.to_owned(),
+    }
+}
+
+fn busy() -> Outcome {
+    Outcome::new(ResultCode::Busy, "too many secrets are being checked; try again")
 }
 
 fn no_hash(error: &str) -> Outcome {

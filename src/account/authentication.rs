@@ -3,11 +3,12 @@
 use super::accounts::Accounts;
 use super::ledger::{Candidate, Ledger};
 use super::lockout::{Attempt, ThrottleLimits, source_name};
+use super::policy::{PasswordPolicy, Verdict};
 use super::remembered::Fingerprint;
 use super::stored::{Memory, Stored};
-use super::trial::{Match, Trial, Verdict};
+use super::trial::{Match, Trial, Tried};
 use super::{Account, Identity, PreparedSecret, Refusal, Secret, SecretTerm};
-use crate::model::{Outcome, PasswordFault, ResultCode, Source};
+use crate::model::{Outcome, PasswordFault, PasswordWarning, ResultCode, Source};
 use crate::schema::NormalizedDn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,14 @@ enum Standing {
         detail: &'static str,
         told: Option<PasswordFault>,
     },
+}
+
+/// What a secret is brought for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Bind,
+    /// Its own change, which it is good for however old it is.
+    Change,
 }
 
 impl Accounts {
@@ -41,8 +50,59 @@ impl Accounts {
         if let Some(identity) = self.authenticate_remembered(name, key, secret.expose(), source, now) {
             return Ok(identity);
         }
+        let attempt = Attempt {
+            source,
+            bound_as: name,
+            now,
+        };
+        self.authenticate_verified(attempt, key, secret, Purpose::Bind).await
+    }
+
+    /// Whether somebody knows the secret that is to be changed: counted and throttled like a bind.
+    ///
+    /// # Errors
+    /// As those of [`Accounts::authenticate`].
+    pub async fn prove(
+        &self,
+        name: &str,
+        key: &NormalizedDn,
+        secret: Secret,
+        source: &Source,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        if self
+            .authenticate_remembered(name, Some(key), secret.expose(), source, now)
+            .is_some()
+        {
+            return Ok(());
+        }
+        let attempt = Attempt {
+            source,
+            bound_as: name,
+            now,
+        };
+        let proven = self.authenticate_verified(attempt, Some(key), secret, Purpose::Change);
+        proven.await.map(|_| ())
+    }
+
+    async fn authenticate_verified(
+        &self,
+        attempt: Attempt<'_>,
+        key: Option<&NormalizedDn>,
+        secret: Secret,
+        purpose: Purpose,
+    ) -> Result<Identity, Refusal> {
+        let (name, now) = (attempt.bound_as, attempt.now);
         let account = self.find_by_name(name, key);
-        let standing = standing(account.as_deref(), source, now);
+        let policy = account
+            .as_ref()
+            .and_then(|account| self.policy(&account.facts.key))
+            .map(|policy| match purpose {
+                Purpose::Bind => policy,
+                Purpose::Change => policy.ageless(),
+            });
+        let policy = policy.as_ref();
+        let standing = standing(account.as_deref(), policy, attempt.source, now);
         let candidates = match (&account, standing) {
             (Some(account), Standing::Good | Standing::Refused { told: Some(_), .. }) => account.ledger.candidates(now),
             _ => Vec::new(),
@@ -59,31 +119,52 @@ impl Accounts {
         let Some(account) = account else {
             return Err(refusal("unknown name", None));
         };
-        let attempt = Attempt {
-            source,
-            bound_as: name,
-            now,
-        };
         if let Standing::Refused { detail, told } = standing {
-            let outcome = self.refused(&account, &attempt, verdict, told);
+            let outcome = self.refused(&account, &attempt, policy, verdict, told);
             return Err(Refusal {
                 outcome,
                 ..refusal(detail, name_of)
             });
         }
         match verdict.matched {
-            None => Err(refusal(self.wrong_secret(&account, &attempt, verdict.secret), name_of)),
-            Some(_) if account.revoked.load(Ordering::Acquire) => Err(refusal("account changed", name_of)),
-            Some(matched) => {
-                let term = matched.candidate.term;
-                self.right_secret(&account, &attempt, key, &verdict.secret, matched);
-                Ok(Identity {
-                    account,
-                    bound_as: name.to_owned(),
-                    secret: term,
-                })
+            None => {
+                let detail = self.wrong_secret(&account, &attempt, policy, verdict.secret);
+                Err(refusal(detail, name_of))
             }
+            Some(_) if account.revoked.load(Ordering::Acquire) => Err(refusal("account changed", name_of)),
+            Some(matched) => self.admitted(account, &attempt, (key, policy), &verdict.secret, matched),
         }
+    }
+
+    /// The right secret came. While it was verified another bind may have used up what its policy allows.
+    fn admitted(
+        &self,
+        account: Arc<Account>,
+        attempt: &Attempt<'_>,
+        (key, policy): (Option<&NormalizedDn>, Option<&PasswordPolicy>),
+        secret: &Secret,
+        matched: Match,
+    ) -> Result<Identity, Refusal> {
+        let verdict = policy.map_or(Verdict::Good { ends_in: None }, |policy| {
+            account.ledger.admit(policy, attempt.now)
+        });
+        if let Some((detail, fault)) = fault_of(verdict) {
+            let refusal = refusal(detail, Some(account.facts.name.clone()));
+            return Err(Refusal {
+                outcome: refusal.outcome.clone().telling(fault),
+                ..refusal
+            });
+        }
+        let term = matched.candidate.term;
+        // What is remembered costs its secret no use.
+        let remember = !term.must_change && !matches!(verdict, Verdict::Grace { .. });
+        self.right_secret(&account, attempt, key, secret, matched, remember);
+        Ok(Identity {
+            account,
+            bound_as: attempt.bound_as.to_owned(),
+            secret: term,
+            warning: warning_of(verdict),
+        })
     }
 
     /// Somebody tried an account that may not bind. Who brought its secret is told why; another secret is a guess like any other,
@@ -92,17 +173,18 @@ impl Accounts {
         &self,
         account: &Account,
         attempt: &Attempt<'_>,
-        verdict: Verdict,
+        policy: Option<&PasswordPolicy>,
+        verdict: Tried,
         told: Option<PasswordFault>,
     ) -> Outcome {
         let outcome = invalid_credentials();
         if told.is_some() && verdict.matched.is_none() {
-            self.wrong_secret(account, attempt, verdict.secret);
+            self.wrong_secret(account, attempt, policy, verdict.secret);
             return outcome;
         }
         account
             .ledger
-            .note_failure(attempt, None, self.throttle_limits(account));
+            .note_failure(attempt, None, self.throttle_limits(account), policy);
         match told {
             Some(fault) => outcome.telling(fault),
             None => outcome,
@@ -110,7 +192,7 @@ impl Accounts {
     }
 
     /// `None` where the pool is full. `refused`: it is a failure whatever comes of it.
-    async fn verify(&self, secret: Secret, candidates: Vec<Candidate>, refused: bool, now: u64) -> Option<Verdict> {
+    async fn verify(&self, secret: Secret, candidates: Vec<Candidate>, refused: bool, now: u64) -> Option<Tried> {
         let old_one = now < self.two_secrets_until.load(Ordering::Relaxed);
         let most = usize::try_from(self.most_secrets.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let trial = Trial {
@@ -132,6 +214,7 @@ impl Accounts {
         key: Option<&NormalizedDn>,
         secret: &Secret,
         matched: Match,
+        remember: bool,
     ) {
         let fingerprint = self.remembered.secret_of(&account.facts.key, secret.expose());
         let Match { candidate, upgraded } = matched;
@@ -139,8 +222,8 @@ impl Accounts {
         account
             .ledger
             .note_success(&candidate.stored, upgraded, fingerprint, attempt.source, attempt.now);
-        if candidate.term.must_change {
-            // What is remembered may do all that its account may.
+        // What is remembered may do all that its account may.
+        if !remember {
             return;
         }
         // The secret may have been given an end, or ended, while the verification ran.
@@ -156,11 +239,17 @@ impl Accounts {
 
     /// Counts a wrong secret and says which kind it was. Whether a secret was valid before is found
     /// out on the pool when it has nothing else to do, after the answer: its next coming is recognised.
-    fn wrong_secret(&self, account: &Account, attempt: &Attempt<'_>, secret: Secret) -> &'static str {
+    fn wrong_secret(
+        &self,
+        account: &Account,
+        attempt: &Attempt<'_>,
+        policy: Option<&PasswordPolicy>,
+        secret: Secret,
+    ) -> &'static str {
         let fingerprint = self.remembered.secret_of(&account.facts.key, secret.expose());
         let failure = account
             .ledger
-            .note_failure(attempt, Some(fingerprint), self.throttle_limits(account));
+            .note_failure(attempt, Some(fingerprint), self.throttle_limits(account), policy);
         if failure.superseded {
             return "superseded secret";
         }
@@ -196,11 +285,16 @@ impl Accounts {
         if account.facts.disabled || account.is_expired(now) || account.ledger.may_be_throttled(now) {
             return None;
         }
+        let warning = match self.policy(&account.facts.key) {
+            Some(policy) => warning_of(account.ledger.unremarkable(&policy, now)?),
+            None => None,
+        };
         account.ledger.note_use(source, now);
         Some(Identity {
             account,
             bound_as: name.to_owned(),
             secret,
+            warning,
         })
     }
 
@@ -232,7 +326,9 @@ impl Accounts {
         let Some(account) = account else {
             return Err(refusal("unknown certificate", None));
         };
-        if let Standing::Refused { detail, .. } = standing(Some(&account), source, now) {
+        // How old a secret is that did not come does not matter.
+        let policy = self.policy(&account.facts.key).map(PasswordPolicy::ageless);
+        if let Standing::Refused { detail, .. } = standing(Some(&account), policy.as_ref(), source, now) {
             return Err(refusal(detail, Some(account.facts.name.clone())));
         }
         account.ledger.note_use(source, now);
@@ -243,6 +339,7 @@ impl Accounts {
                 must_change: account.ledger.must_change(),
                 ..SecretTerm::NONE
             },
+            warning: None,
             account,
         })
     }
@@ -286,17 +383,18 @@ impl Standing {
     }
 }
 
-fn standing(account: Option<&Account>, source: &Source, now: u64) -> Standing {
+fn standing(account: Option<&Account>, policy: Option<&PasswordPolicy>, source: &Source, now: u64) -> Standing {
     let Some(account) = account else {
         return Standing::unlooked("unknown name");
     };
     let throttled = account.ledger.is_throttled(source, now);
+    let by_policy = fault_of(account.ledger.verdict(policy, now));
     let (detail, fault) = if account.facts.disabled {
         ("disabled", PasswordFault::AccountLocked)
     } else if account.is_expired(now) {
         ("expired", PasswordFault::PasswordExpired)
-    } else if account.ledger.is_locked(now) {
-        ("locked", PasswordFault::AccountLocked)
+    } else if let Some(refused) = by_policy {
+        refused
     } else if throttled {
         return Standing::unlooked("throttled");
     } else {
@@ -305,6 +403,23 @@ fn standing(account: Option<&Account>, source: &Source, now: u64) -> Standing {
     Standing::Refused {
         detail,
         told: (!throttled).then_some(fault),
+    }
+}
+
+/// Why a verdict lets nobody in: for the audit, and for who brought the secret.
+fn fault_of(verdict: Verdict) -> Option<(&'static str, PasswordFault)> {
+    match verdict {
+        Verdict::Locked => Some(("locked", PasswordFault::AccountLocked)),
+        Verdict::Expired => Some(("password expired", PasswordFault::PasswordExpired)),
+        Verdict::Grace { .. } | Verdict::Good { .. } => None,
+    }
+}
+
+fn warning_of(verdict: Verdict) -> Option<PasswordWarning> {
+    match verdict {
+        Verdict::Grace { left } => Some(PasswordWarning::GraceLeft(left)),
+        Verdict::Good { ends_in } => ends_in.map(PasswordWarning::ExpiresIn),
+        Verdict::Locked | Verdict::Expired => None,
     }
 }
 

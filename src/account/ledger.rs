@@ -4,9 +4,10 @@
 
 use super::lifecycle::{AccountStatus, PasswordState};
 use super::lockout::{Attempt, Lockout, ThrottleLimits, source_name};
+use super::policy::{self, GRACE_MAX, PasswordPolicy, SecretState, Verdict};
 use super::remembered::Fingerprint;
 use super::stored::Stored;
-use super::{AccountOptions, SecretTerm};
+use super::{AccountOptions, PreparedSecret, SecretTerm};
 use crate::model::Source;
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
@@ -16,6 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const VERSION: u32 = 1;
 /// Hashes of secrets that were valid before, kept to recognise them.
 const SUPERSEDED_MAX: usize = 3;
+/// Secrets of before that are kept where another server had kept more.
+const HISTORY_MAX: usize = 100;
 /// Fingerprints of secrets known to be good or superseded.
 const KNOWN_MAX: usize = 8;
 
@@ -52,6 +55,15 @@ struct State {
     /// Locked until an administrator unlocks it, since then; 0 is for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     locked: Option<u64>,
+    /// Secrets of before that a policy does not let come again, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    history: Vec<Kept>,
+    /// When an expired secret bound, in microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grace: Vec<u64>,
+    /// Failures that a policy counts, in microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    counted: Vec<u64>,
     #[serde(skip)]
     good: Vec<(Fingerprint, String)>,
     #[serde(skip)]
@@ -77,7 +89,11 @@ struct Kept {
 pub enum SecretFault {
     AlreadyThere,
     Missing,
-    TooMany { most: usize },
+    TooMany {
+        most: usize,
+    },
+    /// A password policy allows no second one.
+    OneAlone,
 }
 
 /// A stored secret that may be the one brought.
@@ -85,6 +101,16 @@ pub enum SecretFault {
 pub(super) struct Candidate {
     pub stored: String,
     pub term: SecretTerm,
+}
+
+/// What a change of secrets is held to.
+#[derive(Clone, Copy)]
+pub(super) struct Ruled<'a> {
+    pub policy: &'a PasswordPolicy,
+    /// Secrets of before that it keeps.
+    pub history: usize,
+    /// Somebody else changes it.
+    pub by_another: bool,
 }
 
 /// What a failure came to.
@@ -208,7 +234,13 @@ impl Ledger {
 
     /// Puts a secret in force. Gives whether every session bound before may go on for now: the secret they used is still valid. One
     /// that must be changed is never kept.
-    pub(super) fn set_secret(&self, stored: String, keep_old_until: Option<u64>, now: u64) -> bool {
+    pub(super) fn set_secret(
+        &self,
+        stored: String,
+        keep_old_until: Option<u64>,
+        ruled: Option<Ruled<'_>>,
+        now: u64,
+    ) -> bool {
         let mut state = self.state();
         let state = &mut *state;
         let mut gone = Vec::new();
@@ -228,13 +260,18 @@ impl Ledger {
             (None, _) => {}
         }
         gone.append(&mut state.more);
-        gone.into_iter().for_each(|kept| state.supersede(kept));
         state.current = Some(Kept {
             stored,
             set: now,
             until: None,
             must_change: false,
         });
+        if let Some(ruled) = ruled {
+            // One that stays valid for a while is one of before all the same.
+            let passing = state.old.clone().filter(|_| keep.is_some());
+            self.follow_policy(state, passing.iter().chain(&gone), ruled, now);
+        }
+        gone.into_iter().for_each(|kept| state.supersede(kept));
         keep.is_some() && ended_nothing
     }
 
@@ -251,7 +288,7 @@ impl Ledger {
     }
 
     /// Puts exactly these secrets in force; those that were before keep their time.
-    pub(super) fn put_secrets(&self, stored: Vec<String>, now: u64) {
+    pub(super) fn put_secrets(&self, stored: Vec<String>, ruled: Option<Ruled<'_>>, now: u64) {
         let mut state = self.state();
         let state = &mut *state;
         let mut before: Vec<Kept> = state.current.take().into_iter().collect();
@@ -271,7 +308,83 @@ impl Ledger {
         state.more = kept.collect();
         state.current = current;
         before.extend(state.old.take());
+        if let Some(ruled) = ruled {
+            self.follow_policy(state, before.iter(), ruled, now);
+        }
         before.into_iter().for_each(|kept| state.supersede(kept));
+    }
+
+    /// What a policy has to be done after a change (section 8.2.7); `gone` are no longer in force. A lock for ever stays: it is an
+    /// administrator's.
+    fn follow_policy<'k>(&self, state: &mut State, gone: impl Iterator<Item = &'k Kept>, ruled: Ruled<'_>, now: u64) {
+        state.grace.clear();
+        state.counted.clear();
+        state.locked = state.locked.filter(|since| *since == 0);
+        self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
+        for kept in gone {
+            if !state.history.iter().any(|past| past.stored == kept.stored) {
+                let past = Kept {
+                    set: now,
+                    until: None,
+                    must_change: false,
+                    ..kept.clone()
+                };
+                state.history.push(past);
+            }
+        }
+        let over = state.history.len().saturating_sub(ruled.history);
+        state.history.drain(..over);
+        if ruled.policy.must_change && ruled.by_another {
+            let secrets = state.current.iter_mut().chain(&mut state.more);
+            secrets.for_each(|kept| kept.must_change = true);
+        }
+    }
+
+    /// Secrets in force and the last of those before, at most `most`, the newest first.
+    pub(super) fn used(&self, most: usize) -> Vec<String> {
+        let state = self.state();
+        let in_force = state.current.iter().chain(&state.more).chain(&state.old);
+        let before = state.history.iter().rev().take(most);
+        in_force.chain(before).map(|kept| kept.stored.clone()).collect()
+    }
+
+    /// What holds by a policy; `None` is none.
+    pub(super) fn verdict(&self, policy: Option<&PasswordPolicy>, now: u64) -> Verdict {
+        if policy.is_none() && !self.may_be_throttled(now) {
+            return Verdict::Good { ends_in: None };
+        }
+        policy::verdict(policy, &self.secret_state(), now)
+    }
+
+    pub(super) fn secret_state(&self) -> SecretState {
+        self.state().secret_state(self.last_used.load(Ordering::Relaxed))
+    }
+
+    /// The verdict where nothing follows from it; `None` where [`Ledger::admit`] has to be asked.
+    pub(super) fn unremarkable(&self, policy: &PasswordPolicy, now: u64) -> Option<Verdict> {
+        let state = self.secret_state();
+        let verdict = policy::verdict(Some(policy), &state, now);
+        let nothing_follows = state.failures == 0 && state.locked.is_none() && matches!(verdict, Verdict::Good { .. });
+        nothing_follows.then_some(verdict)
+    }
+
+    /// The verdict on the right secret, and what follows from it: one use of few is used up, failures are forgotten, and so is a
+    /// lock that has ended.
+    pub(super) fn admit(&self, policy: &PasswordPolicy, now: u64) -> Verdict {
+        let mut state = self.state();
+        let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
+        let verdict = policy::verdict(Some(policy), &secret_state, now);
+        match verdict {
+            Verdict::Locked | Verdict::Expired => return verdict,
+            Verdict::Grace { .. } => policy::note_time(&mut state.grace, now, GRACE_MAX),
+            Verdict::Good { .. } => {}
+        }
+        state.counted.clear();
+        if state.locked.take().is_some() {
+            self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
+        }
+        self.dirty.store(true, Ordering::Release);
+        verdict
     }
 
     /// A secret verified: bookkeeping, and the hash that takes the place of the one it was compared with.
@@ -338,6 +451,7 @@ impl Ledger {
         attempt: &Attempt<'_>,
         fingerprint: Option<Fingerprint>,
         limits: ThrottleLimits,
+        policy: Option<&PasswordPolicy>,
     ) -> Failure {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
@@ -350,6 +464,9 @@ impl Ledger {
             };
         }
         state.lockout.note_failure(attempt, fingerprint, limits);
+        if let Some(policy) = policy.filter(|_| fingerprint.is_some()) {
+            self.count_failure(&mut state, policy, attempt.now);
+        }
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         let compare = if fingerprint.is_some_and(|fingerprint| !state.compared.contains(&fingerprint)) {
             state.superseded.iter().map(|kept| kept.stored.clone()).collect()
@@ -359,6 +476,16 @@ impl Ledger {
         Failure {
             superseded: false,
             compare,
+        }
+    }
+
+    /// Who tries a locked account does not prolong that.
+    fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) {
+        let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
+        if policy::verdict(Some(policy), &secret_state, now) != Verdict::Locked
+            && policy.count_failure(&mut state.counted, now)
+        {
+            state.locked = Some(now);
         }
     }
 
@@ -378,6 +505,7 @@ impl Ledger {
         let mut state = self.state();
         state.lockout.unlock();
         state.locked = None;
+        state.counted.clear();
         self.throttled_until.store(0, Ordering::Relaxed);
     }
 
@@ -400,10 +528,6 @@ impl Ledger {
         self.state().must_change()
     }
 
-    pub(super) fn is_locked(&self, now: u64) -> bool {
-        self.may_be_throttled(now) && self.state().locked.is_some()
-    }
-
     /// Takes over what another server kept.
     pub(super) fn take_over(&self, kept: &PasswordState) {
         {
@@ -413,7 +537,18 @@ impl Ledger {
                 let secrets = state.current.iter_mut().chain(&mut state.more);
                 secrets.for_each(|secret| secret.set = changed);
             }
+            let newest = kept.history.iter().rev().take(HISTORY_MAX).rev();
+            let past = newest.map(|(set, secret)| Kept {
+                stored: secret.stored.clone(),
+                set: *set,
+                until: None,
+                must_change: false,
+            });
+            state.history = past.collect();
+            state.grace = kept.grace.iter().copied().take(GRACE_MAX).collect();
+            state.counted = kept.counted.iter().copied().take(GRACE_MAX).collect();
         }
+        self.last_used.store(kept.last_success.unwrap_or(0), Ordering::Relaxed);
         if kept.must_change {
             self.set_must_change(true);
         }
@@ -433,6 +568,16 @@ impl Ledger {
             locked: state.locked,
             must_change: state.must_change(),
             failures: failing.map(|evidence| evidence.last).collect(),
+            counted: state.counted.clone(),
+            grace: state.grace.clone(),
+            history: state
+                .history
+                .iter()
+                .map(|kept| {
+                    let stored = kept.stored.clone();
+                    (kept.set, PreparedSecret { stored })
+                })
+                .collect(),
             last_success: match self.last_used.load(Ordering::Relaxed) {
                 0 => None,
                 at => Some(at),
@@ -481,6 +626,19 @@ impl Ledger {
 }
 
 impl State {
+    fn secret_state(&self, last_used: u64) -> SecretState {
+        let in_force = self.current.iter().chain(&self.more);
+        SecretState {
+            has_secret: self.current.is_some(),
+            changed: in_force.map(|kept| kept.set).max(),
+            locked: self.locked,
+            last_success: Some(last_used).filter(|at| *at > 0),
+            grace_used: self.grace.len() as u64,
+            failures: self.counted.len(),
+            must_change: self.must_change(),
+        }
+    }
+
     fn must_change(&self) -> bool {
         self.current.iter().chain(&self.more).any(|kept| kept.must_change)
     }

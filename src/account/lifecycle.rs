@@ -1,5 +1,7 @@
 //! What an operator may know of an account.
 
+use super::PreparedSecret;
+
 pub use super::lockout::Evidence;
 
 /// What is kept of an entry's password, by the names of draft-behera-ldap-password-policy. Times are seconds since 1970.
@@ -11,8 +13,14 @@ pub struct PasswordState {
     pub locked: Option<u64>,
     /// pwdReset: the secret has to be changed before anything else.
     pub must_change: bool,
-    /// pwdFailureTime: the last failure of each source that failed since it last succeeded.
+    /// pwdFailureTime where no policy counts: the last failure of each source that failed since it last succeeded.
     pub failures: Vec<u64>,
+    /// pwdFailureTime where a policy counts; microseconds.
+    pub counted: Vec<u64>,
+    /// pwdGraceUseTime; microseconds.
+    pub grace: Vec<u64>,
+    /// pwdHistory: secrets of before, and since when they are; the oldest first.
+    pub history: Vec<(u64, PreparedSecret)>,
     /// pwdLastSuccess.
     pub last_success: Option<u64>,
 }

@@ -16,6 +16,7 @@ mod index;
 mod ledger;
 pub mod lifecycle;
 pub mod lockout;
+pub mod policy;
 mod pool;
 mod remembered;
 pub mod secret;
@@ -25,14 +26,15 @@ mod trial;
 #[cfg(test)]
 mod tests;
 
-use crate::model::Outcome;
+use crate::model::{Outcome, PasswordWarning};
 use crate::schema::NormalizedDn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, PasswordPolicies, exported};
 pub use ledger::SecretFault;
 pub use lifecycle::{AccountStatus, PasswordState};
+pub use policy::{ChangeAsked, PasswordPolicy};
 pub use secret::{Secret, SecretRules};
 pub use stored::SecretHasher;
 
@@ -115,6 +117,8 @@ pub struct Identity {
     /// The bind name as spelled, for the log.
     pub bound_as: String,
     pub secret: SecretTerm,
+    /// What its password policy says of the secret that was brought.
+    pub warning: Option<PasswordWarning>,
 }
 
 /// What holds of the secret that somebody is bound with.
@@ -158,6 +162,7 @@ impl Identity {
             account: Arc::new(Account::new(facts)),
             bound_as: "local administrator".to_owned(),
             secret: SecretTerm::NONE,
+            warning: None,
         }
     }
 
@@ -247,8 +252,8 @@ pub enum SecretStep {
 pub struct Refusal {
     /// What the wire says.
     pub outcome: Outcome,
-    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `locked`, `throttled`, `busy`, `superseded secret`,
-    /// `no secret`, `account changed`, `unknown certificate`.
+    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `locked`, `password expired`, `throttled`, `busy`,
+    /// `superseded secret`, `no secret`, `account changed`, `unknown certificate`.
     pub detail: &'static str,
     /// The account's name where one was found.
     pub account: Option<String>,

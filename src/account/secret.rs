@@ -41,20 +41,27 @@ const DENIED: [&str; 14] = [
 
 /// What a chosen secret must be.
 #[derive(Clone, Copy, Debug)]
-pub enum SecretRules<'a> {
-    /// At least so many characters, different enough, none of what everybody tries, and not the account's name.
-    Checked {
-        characters: usize,
-        account: Option<&'a str>,
-    },
-    /// Anything that can be a secret at all.
-    Unchecked,
+pub struct SecretRules<'a> {
+    /// The fewest and the most characters.
+    pub least: usize,
+    pub most: usize,
+    /// Whether it is different enough, none of what everybody tries, and not the account's name.
+    pub varied: bool,
+    pub account: Option<&'a str>,
 }
 
 impl SecretRules<'_> {
     /// Those of an application account.
-    pub const APPLICATION: SecretRules<'static> = SecretRules::Checked {
-        characters: CHOSEN_CHARACTERS_MIN,
+    pub const APPLICATION: SecretRules<'static> = SecretRules {
+        least: CHOSEN_CHARACTERS_MIN,
+        varied: true,
+        ..SecretRules::UNCHECKED
+    };
+    /// Anything that can be a secret at all.
+    pub const UNCHECKED: SecretRules<'static> = SecretRules {
+        least: 0,
+        most: usize::MAX,
+        varied: false,
         account: None,
     };
 }
@@ -114,13 +121,12 @@ impl Secret {
         if octets.contains(&0) {
             return poor("a secret holds no NUL octet");
         }
-        let SecretRules::Checked {
-            characters: least,
+        let SecretRules {
+            least,
+            most,
+            varied,
             account,
-        } = rules
-        else {
-            return Ok(());
-        };
+        } = rules;
         let text = Zeroizing::new(String::from_utf8_lossy(octets).to_lowercase());
         let characters = text.chars().count();
         if characters < least {
@@ -128,6 +134,13 @@ impl Secret {
                 "a chosen secret has at least {least} characters, found {characters}; or ask for a generated one"
             );
             return Err((PasswordFault::PasswordTooShort, message));
+        }
+        if characters > most {
+            let message = format!("a chosen secret has at most {most} characters, found {characters}");
+            return Err((PasswordFault::PasswordTooLong, message));
+        }
+        if !varied {
+            return Ok(());
         }
         let mut distinct: Vec<char> = text.chars().collect();
         distinct.sort_unstable();
@@ -191,9 +204,9 @@ mod tests {
     use super::*;
 
     fn named(account: &str) -> SecretRules<'_> {
-        SecretRules::Checked {
-            characters: CHOSEN_CHARACTERS_MIN,
+        SecretRules {
             account: Some(account),
+            ..SecretRules::APPLICATION
         }
     }
 
@@ -238,20 +251,30 @@ mod tests {
             ("aaaaaaaa", 8, false),
             ("s3cret", 6, true),
         ] {
-            let rules = SecretRules::Checked {
-                characters,
-                account: None,
+            let rules = SecretRules {
+                least: characters,
+                ..SecretRules::APPLICATION
             };
             let result = Secret::new(secret.as_bytes().to_vec()).check_chosen(rules);
             assert_eq!(result.is_ok(), good, "{secret}: {result:?}");
         }
-        assert!(Secret::new(b"x".to_vec()).check_chosen(SecretRules::Unchecked).is_ok());
-        assert!(Secret::new(Vec::new()).check_chosen(SecretRules::Unchecked).is_err());
-        assert!(
-            Secret::new(vec![b'x'; 2000])
-                .check_chosen(SecretRules::Unchecked)
-                .is_err()
-        );
+        let check = |octets: &[u8], rules| {
+            Secret::new(octets.to_vec())
+                .check_chosen(rules)
+                .map_err(|(fault, _)| fault)
+        };
+        assert_eq!(check(b"x", SecretRules::UNCHECKED), Ok(()));
+        assert!(check(b"", SecretRules::UNCHECKED).is_err());
+        assert!(check(&[b'x'; 2000], SecretRules::UNCHECKED).is_err());
+        let lengths = SecretRules {
+            least: 3,
+            most: 4,
+            ..SecretRules::UNCHECKED
+        };
+        assert_eq!(check(b"xx", lengths), Err(PasswordFault::PasswordTooShort));
+        assert_eq!(check("äää".as_bytes(), lengths), Ok(()), "characters, not octets");
+        assert_eq!(check(b"xxxx", lengths), Ok(()));
+        assert_eq!(check(b"xxxxx", lengths), Err(PasswordFault::PasswordTooLong));
         assert!(!format!("{:?}", Secret::new(b"canary".to_vec())).contains("canary"));
     }
 }

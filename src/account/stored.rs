@@ -156,6 +156,11 @@ impl Stored {
         matches!(self, Stored::Argon2 { .. })
     }
 
+    /// Whether verifying takes a microsecond, which nobody finds beside a run of argon2.
+    pub(super) fn is_cheap(&self) -> bool {
+        matches!(self, Stored::Digested { .. })
+    }
+
     /// Whether it was hashed as new secrets are today; if not it is hashed anew at the next success.
     pub(super) fn is_current(&self, options: &AccountOptions) -> bool {
         matches!(self, Stored::Argon2 { algorithm: Algorithm::Argon2id, version: Version::V0x13, params, hash, .. }

@@ -1,5 +1,7 @@
 //! The account room as a whole, with cheap argon2 parameters; cost is counted in argon2 runs, not timed.
 
+mod ruled;
+
 use super::*;
 use crate::model::{Address, PasswordFault, ResultCode, Source};
 use base64::Engine;
@@ -97,10 +99,13 @@ async fn every_refusal_costs_and_says_the_same() {
     expired.expires = Some(NOW);
     let mut disabled_legacy = facts("disabled-legacy");
     disabled_legacy.disabled = true;
+    let mut disabled_costly = facts("disabled-costly");
+    disabled_costly.disabled = true;
     for facts in [
         disabled,
         expired,
         disabled_legacy,
+        disabled_costly,
         facts("legacy"),
         facts("broken"),
         facts("no-secret"),
@@ -122,6 +127,15 @@ async fn every_refusal_costs_and_says_the_same() {
         let taken = Accounts::take_over(ssha.as_bytes(), false).unwrap();
         accounts.set_secret(&key(name), taken, None, NOW, 0);
     }
+    let costly = Accounts::new(AccountOptions {
+        argon2_iterations: 2,
+        ..options()
+    });
+    let costly = costly
+        .prepare_chosen(secret(GOOD), SecretRules::APPLICATION)
+        .await
+        .unwrap();
+    accounts.set_secret(&key("disabled-costly"), costly, None, NOW, 0);
     let broken = PreparedSecret {
         stored: "$argon2id$v=19$m=16".to_owned(),
     };
@@ -150,8 +164,15 @@ async fn every_refusal_costs_and_says_the_same() {
         ("disabled", "b", 3, "disabled", None),
         ("disabled", "c", 3, "disabled", None),
         ("disabled", GOOD, 3, "disabled", None),
-        // Its hash would cost something else.
-        ("disabled-legacy", "old secret", 1, "disabled", None),
+        // To look at its digest costs nothing beside argon2; this hash would cost something else.
+        (
+            "disabled-legacy",
+            "old secret",
+            1,
+            "disabled",
+            Some(PasswordFault::AccountLocked),
+        ),
+        ("disabled-costly", GOOD, 1, "disabled", None),
         ("gp-app", GOOD, 9, "throttled", None),
         ("no-secret", GOOD, 1, "no secret", None),
         ("legacy", "wrong", 1, "wrong secret", None),
@@ -248,7 +269,7 @@ async fn a_refusal_costs_the_same_among_accounts_with_several_secrets() {
     accounts.put(general);
     let mut several = Vec::new();
     for text in ["one", "two", "three"] {
-        let rules = SecretRules::Unchecked;
+        let rules = SecretRules::UNCHECKED;
         several.push(accounts.prepare_chosen(secret(text), rules).await.unwrap());
     }
     accounts.put_secrets(&general_key, several, NOW, 0);

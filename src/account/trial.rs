@@ -13,14 +13,15 @@ pub(super) struct Trial {
     pub candidates: Vec<Candidate>,
     /// Argon2 runs a failure costs.
     pub failure_runs: usize,
-    /// It is a failure whatever secret comes: only hashes with today's parameters are tried, so that it costs what others do.
+    /// It is a failure whatever secret comes: only hashes with today's parameters, and those that cost next to nothing, are tried, so
+    /// that it costs what others do.
     pub refused: bool,
     pub options: AccountOptions,
     pub runs: Arc<AtomicU64>,
 }
 
 /// What a verification came to.
-pub(super) struct Verdict {
+pub(super) struct Tried {
     pub secret: Secret,
     pub matched: Option<Match>,
 }
@@ -33,7 +34,7 @@ pub(super) struct Match {
 
 impl Trial {
     /// Runs argon2 as often for a failure, whatever its reason and whether or not the secret is right, as for a wrong secret.
-    pub(super) fn run(self, memory: &mut Memory) -> Verdict {
+    pub(super) fn run(self, memory: &mut Memory) -> Tried {
         let secret = self.secret.expose();
         let (mut runs, mut matched) = (0, None);
         if (1..=SECRET_OCTETS_MAX).contains(&secret.len()) {
@@ -43,7 +44,7 @@ impl Trial {
                     continue;
                 };
                 let current = stored.is_current(&self.options);
-                if self.refused && !current {
+                if self.refused && !current && !stored.is_cheap() {
                     continue;
                 }
                 runs += usize::from(stored.is_argon2());
@@ -54,7 +55,7 @@ impl Trial {
             }
         }
         let matched = matched.map(|(candidate, current)| {
-            let upgraded = if current {
+            let upgraded = if current || self.refused {
                 None
             } else {
                 runs += 1;
@@ -69,7 +70,7 @@ impl Trial {
             }
         }
         self.runs.fetch_add(runs as u64, Ordering::Relaxed);
-        Verdict {
+        Tried {
             secret: self.secret,
             matched,
         }

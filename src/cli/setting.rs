@@ -55,6 +55,7 @@ impl Setting {
             audit: self.config.audit.options(),
             limits: self.config.limits.directory(),
             general: self.config.general.options(),
+            password_policy: self.config.password_policy.options(),
             integrity: self.config.integrity.options(),
             referrals: self.config.directory.referrals.clone(),
         })

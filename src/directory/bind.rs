@@ -4,7 +4,7 @@ use super::named::Named;
 use super::{Directory, Session, clock};
 use crate::account::{AccountFacts, Identity, Refusal, Role, Secret};
 use crate::audit::{Act, Actor, AuditRecord};
-use crate::model::{Address, Outcome, ResultCode, SharedSource, Source};
+use crate::model::{Address, Outcome, PasswordWarning, ResultCode, SharedSource, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -135,10 +135,18 @@ impl Directory {
         holds(&session.identity) && session.bound.as_deref().is_none_or(holds) && self.holds_view(session)
     }
 
-    /// Seconds until the account, or the secret it is bound with, ends; `None` where that is not near enough to be warned of.
-    pub fn expires_in(&self, session: &Session) -> Option<u64> {
-        let left = session.identity.ends()?.checked_sub(clock::seconds())?;
-        (left < self.accounts.options().expiry_warning_seconds).then_some(left)
+    /// What a bind is warned of: what the password policy says, or that the account, or the secret it is bound with, ends soon.
+    pub fn warning(&self, session: &Session) -> Option<PasswordWarning> {
+        let near = |left: &u64| *left < self.accounts.options().expiry_warning_seconds;
+        let ends = session.identity.ends();
+        let left = ends.and_then(|ends| ends.checked_sub(clock::seconds())).filter(near);
+        match (session.identity.warning, left) {
+            (Some(PasswordWarning::ExpiresIn(by_policy)), Some(left)) => {
+                Some(PasswordWarning::ExpiresIn(by_policy.min(left)))
+            }
+            (Some(warning), _) => Some(warning),
+            (None, left) => left.map(PasswordWarning::ExpiresIn),
+        }
     }
 
     /// Whether the session's view is one of the policy in force.

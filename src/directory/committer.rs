@@ -17,7 +17,7 @@ use super::update::Update;
 use super::wellformed::{check, first};
 use super::{DirectoryLimits, clock, modify, relax, rename};
 use crate::access::{Selection, View};
-use crate::account::{Accounts, PreparedSecret};
+use crate::account::{Accounts, ChangeAsked, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
@@ -78,6 +78,8 @@ pub(super) struct SecretAsked {
     /// The connection whose session goes on, because it changes its own; 0 is none.
     pub connection: u64,
     pub prepared: PreparedSecret,
+    /// Where a password policy rules.
+    pub ruled: Option<ChangeAsked>,
 }
 
 /// What an add or a modify is held to, and what comes with it.

@@ -5,7 +5,7 @@ use crate::account::Accounts;
 use crate::query::collective::is_excluded;
 use crate::query::{Candidate, Groups, Subordinates, TailMembers};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
-use crate::store::record::time_text;
+use crate::store::record::{moment_text, time_text};
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
 
@@ -94,17 +94,22 @@ impl Computation<'_> {
             return;
         };
         let known = self.groups.schema.well_known();
-        for (id, times) in [
-            (known.password_changed, Vec::from_iter(state.changed)),
-            (known.password_locked, Vec::from_iter(state.locked)),
-            (known.password_failures, state.failures),
-            (known.password_success, Vec::from_iter(state.last_success)),
+        let instants = |times: Vec<u64>| -> Vec<Vec<u8>> { times.into_iter().map(instant_text).collect() };
+        let moments =
+            |times: Vec<u64>| -> Vec<Vec<u8>> { times.into_iter().map(|at| moment_text(at).into_bytes()).collect() };
+        let failures = match state.counted.is_empty() {
+            true => instants(state.failures),
+            false => moments(state.counted),
+        };
+        for (id, values) in [
+            (known.password_changed, instants(Vec::from_iter(state.changed))),
+            (known.password_locked, instants(Vec::from_iter(state.locked))),
+            (known.password_failures, failures),
+            (known.password_success, instants(Vec::from_iter(state.last_success))),
+            (known.password_grace, moments(state.grace)),
         ] {
-            if !times.is_empty() {
-                out.push(ComputedAttribute {
-                    id,
-                    values: times.into_iter().map(instant_text).collect(),
-                });
+            if !values.is_empty() {
+                out.push(ComputedAttribute { id, values });
             }
         }
         if state.must_change {
@@ -164,7 +169,8 @@ impl Wanted {
                 || wants(known.password_locked)
                 || wants(known.password_reset)
                 || wants(known.password_failures)
-                || wants(known.password_success),
+                || wants(known.password_success)
+                || wants(known.password_grace),
             context_csn: Some(known.context_csn).filter(|id| wants(*id)),
         }
     }

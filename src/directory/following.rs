@@ -2,9 +2,10 @@
 
 use super::application::{account_facts, is_account_key, old_secret_until, seconds_of};
 use super::committer::{Context, Effects};
-use super::secret::{self, SecretPlan};
+use super::secret::{self, PlannedSecrets, SecretPlan};
 use super::update::{Modification, ModificationKind};
-use crate::account::{Accounts, PreparedSecret};
+use super::{clock, password_policy};
+use crate::account::{Accounts, ChangeAsked, PreparedSecret, SecretFault};
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, Value};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
@@ -204,19 +205,41 @@ impl Following {
         asked: Option<SecretPlan>,
         permissive: bool,
     ) -> Result<Planned, Outcome> {
-        match asked {
-            None => Ok(Planned::Nothing),
-            Some(SecretPlan::Account(prepared)) => Ok(Planned::Account(prepared)),
-            Some(SecretPlan::General(steps)) => {
+        let Some(SecretPlan { secrets, ruled }) = asked else {
+            return Ok(Planned::Nothing);
+        };
+        if let Some(ruled) = &ruled {
+            self.check_change(context, key, ruled)?;
+        }
+        match secrets {
+            PlannedSecrets::Account(prepared) => Ok(Planned::Account(prepared)),
+            PlannedSecrets::General(steps) => {
                 let before = match self.pending(key) {
                     Some(pending) => pending.clone(),
                     None => context.accounts.secrets_of(key),
                 };
-                Accounts::plan_secrets(before, steps, permissive, context.general.secrets)
-                    .map(Planned::General)
-                    .map_err(secret::refused)
+                let planned = Accounts::plan_secrets(before, steps, permissive, context.general.secrets);
+                match planned {
+                    Ok(secrets) if ruled.is_some_and(|ruled| ruled.gives) && secrets.len() > 1 => {
+                        Err(secret::refused(SecretFault::OneAlone))
+                    }
+                    planned => planned.map(Planned::General).map_err(secret::refused),
+                }
             }
         }
+    }
+
+    /// Holds a change to its policy once more: another may have come in between, which makes the secret too young.
+    fn check_change(&self, context: &Context, key: &NormalizedDn, ruled: &ChangeAsked) -> Result<(), Outcome> {
+        let Some(policy) = context.accounts.policy(key) else {
+            return Ok(());
+        };
+        let asked = ChangeAsked {
+            again: self.pending(key).is_some(),
+            ..*ruled
+        };
+        let checked = context.accounts.check_change(key, &policy, &asked, clock::seconds());
+        checked.map_err(password_policy::refusal)
     }
 
     fn pending(&self, key: &NormalizedDn) -> Option<&Vec<PreparedSecret>> {

@@ -26,6 +26,7 @@ mod lists;
 mod modify;
 mod named;
 mod page;
+mod password_policy;
 mod protocol;
 mod proxied;
 mod referral;
@@ -64,6 +65,7 @@ pub use in_force::SchemaGrowth;
 pub use integrity::{IntegrityOptions, UniqueOptions, Uniqueness};
 pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
+pub use password_policy::PasswordPolicyOptions;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{ControlFault, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep};
 pub use secret::strip_clear_text;
@@ -92,6 +94,7 @@ pub struct DirectoryOptions {
     pub audit: AuditOptions,
     pub limits: DirectoryLimits,
     pub general: GeneralOptions,
+    pub password_policy: PasswordPolicyOptions,
     pub integrity: IntegrityOptions,
     /// URLs of servers that know of names in none of the naming contexts.
     pub referrals: Vec<String>,
@@ -229,6 +232,7 @@ pub struct Directory {
     sort_memory: Arc<SortMemory>,
     subschema_key: NormalizedDn,
     general: Arc<general::General>,
+    password_policies: password_policy::PasswordPolicies,
     /// Whether the rules for chosen secrets hold at all.
     secret_rules: bool,
     integrity: IntegrityOptions,
@@ -319,12 +323,12 @@ impl Directory {
         let store = Arc::new(store);
         let keyed = store.keyed()?;
         let suffixes = normalized_suffixes(&schema, &stored_suffixes(&keyed)?)?;
-        let accounts = open_accounts(&options.accounts, &schema)?;
+        let suffix_keys: Vec<NormalizedDn> = suffixes.iter().map(|(_, key)| key.clone()).collect();
+        let accounts = open_accounts(&options.accounts, &keyed, &schema)?;
         let general = Arc::new(general::General::new(options.general, &schema)?);
-        for (key, value) in keyed.iter().filter(|(key, _)| key.starts_with(b"a/")) {
-            accounts
-                .restore(key, value)
-                .map_err(|reason| DirectoryError::AccountState { reason })?;
+        let password_policies = password_policy::PasswordPolicies::new(&options.password_policy, &schema)?;
+        if let Some(policy_of) = password_policies.of_all(&store, &general, &suffix_keys) {
+            accounts.rule_by(policy_of);
         }
         for facts in application::all_accounts(&store.snapshot(), &schema, &suffixes) {
             accounts.put(facts);
@@ -349,7 +353,7 @@ impl Directory {
             feed: feed.clone(),
             schema: schema.clone(),
             accounts: accounts.clone(),
-            suffixes: suffixes.iter().map(|(_, key)| key.clone()).collect(),
+            suffixes: suffix_keys,
             limits: options.limits,
             general: general.clone(),
             integrity: integrity::Integrity::new(&options.integrity, &schema)?,
@@ -373,6 +377,7 @@ impl Directory {
             sort_memory: Arc::new(SortMemory::new(sort_limits.sort_memory_bytes)),
             subschema_key: subschema_key(&schema),
             general,
+            password_policies,
             secret_rules: options.accounts.secret_rules,
             integrity: options.integrity,
             held: ArcSwapOption::empty(),
@@ -442,13 +447,24 @@ fn stored_suffixes(keyed: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<Dn>, DirectoryErr
     text.lines().filter(|line| !line.is_empty()).map(parse).collect()
 }
 
-fn open_accounts(options: &AccountOptions, schema: &Schema) -> Result<Arc<Accounts>, DirectoryError> {
+/// The accounts' secret states as they were kept.
+fn open_accounts(
+    options: &AccountOptions,
+    keyed: &[KeyedPair],
+    schema: &Schema,
+) -> Result<Arc<Accounts>, DirectoryError> {
     let mut options = options.clone();
     let (dns, names): (Vec<String>, Vec<String>) = options.lenient.into_iter().partition(|name| name.contains('='));
     options.lenient = names.iter().map(|name| name.to_lowercase()).collect();
     let keys = dns.iter().map(|dn| general::key_of(dn, "accounts.lenient", schema));
     options.lenient_keys = keys.collect::<Result<_, _>>()?;
-    Ok(Arc::new(Accounts::new(options)))
+    let accounts = Accounts::new(options);
+    for (key, value) in keyed.iter().filter(|(key, _)| key.starts_with(b"a/")) {
+        accounts
+            .restore(key, value)
+            .map_err(|reason| DirectoryError::AccountState { reason })?;
+    }
+    Ok(Arc::new(accounts))
 }
 
 fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, DirectoryError> {

@@ -59,6 +59,7 @@ impl Directory {
             bound_as: authorization.to_owned(),
             account,
             secret: SecretTerm::NONE,
+            warning: None,
         };
         Some(Session::proxied(identity, session, view))
     }

@@ -3,10 +3,13 @@
 use super::committer::{Job, SecretAsked};
 use super::conditions::UpdateRequest;
 use super::named::Named;
+use super::password_policy;
 use super::trail::AuditPool;
 use super::update::{Modification, ModificationKind, Update};
 use super::{Directory, Session, clock};
-use crate::account::{Accounts, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep};
+use crate::account::{
+    Accounts, ChangeAsked, PasswordPolicy, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep,
+};
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Outcome, PasswordFault, ResultCode, Value};
 use crate::schema::NormalizedDn;
@@ -16,7 +19,14 @@ use tokio::sync::oneshot;
 
 /// What an update does to the secrets of its entry.
 #[derive(Clone, Debug)]
-pub(super) enum SecretPlan {
+pub(super) struct SecretPlan {
+    pub secrets: PlannedSecrets,
+    /// What is asked again when it is done, where a password policy rules.
+    pub ruled: Option<ChangeAsked>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum PlannedSecrets {
     /// The secret of an application account: there is one.
     Account(PreparedSecret),
     /// An entry of the general directory may have several.
@@ -28,6 +38,36 @@ const STEPS_A_SECRET: usize = 4;
 
 /// What came of `userPassword` in an update, in its order.
 type Asked = Vec<(ModificationKind, Vec<Value>)>;
+
+/// Who changes whose secrets, and what rules them.
+struct Change<'a> {
+    session: &'a Session,
+    key: &'a NormalizedDn,
+    /// The session changes nothing but its own, for which it needs no other right.
+    own: bool,
+    policy: Option<PasswordPolicy>,
+}
+
+impl Change<'_> {
+    fn is_administrators(&self) -> bool {
+        self.session.identity.account.facts.role == Role::Administrator
+    }
+
+    /// The policy that who asks is held to.
+    fn held_to(&self) -> Option<&PasswordPolicy> {
+        self.policy.as_ref().filter(|_| !self.is_administrators())
+    }
+
+    fn asked(&self, gives: bool, old_came: bool) -> Option<ChangeAsked> {
+        self.policy.as_ref().map(|_| ChangeAsked {
+            own: self.session.identity.account.facts.key == *self.key,
+            administrator: self.is_administrators(),
+            gives,
+            old_came,
+            again: false,
+        })
+    }
+}
 
 /// Values that a request has added so far, in clear and as they will be stored: later changes in it find them.
 #[derive(Default)]
@@ -58,13 +98,25 @@ impl Directory {
             let message = "the account's release profile does not allow setting the secret of this entry";
             return Err(insufficient(message).telling(PasswordFault::PasswordModNotAllowed));
         }
+        let change = Change {
+            session,
+            key,
+            own,
+            policy: self.policy_for(key, Some(update)),
+        };
+        let old = old_secret(&asked);
+        let ruled = change.asked(asked.iter().any(gives), old.is_some());
+        if let (Some(policy), Some(asked)) = (&change.policy, &ruled) {
+            self.check_change(key, policy, asked)?;
+        }
         if self.is_account(key) {
+            if let Some(old) = old.filter(|_| change.held_to().is_some_and(|policy| policy.safe_modify)) {
+                self.check_removed(&change, old).await?;
+            }
             let octets = the_one_secret(asked)?;
-            return self
-                .prepare_for_account(session, key, octets)
-                .await
-                .map(SecretPlan::Account)
-                .map(Some);
+            let prepared = self.prepare_for_account(&change, octets).await?;
+            let secrets = PlannedSecrets::Account(prepared);
+            return Ok(Some(SecretPlan { secrets, ruled }));
         }
         if !self.general.enabled {
             let message = "userPassword is kept only for application accounts directly below ou=Applications, \
@@ -72,8 +124,8 @@ impl Directory {
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
         let adds_entry = matches!(update, Update::Add(_));
-        let steps = self.steps(session, key, asked, own, adds_entry).await?;
-        Ok(Some(SecretPlan::General(steps)))
+        let secrets = PlannedSecrets::General(self.steps(&change, asked, adds_entry).await?);
+        Ok(Some(SecretPlan { secrets, ruled }))
     }
 
     /// Whether a session may set a secret that is not its own.
@@ -110,8 +162,8 @@ impl Directory {
     }
 
     /// A secret that the session chose for an entry. What has to be changed is not changed to itself.
-    async fn chosen(&self, session: &Session, key: &NormalizedDn, secret: Secret) -> Result<PreparedSecret, Outcome> {
-        let identity = &session.identity;
+    async fn chosen(&self, change: &Change<'_>, secret: Secret) -> Result<PreparedSecret, Outcome> {
+        let (identity, key) = (&change.session.identity, change.key);
         if identity.secret.must_change && identity.account.facts.key == *key {
             let again = Secret::new(secret.expose().to_vec());
             if !self
@@ -125,19 +177,21 @@ impl Directory {
                 return Err(outcome.telling(PasswordFault::PasswordInHistory));
             }
         }
-        self.accounts.prepare_chosen(secret, self.secret_rules(key)).await
+        let rules = self.secret_rules(change);
+        if let Some(policy) = change.held_to().filter(|policy| policy.in_history > 0) {
+            Accounts::check_chosen(&secret, rules)?;
+            let again = Secret::new(secret.expose().to_vec());
+            if self.accounts.was_used(key, again, policy).await? {
+                return Err(password_policy::refusal(PasswordFault::PasswordInHistory));
+            }
+        }
+        self.accounts.prepare_chosen(secret, rules).await
     }
 
     /// What came, step by step. `adds_entry` says that the entry is not there yet: whoever has a secret all the same is the
     /// manager, who may bring it again.
-    async fn steps(
-        &self,
-        session: &Session,
-        key: &NormalizedDn,
-        asked: Asked,
-        own: bool,
-        adds_entry: bool,
-    ) -> Result<Vec<SecretStep>, Outcome> {
+    async fn steps(&self, change: &Change<'_>, asked: Asked, adds_entry: bool) -> Result<Vec<SecretStep>, Outcome> {
+        let (key, own) = (change.key, change.own);
         // Each costs a run of argon2, whoever asks and whatever comes of it.
         let most = self.general.secrets;
         if asked.iter().map(|(_, values)| values.len()).sum::<usize>() > most.saturating_mul(STEPS_A_SECRET) {
@@ -158,7 +212,7 @@ impl Directory {
                         }
                         // Who brings a hash has not shown that it knows the secret.
                         old_came |= !is_hash(clear_text(&value));
-                        let removed = self.the_secrets(session, key, value, own).await?;
+                        let removed = self.the_secrets(change, value).await?;
                         steps.extend(removed.into_iter().map(SecretStep::Remove));
                     }
                 }
@@ -179,9 +233,9 @@ impl Directory {
                             (None, true) => match self.added_before(key, &value).await? {
                                 Some(_) if adds_entry => continue,
                                 Some(again) => again,
-                                None => self.prepare_general(session, key, value, own).await?,
+                                None => self.prepare_general(change, value).await?,
                             },
-                            (None, false) => self.prepare_general(session, key, value, own).await?,
+                            (None, false) => self.prepare_general(change, value).await?,
                         };
                         added.0.push((clear, prepared.clone()));
                         steps.push(SecretStep::Add(prepared));
@@ -193,8 +247,7 @@ impl Directory {
                 }
             }
         }
-        let administrator = session.identity.account.facts.role == Role::Administrator;
-        if own && self.general.old_secret_needed && !old_came && !administrator {
+        if own && self.general.old_secret_needed && !old_came && !change.is_administrators() {
             return Err(old_secret_needed());
         }
         Ok(steps)
@@ -213,23 +266,18 @@ impl Directory {
     }
 
     /// The secrets in force that a value to delete is, in clear or as it is stored: the same one may be there twice, hashed apart.
-    async fn the_secrets(
-        &self,
-        session: &Session,
-        key: &NormalizedDn,
-        value: Value,
-        own: bool,
-    ) -> Result<Vec<PreparedSecret>, Outcome> {
+    async fn the_secrets(&self, change: &Change<'_>, value: Value) -> Result<Vec<PreparedSecret>, Outcome> {
+        let key = change.key;
         let clear = clear_text(&value);
         if is_hash(clear) {
             let stored = Accounts::take_over(clear, true).map_err(|_| no_such_secret())?;
             return Ok(vec![stored]);
         }
         let secret = Secret::new(clear.to_vec());
-        if own {
+        if change.own {
             // Counted and throttled like a bind.
             let again = Secret::new(clear.to_vec());
-            self.check_old_secret(session, key, Some(again), false).await?;
+            self.check_removed(change, again).await?;
         }
         let found = self.accounts.which_secrets(key, secret, clock::seconds()).await?;
         match found.is_empty() {
@@ -239,54 +287,52 @@ impl Directory {
     }
 
     /// A `userPassword` value for an application account: a hash taken over as it is, or a chosen secret.
-    async fn prepare_for_account(
-        &self,
-        session: &Session,
-        key: &NormalizedDn,
-        octets: Value,
-    ) -> Result<PreparedSecret, Outcome> {
+    async fn prepare_for_account(&self, change: &Change<'_>, octets: Value) -> Result<PreparedSecret, Outcome> {
         if is_hash(&octets) {
-            check_may_be_hash(session, key)?;
+            check_may_be_hash(change)?;
             return Accounts::take_over(&octets, false).map_err(poor);
         }
-        self.chosen(session, key, Secret::new(octets)).await
+        self.chosen(change, Secret::new(octets)).await
     }
 
     /// A `userPassword` value for an entry: a hash taken over as it is, or a clear one. Whoever is held to rules brings no hash,
     /// because nobody can say what is in it.
-    async fn prepare_general(
-        &self,
-        session: &Session,
-        key: &NormalizedDn,
-        mut octets: Value,
-        own: bool,
-    ) -> Result<PreparedSecret, Outcome> {
+    async fn prepare_general(&self, change: &Change<'_>, mut octets: Value) -> Result<PreparedSecret, Outcome> {
         if let Some(clear) = strip_clear_text(&octets) {
             octets = clear.to_vec();
         } else if is_hash(&octets) {
-            let rules = self.secret_rules(key);
-            if own && matches!(rules, SecretRules::Checked { .. }) {
+            if change.own && self.secret_rules(change).varied {
                 let message = "expected a secret in clear: a hash cannot be held to the rules for secrets";
                 return Err(poor(message));
             }
-            check_may_be_hash(session, key)?;
+            check_may_be_hash(change)?;
             return Accounts::take_over(&octets, true).map_err(poor);
         }
-        self.chosen(session, key, Secret::new(octets)).await
+        self.chosen(change, Secret::new(octets)).await
     }
 
-    /// What a chosen secret of this entry must be.
-    fn secret_rules(&self, key: &NormalizedDn) -> SecretRules<'static> {
-        if !self.secret_rules || self.accounts.is_lenient(key) {
-            SecretRules::Unchecked
-        } else if self.is_account(key) {
-            SecretRules::APPLICATION
-        } else {
-            SecretRules::Checked {
-                characters: self.general.secret_characters,
-                account: None,
-            }
-        }
+    /// What a chosen secret of this entry must be: where a policy looks at lengths they take the place of those of the
+    /// configuration. Those of applications stay.
+    fn secret_rules(&self, change: &Change<'_>) -> SecretRules<'static> {
+        let is_account = self.is_account(change.key);
+        let rules = match (self.secret_rules && !self.accounts.is_lenient(change.key), is_account) {
+            (false, _) => SecretRules::UNCHECKED,
+            (true, true) => SecretRules::APPLICATION,
+            (true, false) => SecretRules {
+                least: self.general.secret_characters,
+                varied: true,
+                ..SecretRules::UNCHECKED
+            },
+        };
+        let Some((least, most)) = change.policy.as_ref().and_then(PasswordPolicy::lengths) else {
+            return rules;
+        };
+        let (least, most) = match change.is_administrators() {
+            true => (0, usize::MAX),
+            false => (least, most),
+        };
+        let least = if is_account { least.max(rules.least) } else { least };
+        SecretRules { least, most, ..rules }
     }
 
     /// RFC 3062. `target` is a DN or an account name, `None` the session's own account; `new` `None` asks for a generated
@@ -343,10 +389,20 @@ impl Directory {
         if another && session.identity.secret.must_change {
             return Err(change_first());
         }
+        let change = Change {
+            session,
+            key: &key,
+            own: !another,
+            policy: self.policy_for(&key, None),
+        };
+        let ruled = change.asked(true, old.is_some());
+        if let (Some(policy), Some(asked)) = (&change.policy, &ruled) {
+            self.check_change(&key, policy, asked)?;
+        }
         self.check_old_secret(session, &key, old, administrator || another)
             .await?;
         let (generated, prepared) = match new {
-            Some(secret) => (None, self.chosen(session, &key, secret).await?),
+            Some(secret) => (None, self.chosen(&change, secret).await?),
             None => self
                 .accounts
                 .prepare_generated()
@@ -361,6 +417,7 @@ impl Directory {
             view: session.view.clone(),
             connection,
             prepared,
+            ruled,
         });
         self.committer.submit(Job::Secret { asked, reply })?;
         let outcome = answer
@@ -371,6 +428,15 @@ impl Directory {
         } else {
             Err(outcome)
         }
+    }
+
+    /// A secret that a modify takes away to set another is the one before. As slapd, it is told so; Password Modify is not.
+    async fn check_removed(&self, change: &Change<'_>, old: Secret) -> Result<(), Outcome> {
+        let checked = self.check_old_secret(change.session, change.key, Some(old), false);
+        checked.await.map_err(|outcome| match outcome.code {
+            ResultCode::UnwillingToPerform => outcome.telling(PasswordFault::MustSupplyOldPassword),
+            _ => outcome,
+        })
     }
 
     async fn check_old_secret(
@@ -389,11 +455,8 @@ impl Directory {
                     .map(|account| account.facts.dn.clone())
                     .unwrap_or_default();
                 let now = clock::seconds();
-                let checked = self
-                    .accounts
-                    .authenticate(&name, Some(key), old, &session.source, now)
-                    .await;
-                checked.map(|_| ()).map_err(|refusal| match refusal.outcome.code {
+                let proven = self.accounts.prove(&name, key, old, &session.source, now).await;
+                proven.map_err(|refusal| match refusal.outcome.code {
                     ResultCode::InvalidCredentials => Outcome::new(
                         ResultCode::UnwillingToPerform,
                         "unwilling to change a secret without the right one before",
@@ -446,6 +509,10 @@ pub(super) fn refused(fault: SecretFault) -> Outcome {
             ResultCode::AdminLimitExceeded,
             format!("expected at most {most} userPassword values; raise general.secrets"),
         ),
+        SecretFault::OneAlone => Outcome::new(
+            ResultCode::ConstraintViolation,
+            "the password policy allows one userPassword value",
+        ),
     }
 }
 
@@ -467,9 +534,12 @@ fn change_first() -> Outcome {
 }
 
 /// What has to be changed could be changed to itself by its hash.
-fn check_may_be_hash(session: &Session, key: &NormalizedDn) -> Result<(), Outcome> {
-    let identity = &session.identity;
-    match identity.secret.must_change && identity.account.facts.key == *key {
+fn check_may_be_hash(change: &Change<'_>) -> Result<(), Outcome> {
+    let identity = &change.session.identity;
+    if change.held_to().is_some_and(|policy| policy.check_quality >= 2) {
+        return Err(password_policy::refusal(PasswordFault::InsufficientPasswordQuality));
+    }
+    match identity.secret.must_change && identity.account.facts.key == *change.key {
         true => Err(poor(
             "expected a secret in clear: a hash cannot be told from the one that has to be changed",
         )),
@@ -482,11 +552,7 @@ fn no_such_secret() -> Outcome {
 }
 
 fn old_secret_needed() -> Outcome {
-    Outcome::new(
-        ResultCode::InsufficientAccessRights,
-        "the old secret is needed to set a new one",
-    )
-    .telling(PasswordFault::MustSupplyOldPassword)
+    password_policy::refusal(PasswordFault::MustSupplyOldPassword)
 }
 
 /// A hash that cannot be taken, or not be held to rules.
@@ -540,6 +606,21 @@ fn take_secrets(update: &mut Update) -> Asked {
         Update::Delete { .. } | Update::ModifyDn { .. } => {}
     }
     asked
+}
+
+fn gives((kind, values): &(ModificationKind, Vec<Value>)) -> bool {
+    matches!(kind, ModificationKind::Add | ModificationKind::Replace) && !values.is_empty()
+}
+
+/// The secret before, in clear, where it comes in front of the new one.
+fn old_secret(asked: &Asked) -> Option<Secret> {
+    let before = asked.iter().take_while(|change| !gives(change));
+    let mut values = before
+        .filter(|(kind, _)| *kind == ModificationKind::Delete)
+        .flat_map(|(_, values)| values);
+    // Who brings a hash has not shown that it knows the secret.
+    let clear = values.find(|value| !is_hash(clear_text(value)))?;
+    Some(Secret::new(clear_text(clear).to_vec()))
 }
 
 /// The secret an application account is given: old values to delete are passed over.

@@ -259,6 +259,7 @@ impl Directory {
         }
         self.check_guarded(session, key, update.dn())?;
         self.check_certificate(session, key, update)?;
+        self.check_policy(session, key, update)?;
         match update {
             Update::Add(entry) => entry.dn.rdn().map_or(Ok(()), |rdn| self.check_naming(rdn)),
             Update::ModifyDn {

@@ -164,9 +164,9 @@ impl Conversation {
 
     /// A bind came to its end.
     pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>, advised: bool) {
-        let (outcome, expires_in) = match bound {
+        let (outcome, warning) = match bound {
             Ok(session) => {
-                let expires_in = advised.then(|| self.directory.expires_in(&session)).flatten();
+                let warning = advised.then(|| self.directory.warning(&session)).flatten();
                 let must_change = session.identity.secret.must_change;
                 self.state.bound(session);
                 let password = must_change.then_some(PasswordFault::ChangeAfterReset);
@@ -175,7 +175,7 @@ impl Conversation {
                         password,
                         ..Outcome::success()
                     },
-                    expires_in,
+                    warning,
                 )
             }
             Err(outcome) => {
@@ -184,7 +184,7 @@ impl Conversation {
             }
         };
         let extra = Extra {
-            password: PasswordAdvice::new(advised, &outcome, expires_in),
+            password: PasswordAdvice::new(advised, &outcome, warning),
             ..Extra::default()
         };
         self.answer(id, tag::BIND_RESPONSE, &outcome, extra);

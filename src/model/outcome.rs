@@ -88,8 +88,7 @@ impl DerefAliases {
     }
 }
 
-/// What is wrong with a secret or its account, beside the result code (draft-behera-ldap-password-policy section 6.2). Of the
-/// draft's errors those whose rule this server has.
+/// What is wrong with a secret or its account, beside the result code (draft-behera-ldap-password-policy section 6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum PasswordFault {
@@ -100,8 +99,18 @@ pub enum PasswordFault {
     MustSupplyOldPassword = 4,
     InsufficientPasswordQuality = 5,
     PasswordTooShort = 6,
+    PasswordTooYoung = 7,
     PasswordInHistory = 8,
     PasswordTooLong = 9,
+}
+
+/// What a successful bind is warned of (draft-behera-ldap-password-policy section 6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PasswordWarning {
+    /// Seconds until the secret, or its account, ends.
+    ExpiresIn(u64),
+    /// The secret has expired, and binds so often again.
+    GraceLeft(u64),
 }
 
 /// How an operation ended: what goes into an LDAPResult.

@@ -205,6 +205,8 @@ pub struct WellKnown {
     pub password_reset: AttributeId,
     pub password_failures: AttributeId,
     pub password_success: AttributeId,
+    pub password_grace: AttributeId,
+    pub password_history: AttributeId,
 }
 
 /// A fault in a schema text: which file, which line, what was expected and what came.

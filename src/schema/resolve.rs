@@ -509,6 +509,8 @@ impl Resolver {
             password_reset: find("pwdReset")?,
             password_failures: find("pwdFailureTime")?,
             password_success: find("pwdLastSuccess")?,
+            password_grace: find("pwdGraceUseTime")?,
+            password_history: find("pwdHistory")?,
         })
     }
 

@@ -31,6 +31,7 @@ rootdn cn=Manager,dc=example,dc=com
 rootpw secret
 directory $work/$([ $name = slapd ] && echo db || echo db2)
 overlay ppolicy
+ppolicy_default cn=default,dc=example,dc=com
 ppolicy_hash_cleartext
 CONF
 done
@@ -58,6 +59,7 @@ objectClass: pwdPolicy
 cn: default
 pwdAttribute: userPassword
 pwdMinLength: 6
+pwdInHistory: 3
 
 dn: ou=people,dc=example,dc=com
 objectClass: organizationalUnit
@@ -71,7 +73,7 @@ cn: Ann, the first
 cn;lang-cy:: w4Jubg==
 sn: Smith
 exampleBadge: B 17
-userPassword: ann's secret
+userPassword: ann's first
 jpegPhoto:: /9j/4AAQSkZJRgABAQAAAQABAAD=
 
 dn: uid=bob,ou=people,dc=example,dc=com
@@ -81,11 +83,19 @@ cn: Bob
 sn: Jones
 description:: IGxlYWRpbmcgc3BhY2U=
 userPassword: bob's secret
+pwdPolicySubentry: cn=default,dc=example,dc=com
+LDIF
+ldapmodify -x -D cn=Manager,dc=example,dc=com -w secret >/dev/null <<'LDIF'
+dn: uid=ann+cn=Ann\2C the first,ou=people,dc=example,dc=com
+changetype: modify
+replace: userPassword
+userPassword: ann's secret
 LDIF
 printf 'dn: uid=bob,ou=people,dc=example,dc=com\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n' |
   ldapmodify -x -D cn=Manager,dc=example,dc=com -w secret >/dev/null
 stop
 slapcat -f slapd.conf >before.ldif
+grep -q '^pwdHistory' before.ldif && grep -q '^pwdPolicySubentry' before.ldif
 
 # Whoever moves brings the whole set, some of it defined here already, in any order. In dsee changeNumber is another type than the
 # one of that name in the schema of the NHS.

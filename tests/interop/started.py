@@ -38,10 +38,15 @@ class Nhsdir:
                 break
         else:
             sys.exit("nhsdir did not start: " + open(self.log).read())
-        self.connection = ldap.initialize(line.split()[1])
-        self.connection.set_option(ldap.OPT_X_TLS_CACERTFILE, self.work + "/tls/cert.pem")
-        self.connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        self.url = line.split()[1]
+        self.connection = self.connect()
         self.connection.simple_bind_s("feed", secret)
+
+    def connect(self):
+        connection = ldap.initialize(self.url)
+        connection.set_option(ldap.OPT_X_TLS_CACERTFILE, self.work + "/tls/cert.pem")
+        connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+        return connection
 
     def run(self, command, *arguments):
         done = subprocess.run([self.program, *command.split(), "--data", self.work, "--config", self.config, *arguments], capture_output=True, text=True)

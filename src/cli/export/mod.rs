@@ -6,7 +6,7 @@ mod running;
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on, operator};
 use crate::access::NEVER_RELEASED;
-use crate::account::Accounts;
+use crate::account::{Accounts, exported};
 use crate::audit::{Act, Actor, AuditRecord};
 use crate::directory::{Directory, DirectoryError, LOCKED_FOR_EVER, Session};
 use crate::model::ldif::LdifWriter;
@@ -15,7 +15,7 @@ use crate::query::evaluate::{Candidate, Evaluator};
 use crate::query::predicate::Predicate;
 use crate::query::{Truth, compile};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
-use crate::store::record::{derived_values, time_text};
+use crate::store::record::{derived_values, moment_text, time_text};
 use crate::store::{Record, Snapshot, StoreError};
 use anyhow::Context;
 use std::fs::{File, Permissions};
@@ -26,6 +26,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// The syntax of userPassword.
+const OCTET_STRING: &str = "1.3.6.1.4.1.1466.115.121.1.40";
 
 /// What `--operational` adds, in the order it is written.
 const OPERATIONAL: [&str; 6] = [
@@ -270,6 +273,23 @@ fn write_secrets(writer: &mut LdifWriter<impl Write>, accounts: &Accounts, key: 
     }
     if state.must_change {
         writer.value("pwdReset", b"TRUE")?;
+    }
+    if let Some(at) = state.last_success {
+        writer.value("pwdLastSuccess", &time_text(at))?;
+    }
+    for (name, moments) in [("pwdGraceUseTime", &state.grace), ("pwdFailureTime", &state.counted)] {
+        for at in moments {
+            writer.value(name, moment_text(*at).as_bytes())?;
+        }
+    }
+    for (since, secret) in &state.history {
+        let stored = exported(&secret.stored);
+        let since = time_text(*since);
+        let head = format!("#{OCTET_STRING}#{}#", stored.len());
+        writer.value(
+            "pwdHistory",
+            &[since.as_slice(), head.as_bytes(), stored.as_bytes()].concat(),
+        )?;
     }
     match state.locked {
         None => Ok(()),

@@ -9,16 +9,7 @@ use crate::store::record::csn_time;
 use std::collections::BTreeMap;
 
 /// Attributes that other servers keep and that a schema may not mark as theirs.
-const KEPT_ELSEWHERE: [&str; 8] = [
-    "contextCSN",
-    "pwdFailureTime",
-    "pwdHistory",
-    "pwdGraceUseTime",
-    "pwdPolicySubentry",
-    "pwdLastSuccess",
-    "pwdAccountTmpLockoutEnd",
-    "authTimestamp",
-];
+const KEPT_ELSEWHERE: [&str; 3] = ["contextCSN", "pwdAccountTmpLockoutEnd", "authTimestamp"];
 
 /// Random octets taken from the system at a time.
 const POOL_BYTES: usize = 4_096;
@@ -33,6 +24,8 @@ pub(super) struct Kept {
     creator: String,
     modifier: String,
     pub password: PasswordState,
+    /// Secrets of before, as another server kept them.
+    pub history: Vec<Value>,
 }
 
 /// How often an attribute was left out, by name.
@@ -88,6 +81,10 @@ fn kind(name: &str, schema: &Schema) -> Kind {
         known.password_changed,
         known.password_locked,
         known.password_reset,
+        known.password_grace,
+        known.password_failures,
+        known.password_success,
+        known.password_history,
     ];
     match schema.find_attribute(name) {
         Some(id) if id == known.user_password => Kind::Password,
@@ -155,6 +152,39 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
     Some(number.to_be_bytes())
 }
 
+/// Microseconds since 1970, in their order.
+fn moments(name: &str, values: &[Value]) -> Result<Vec<u64>, String> {
+    let moment = |value: &Value| {
+        let text = std::str::from_utf8(value).ok()?;
+        let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
+        let digits = fraction
+            .bytes()
+            .take_while(u8::is_ascii_digit)
+            .chain(std::iter::repeat(b'0'));
+        let micros = digits
+            .take(6)
+            .fold(0, |micros, digit| micros * 10 + u64::from(digit - b'0'));
+        seconds_of(text)?.checked_mul(1_000_000)?.checked_add(micros)
+    };
+    let mut all = values
+        .iter()
+        .map(|value| moment(value).ok_or_else(|| format!("expected times like 20260131235959.000000Z in {name}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// A value of pwdHistory: a time, the syntax of what follows, its length, and the secret as it was stored.
+pub(super) fn past(value: &Value) -> Option<(u64, Value)> {
+    let mut parts = value.splitn(4, |octet| *octet == b'#');
+    let since = seconds_of(std::str::from_utf8(parts.next()?).ok()?)?;
+    let _syntax = parts.next()?;
+    let length: usize = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let stored = parts.next()?;
+    (stored.len() == length).then(|| (since, stored.to_vec()))
+}
+
 fn boolean(text: &str) -> Option<bool> {
     match text {
         "TRUE" => Some(true),
@@ -188,6 +218,14 @@ impl Kept {
             self.password.locked = Some(one(name, values, TIME, since)?);
         } else if id == known.password_reset {
             self.password.must_change = one(name, values, "TRUE or FALSE", boolean)?;
+        } else if id == known.password_success {
+            self.password.last_success = Some(one(name, values, TIME, seconds_of)?);
+        } else if id == known.password_grace {
+            self.password.grace = moments(name, values)?;
+        } else if id == known.password_failures {
+            self.password.counted = moments(name, values)?;
+        } else if id == known.password_history {
+            self.history = values.to_vec();
         } else if id == known.entry_csn {
             self.changed = Some(one(name, values, "a change sequence number", csn_time)?);
         } else {
@@ -251,6 +289,21 @@ mod tests {
             "+97ae2f6-16a6-1027-98f4-d28b5365dc14",
         ] {
             assert_eq!(uuid(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn reads_secrets_of_before() {
+        let read = |text: &str| past(&text.as_bytes().to_vec());
+        let value = "20260101000000Z#1.3.6.1.4.1.1466.115.121.1.40#7#{SHA}#=";
+        assert_eq!(read(value), Some((1_767_225_600, b"{SHA}#=".to_vec())));
+        for bad in [
+            "",
+            "20260101000000Z#1.2#8#{SHA}#=",
+            "20260101000000Z#1.2#{SHA}#=",
+            "then#1.2#7#{SHA}#=",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
         }
     }
 

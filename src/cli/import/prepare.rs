@@ -1,7 +1,7 @@
 //! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
 
 use super::elsewhere::read_url;
-use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
+use super::operational::{Kept, Kinds, LeftOut, Uuids, past, take_out};
 use crate::access::NEVER_RELEASED;
 use crate::account::{AccountOptions, Accounts, PasswordState, PreparedSecret, Secret, SecretHasher};
 use crate::directory::{complete_naming, is_account_key, strip_clear_text};
@@ -123,6 +123,7 @@ impl<'a> Preparer<'a> {
         };
         if let Some(secrets) = secret {
             let mut password = kept.password.clone();
+            password.history = self.past(&kept, &mut prepared.left_out);
             // No later than that, as far as anybody knows.
             password.changed = password.changed.or(kept.created);
             prepared.secrets.push((key.clone(), Taken { secrets, password }));
@@ -185,6 +186,26 @@ impl<'a> Preparer<'a> {
             false => None,
         };
         Ok((kept, secret))
+    }
+
+    /// Secrets of before, as far as they can be told from others.
+    fn past(&mut self, kept: &Kept, left_out: &mut LeftOut) -> Vec<(u64, PreparedSecret)> {
+        let mut all = Vec::with_capacity(kept.history.len());
+        for value in &kept.history {
+            let taken = past(value).and_then(|(since, stored)| {
+                let secret = match &mut self.hasher {
+                    Some(hasher) => general_secret(hasher, stored),
+                    None => Accounts::take_over(&stored, true),
+                };
+                Some((since, secret.ok()?))
+            });
+            match taken {
+                Some(secret) => all.push(secret),
+                None => *left_out.entry("pwdHistory".to_owned()).or_default() += 1,
+            }
+        }
+        all.sort_by_key(|(since, _)| *since);
+        all
     }
 
     /// Takes `userPassword` out of an entry: an account's becomes its secret, and so do those of any other entry where

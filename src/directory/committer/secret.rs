@@ -1,7 +1,7 @@
 //! A new secret that comes by Password Modify (RFC 3062).
 
 use super::super::following::{self, Following};
-use super::super::secret::SecretPlan;
+use super::super::secret::{PlannedSecrets, SecretPlan};
 use super::super::{clock, update::Update};
 use super::{SecretAsked, UpdateRequest, Who, Writer, is_account_key};
 use crate::account::SecretStep;
@@ -17,6 +17,7 @@ impl Writer {
             view,
             connection,
             prepared,
+            ruled,
         } = asked;
         let who = Who {
             dn: &actor,
@@ -25,10 +26,11 @@ impl Writer {
         };
         let is_account = is_account_key(&key, &self.context.suffixes);
         let is_there = who.target(group.snapshot(), &key).is_some();
-        let plan = match is_account {
-            true => SecretPlan::Account(prepared),
-            false => SecretPlan::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
+        let secrets = match is_account {
+            true => PlannedSecrets::Account(prepared),
+            false => PlannedSecrets::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
         };
+        let plan = SecretPlan { secrets, ruled };
         // The manager has a secret whether there is an entry for it, and whatever that can hold.
         let is_manager = self.context.general.is_manager(&key);
         if is_there && !is_account && !is_manager {

@@ -2,24 +2,20 @@
 
 use super::super::ber;
 use super::{PASSWORD_POLICY, put_control};
-use crate::model::{Outcome, PasswordFault};
+use crate::model::{Outcome, PasswordFault, PasswordWarning};
 
 /// What an answer tells beside its result; there is one only where there is something to tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordAdvice {
-    /// Seconds until the secret ends.
-    expires_in: Option<u32>,
+    warning: Option<PasswordWarning>,
     fault: Option<PasswordFault>,
 }
 
 impl PasswordAdvice {
-    /// Nothing to a client that did not ask. `expires_in` is in seconds.
-    pub fn new(asked: bool, outcome: &Outcome, expires_in: Option<u64>) -> Option<PasswordAdvice> {
-        let advice = PasswordAdvice {
-            expires_in: expires_in.map(|seconds| u32::try_from(seconds).unwrap_or(MAX_INT).min(MAX_INT)),
-            fault: outcome.password,
-        };
-        (asked && (advice.expires_in.is_some() || advice.fault.is_some())).then_some(advice)
+    /// Nothing to a client that did not ask.
+    pub fn new(asked: bool, outcome: &Outcome, warning: Option<PasswordWarning>) -> Option<PasswordAdvice> {
+        let fault = outcome.password;
+        (asked && (warning.is_some() || fault.is_some())).then_some(PasswordAdvice { warning, fault })
     }
 }
 
@@ -30,8 +26,13 @@ const MAX_INT: u32 = 0x7fff_ffff;
 pub(super) fn put_advice(out: &mut Vec<u8>, advice: PasswordAdvice) {
     put_control(out, PASSWORD_POLICY, |out| {
         ber::put_nested(out, ber::SEQUENCE, |out| {
-            if let Some(seconds) = advice.expires_in {
-                ber::put_nested(out, 0xa0, |out| ber::put_integer(out, 0x80, seconds));
+            if let Some(warning) = advice.warning {
+                let (tag, number) = match warning {
+                    PasswordWarning::ExpiresIn(seconds) => (0x80, seconds),
+                    PasswordWarning::GraceLeft(times) => (0x81, times),
+                };
+                let number = u32::try_from(number).unwrap_or(MAX_INT).min(MAX_INT);
+                ber::put_nested(out, 0xa0, |out| ber::put_integer(out, tag, number));
             }
             if let Some(fault) = advice.fault {
                 ber::put_integer(out, 0x81, fault as u32);
@@ -43,34 +44,39 @@ pub(super) fn put_advice(out: &mut Vec<u8>, advice: PasswordAdvice) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PasswordWarning::{ExpiresIn, GraceLeft};
     use crate::model::ResultCode;
 
     #[test]
     fn says_what_the_draft_has_and_nothing_to_who_did_not_ask() {
         let plain = Outcome::success();
         let told = Outcome::new(ResultCode::InvalidCredentials, "").telling(PasswordFault::AccountLocked);
-        let value = |asked, outcome: &Outcome, expires_in| {
+        let value = |asked, outcome: &Outcome, warning| {
             let mut out = Vec::new();
-            put_advice(&mut out, PasswordAdvice::new(asked, outcome, expires_in)?);
+            put_advice(&mut out, PasswordAdvice::new(asked, outcome, warning)?);
             let oid = [&[0x04, 25][..], PASSWORD_POLICY.as_bytes()].concat();
             let at = out.windows(oid.len()).position(|window| window == oid).unwrap() + oid.len();
             Some(out[at..].to_vec())
         };
         assert_eq!(value(true, &told, None).unwrap(), [4, 5, 0x30, 3, 0x81, 1, 1]);
         assert_eq!(
-            value(true, &plain, Some(300)).unwrap(),
+            value(true, &plain, Some(ExpiresIn(300))).unwrap(),
             [4, 8, 0x30, 6, 0xa0, 4, 0x80, 2, 1, 44]
         );
         assert_eq!(
             value(
                 true,
                 &plain.clone().telling(PasswordFault::ChangeAfterReset),
-                Some(u64::MAX)
+                Some(ExpiresIn(u64::MAX))
             )
             .unwrap(),
             [4, 13, 0x30, 11, 0xa0, 6, 0x80, 4, 0x7f, 0xff, 0xff, 0xff, 0x81, 1, 2]
         );
+        assert_eq!(
+            value(true, &plain, Some(GraceLeft(0))).unwrap(),
+            [4, 7, 0x30, 5, 0xa0, 3, 0x81, 1, 0]
+        );
         assert_eq!(value(true, &plain, None), None);
-        assert_eq!(value(false, &told, Some(1)), None);
+        assert_eq!(value(false, &told, Some(ExpiresIn(1))), None);
     }
 }

@@ -41,6 +41,7 @@ fn session() -> Session {
         account: Arc::new(account),
         bound_as: "app".to_owned(),
         secret: SecretTerm::NONE,
+        warning: None,
     };
     let source = Source {
         address: Address::Local {

@@ -537,9 +537,14 @@ fn whole_second(seconds: u64) -> u64 {
 /// The change sequence number of a time, in the form OpenLDAP has them: time, count within it, server, count within the change.
 /// No two changes have the same time here, so nothing is left to count; and there is one server.
 pub fn csn_text(changed: u64) -> String {
-    let time = time_text(changed / MICROSECONDS);
+    format!("{}#000000#000#000000", moment_text(changed))
+}
+
+/// Microseconds since 1970 as generalizedTime.
+pub fn moment_text(microseconds: u64) -> String {
+    let time = time_text(microseconds / MICROSECONDS);
     let seconds = std::str::from_utf8(&time).unwrap_or_default().trim_end_matches('Z');
-    format!("{seconds}.{:06}Z#000000#000#000000", changed % MICROSECONDS)
+    format!("{seconds}.{:06}Z", microseconds % MICROSECONDS)
 }
 
 /// The time within a change sequence number; `None` for what is none.

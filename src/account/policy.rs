@@ -1,0 +1,411 @@
+//! A password policy (draft-behera-ldap-password-policy): from its rules, what is kept of a secret, and the time, to what holds.
+//!
+//! Pure: no clock, no I/O. Invariants: whether a secret is locked, expired or too young is decided here alone; where no policy rules
+//! nothing is asked; a lock of an administrator holds whatever a policy says; what it counts is bounded.
+
+use crate::model::PasswordFault;
+
+/// Failures kept of one account. A pwdMaxFailure above it locks here.
+const FAILURES_MAX: usize = 100;
+/// Uses of an expired secret that are kept of one account. A policy that allows more allows these.
+pub(super) const GRACE_MAX: usize = 100;
+
+/// The rules of one `pwdPolicy` entry, for one entry that it rules. Times are seconds; 0 is none, unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordPolicy {
+    pub max_age: u64,
+    /// How long before the end a bind is warned.
+    pub expire_warning: u64,
+    /// How often an expired secret binds.
+    pub grace_limit: u64,
+    /// For how long it does.
+    pub grace_expiry: u64,
+    pub min_age: u64,
+    /// How long after the last bind the secret still binds.
+    pub max_idle: u64,
+    /// Secrets of before that do not come again.
+    pub in_history: usize,
+    /// 0: lengths are not looked at; 2: what cannot be looked at is refused.
+    pub check_quality: u64,
+    pub min_length: usize,
+    pub max_length: usize,
+    /// Whether failures lock.
+    pub lockout: bool,
+    /// 0 is until an administrator unlocks it.
+    pub lockout_duration: u64,
+    pub max_failure: usize,
+    /// Failures that are kept, where those are more.
+    pub max_recorded_failure: usize,
+    /// For how long a failure counts; 0 is until the next success.
+    pub failure_count_interval: u64,
+    /// Whether who is given a secret has to change it first.
+    pub must_change: bool,
+    pub allow_user_change: bool,
+    /// Whether a change has to bring the secret before.
+    pub safe_modify: bool,
+    /// pwdStartTime and pwdEndTime of the ruled entry, since 1970.
+    pub starts: Option<u64>,
+    pub ends: Option<u64>,
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self {
+            max_age: 0,
+            expire_warning: 0,
+            grace_limit: 0,
+            grace_expiry: 0,
+            min_age: 0,
+            max_idle: 0,
+            in_history: 0,
+            check_quality: 0,
+            min_length: 0,
+            max_length: 0,
+            lockout: false,
+            lockout_duration: 0,
+            max_failure: 0,
+            max_recorded_failure: 0,
+            failure_count_interval: 0,
+            must_change: false,
+            allow_user_change: true,
+            safe_modify: false,
+            starts: None,
+            ends: None,
+        }
+    }
+}
+
+/// What is kept of an account's secret that a policy looks at. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SecretState {
+    pub has_secret: bool,
+    pub changed: Option<u64>,
+    /// 0 is for ever.
+    pub locked: Option<u64>,
+    pub last_success: Option<u64>,
+    pub grace_used: u64,
+    pub failures: usize,
+    pub must_change: bool,
+}
+
+/// What comes of the right secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Locked,
+    Expired,
+    /// It has expired, and binds this time and so often again.
+    Grace {
+        left: u64,
+    },
+    /// `ends_in`: seconds that are left, where that is to be told.
+    Good {
+        ends_in: Option<u64>,
+    },
+}
+
+/// A change of a secret as it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeAsked {
+    /// Of the own secret.
+    pub own: bool,
+    /// By an administrator, whom no policy holds.
+    pub administrator: bool,
+    /// It puts a secret in force.
+    pub gives: bool,
+    /// The secret before came with it.
+    pub old_came: bool,
+    /// The same transaction has changed it already.
+    pub again: bool,
+}
+
+/// `policy` `None` is none.
+pub(super) fn verdict(policy: Option<&PasswordPolicy>, state: &SecretState, now: u64) -> Verdict {
+    match policy {
+        Some(policy) if policy.is_locked(state, now) => Verdict::Locked,
+        None if state.locked.is_some() => Verdict::Locked,
+        // It is to be changed, so it matters no more how old it is.
+        Some(policy) if !state.must_change => policy.age_verdict(state, now),
+        Some(_) | None => Verdict::Good { ends_in: None },
+    }
+}
+
+impl PasswordPolicy {
+    /// The same, where it does not matter how old a secret is.
+    pub(super) fn ageless(self) -> PasswordPolicy {
+        PasswordPolicy { max_age: 0, ..self }
+    }
+
+    /// Section 7.1. An administrator's lock with a time ends as one by failures does.
+    fn is_locked(&self, state: &SecretState, now: u64) -> bool {
+        let has_started = self.starts.is_none_or(|starts| starts <= now);
+        let has_ended = self.ends.is_some_and(|ends| ends <= now);
+        let used = state.last_success.max(state.changed);
+        let idle = self.max_idle > 0 && used.is_some_and(|used| now.saturating_sub(used) > self.max_idle);
+        let locked = state.locked.is_some_and(|since| {
+            let ends = self.lockout && since > 0 && self.lockout_duration > 0;
+            !ends || now < since.saturating_add(self.lockout_duration)
+        });
+        !has_started || has_ended || idle || locked
+    }
+
+    /// Sections 7.3 to 7.5.
+    fn age_verdict(&self, state: &SecretState, now: u64) -> Verdict {
+        let Some(changed) = state.changed.filter(|_| self.max_age > 0) else {
+            return Verdict::Good { ends_in: None };
+        };
+        let age = now.saturating_sub(changed);
+        if age <= self.max_age {
+            let left = self.max_age - age;
+            return Verdict::Good {
+                ends_in: Some(left).filter(|left| *left < self.expire_warning),
+            };
+        }
+        let is_over = self.grace_expiry > 0 && age > self.max_age.saturating_add(self.grace_expiry);
+        match self.grace_limit.min(GRACE_MAX as u64).saturating_sub(state.grace_used) {
+            left if left > 0 && !is_over => Verdict::Grace { left: left - 1 },
+            _ => Verdict::Expired,
+        }
+    }
+
+    /// Sections 8.2.1 to 8.2.4: all that is known before the new secret is looked at.
+    pub(super) fn check_change(&self, asked: &ChangeAsked, state: &SecretState, now: u64) -> Result<(), PasswordFault> {
+        if asked.administrator {
+            return Ok(());
+        }
+        if asked.own && !self.allow_user_change {
+            return Err(PasswordFault::PasswordModNotAllowed);
+        }
+        if !asked.gives {
+            return Ok(());
+        }
+        if self.safe_modify && state.has_secret && !asked.old_came {
+            return Err(PasswordFault::MustSupplyOldPassword);
+        }
+        let is_young = |changed: u64| now.saturating_sub(changed) < self.min_age;
+        let too_young = asked.again && self.min_age > 0 || state.has_secret && state.changed.is_some_and(is_young);
+        if too_young && !state.must_change {
+            return Err(PasswordFault::PasswordTooYoung);
+        }
+        Ok(())
+    }
+
+    /// The fewest and the most characters of a secret, where they are looked at.
+    pub fn lengths(&self) -> Option<(usize, usize)> {
+        let most = Some(self.max_length).filter(|most| *most > 0);
+        (self.check_quality > 0).then(|| (self.min_length, most.unwrap_or(usize::MAX)))
+    }
+
+    /// Section 7.6: takes in a failure, and gives whether it locks the account. `failures` are microseconds since 1970.
+    pub(super) fn count_failure(&self, failures: &mut Vec<u64>, now: u64) -> bool {
+        let kept = self.max_failure.max(self.max_recorded_failure).min(FAILURES_MAX);
+        if kept == 0 {
+            return false;
+        }
+        let counts = |at: &u64| now <= (at / MICROSECONDS).saturating_add(self.failure_count_interval);
+        if self.failure_count_interval > 0 {
+            failures.retain(counts);
+        }
+        note_time(failures, now, kept);
+        self.lockout && self.max_failure > 0 && failures.len() >= self.max_failure.min(FAILURES_MAX)
+    }
+}
+
+const MICROSECONDS: u64 = 1_000_000;
+
+/// Adds a time in microseconds that is no other's: they are values of one attribute. The first makes room.
+pub(super) fn note_time(times: &mut Vec<u64>, now: u64, most: usize) {
+    let next = times.last().map_or(0, |last| last.saturating_add(1));
+    times.push(now.saturating_mul(MICROSECONDS).max(next));
+    let over = times.len().saturating_sub(most);
+    times.drain(..over);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn aged(age: u64) -> SecretState {
+        SecretState {
+            has_secret: true,
+            changed: Some(NOW - age),
+            ..SecretState::default()
+        }
+    }
+
+    #[test]
+    fn a_secret_ages_is_warned_of_and_has_its_grace() {
+        let policy = PasswordPolicy {
+            max_age: 100,
+            expire_warning: 20,
+            grace_limit: 2,
+            grace_expiry: 50,
+            ..PasswordPolicy::default()
+        };
+        let good = |ends_in| Verdict::Good { ends_in };
+        for (age, used, expected) in [
+            (0, 0, good(None)),
+            (80, 0, good(None)),
+            (81, 0, good(Some(19))),
+            (100, 0, good(Some(0))),
+            (101, 0, Verdict::Grace { left: 1 }),
+            (101, 1, Verdict::Grace { left: 0 }),
+            (101, 2, Verdict::Expired),
+            (101, 3, Verdict::Expired),
+            (150, 0, Verdict::Grace { left: 1 }),
+            (151, 0, Verdict::Expired),
+        ] {
+            let state = SecretState {
+                grace_used: used,
+                ..aged(age)
+            };
+            assert_eq!(verdict(Some(&policy), &state, NOW), expected, "{age} {used}");
+            assert_eq!(verdict(None, &state, NOW), good(None));
+            let reset = SecretState {
+                must_change: true,
+                ..state
+            };
+            assert_eq!(verdict(Some(&policy), &reset, NOW), good(None));
+        }
+        let unknown = SecretState {
+            changed: None,
+            ..aged(0)
+        };
+        assert_eq!(verdict(Some(&policy), &unknown, NOW), good(None));
+    }
+
+    #[test]
+    fn locks_end_where_the_policy_says_so_and_only_then() {
+        let lasting = PasswordPolicy {
+            lockout: true,
+            ..PasswordPolicy::default()
+        };
+        let passing = PasswordPolicy {
+            lockout_duration: 60,
+            ..lasting.clone()
+        };
+        let silent = PasswordPolicy {
+            lockout: false,
+            ..passing.clone()
+        };
+        for (policy, since, locked) in [
+            (Some(&passing), 0, true),
+            (Some(&passing), NOW, true),
+            (Some(&passing), NOW - 59, true),
+            (Some(&passing), NOW - 60, false),
+            (Some(&passing), NOW + 60, true),
+            (Some(&lasting), NOW - 60, true),
+            (Some(&silent), NOW - 60, true),
+            (None, NOW - 60, true),
+        ] {
+            let state = SecretState {
+                locked: Some(since),
+                ..aged(1)
+            };
+            let found = verdict(policy, &state, NOW) == Verdict::Locked;
+            assert_eq!(found, locked, "{policy:?} {since}");
+        }
+        let idle = PasswordPolicy {
+            max_idle: 10,
+            ..PasswordPolicy::default()
+        };
+        let bound = |at| SecretState {
+            last_success: Some(at),
+            ..aged(500)
+        };
+        assert_eq!(verdict(Some(&idle), &aged(500), NOW), Verdict::Locked);
+        assert_eq!(verdict(Some(&idle), &bound(NOW - 11), NOW), Verdict::Locked);
+        assert_ne!(verdict(Some(&idle), &bound(NOW - 10), NOW), Verdict::Locked);
+        assert_ne!(verdict(Some(&idle), &aged(10), NOW), Verdict::Locked);
+        for (starts, ends, locked) in [
+            (Some(NOW), Some(NOW + 1), false),
+            (Some(NOW + 1), None, true),
+            (None, Some(NOW), true),
+        ] {
+            let policy = PasswordPolicy {
+                starts,
+                ends,
+                ..PasswordPolicy::default()
+            };
+            assert_eq!(verdict(Some(&policy), &aged(1), NOW) == Verdict::Locked, locked);
+        }
+    }
+
+    #[test]
+    fn failures_lock_only_where_the_policy_says_so() {
+        let policy = PasswordPolicy {
+            lockout: true,
+            max_failure: 3,
+            failure_count_interval: 10,
+            ..PasswordPolicy::default()
+        };
+        let mut failures = Vec::new();
+        assert!(!policy.count_failure(&mut failures, NOW));
+        assert!(!policy.count_failure(&mut failures, NOW));
+        assert_eq!(failures, [NOW * 1_000_000, NOW * 1_000_000 + 1]);
+        // They are too old to count.
+        assert!(!policy.count_failure(&mut failures, NOW + 11));
+        assert_eq!(failures.len(), 1);
+        assert!(!policy.count_failure(&mut failures, NOW + 21));
+        assert!(policy.count_failure(&mut failures, NOW + 21));
+        let counted = |policy: &PasswordPolicy| {
+            let mut failures = Vec::new();
+            let locks = (0..1_000).filter(|_| policy.count_failure(&mut failures, NOW)).count();
+            (locks, failures.len())
+        };
+        let silent = PasswordPolicy {
+            lockout: false,
+            ..policy.clone()
+        };
+        assert_eq!(counted(&silent), (0, 3));
+        assert_eq!(counted(&PasswordPolicy::default()), (0, 0));
+        let many = PasswordPolicy {
+            max_failure: 5_000,
+            ..policy
+        };
+        assert_eq!(counted(&many), (901, FAILURES_MAX));
+    }
+
+    #[test]
+    fn a_change_is_refused_in_the_order_of_the_draft() {
+        use PasswordFault::{MustSupplyOldPassword, PasswordModNotAllowed, PasswordTooYoung};
+        let mut policy = PasswordPolicy {
+            min_age: 100,
+            safe_modify: true,
+            allow_user_change: false,
+            ..PasswordPolicy::default()
+        };
+        let mut asked = ChangeAsked {
+            own: true,
+            administrator: false,
+            gives: true,
+            old_came: false,
+            again: false,
+        };
+        let state = aged(99);
+        assert_eq!(policy.check_change(&asked, &state, NOW), Err(PasswordModNotAllowed));
+        policy.allow_user_change = true;
+        assert_eq!(policy.check_change(&asked, &state, NOW), Err(MustSupplyOldPassword));
+        asked.old_came = true;
+        assert_eq!(policy.check_change(&asked, &state, NOW), Err(PasswordTooYoung));
+        assert_eq!(policy.check_change(&asked, &aged(100), NOW), Ok(()));
+        let reset = SecretState {
+            must_change: true,
+            ..state
+        };
+        assert_eq!(policy.check_change(&asked, &reset, NOW), Ok(()));
+        assert_eq!(policy.check_change(&asked, &SecretState::default(), NOW), Ok(()));
+        asked.again = true;
+        assert_eq!(policy.check_change(&asked, &aged(100), NOW), Err(PasswordTooYoung));
+        asked.gives = false;
+        assert_eq!(policy.check_change(&asked, &state, NOW), Ok(()));
+        asked = ChangeAsked {
+            administrator: true,
+            gives: true,
+            old_came: false,
+            ..asked
+        };
+        assert_eq!(policy.check_change(&asked, &state, NOW), Ok(()));
+    }
+}

@@ -1,0 +1,255 @@
+"""Password policies (draft-behera-ldap-password-policy): the same binds and changes, one after another, to nhsdir and to Debian's slapd with
+its ppolicy overlay must get the same results and tell the same.
+
+  password_policy.py [PATH-OF-nhsdir]   VERBOSE=1 prints every answer
+
+What may differ is said in DIFFERENT, with its reason. Ends with status 1 where anything else differs.
+"""
+import os, shutil, signal, subprocess, sys, tempfile, time
+import ldap, ldap.dn
+import started
+from ldap.controls import RequestControl, ResponseControl
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NHSDIR = os.path.realpath(sys.argv[1] if len(sys.argv) > 1 else HERE + "/../../target/release/nhsdir")
+VERBOSE = os.environ.get("VERBOSE")
+BASE, ROOT, HELPER = "dc=test", "cn=root,dc=test", "uid=helper,ou=People,dc=test"
+POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
+ASKING = RequestControl(POLICY, False, None)
+# "given-1".
+GIVEN = b"{SSHA}WbqWa6P0YM3sdqmFSG9PgkssrrExMjM0NTY3OA=="
+
+
+def ago(seconds):
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() - seconds))
+
+
+def replace(*values):
+    return [(ldap.MOD_REPLACE, "userPassword", list(values))]
+
+
+def exchange(old, new):
+    return [(ldap.MOD_DELETE, "userPassword", [old]), (ldap.MOD_ADD, "userPassword", [new])]
+
+
+def bind(*secrets):
+    return [("bind", secret) for secret in secrets]
+
+
+ONE, TWO, THREE, FOUR, FIVE = b"secret-1", b"secret-2", b"secret-3", b"secret-4", b"secret-5"
+STATE = [("state",)]
+YEAR = 365 * 86400
+# The rules of a policy, what the entry has beside its secret ONE, and what is asked.
+CASES = {
+    "nothing": ({}, {}, [*bind(ONE, b"wrong", ONE), ("modify", replace(TWO)), *bind(ONE, TWO), ("passwd", TWO, THREE), *bind(THREE), ("passwd", b"wrong", FOUR), ("modify", exchange(b"wrong", FOUR)), *STATE]),
+    "young": ({"pwdMaxAge": YEAR, "pwdExpireWarning": 86400}, {"pwdChangedTime": ago(60)}, [*bind(ONE, b"wrong"), *STATE]),
+    "warned": ({"pwdMaxAge": YEAR, "pwdExpireWarning": 86400}, {"pwdChangedTime": ago(YEAR - 45050)}, [*bind(ONE, ONE), ("passwd", ONE, TWO), *bind(TWO)]),
+    "expired": ({"pwdMaxAge": YEAR}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(ONE, b"wrong", ONE), ("root", replace(TWO)), *bind(TWO)]),
+    "grace": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 3}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(b"wrong", ONE), *STATE, *bind(ONE, ONE), *STATE, *bind(ONE), *STATE]),
+    "last-grace": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 1}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(ONE), ("search",), ("passwd", ONE, TWO), *STATE, *bind(TWO, ONE)]),
+    "grace-changed": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 1, "pwdSafeModify": "TRUE"}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(ONE), ("modify", exchange(ONE, TWO)), *bind(TWO), *STATE]),
+    "grace-over": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 3, "pwdGraceExpiry": 30}, {"pwdChangedTime": ago(YEAR + 60)}, bind(ONE, ONE)),
+    "grace-used": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 2}, {"pwdChangedTime": ago(YEAR + 60), "pwdGraceUseTime": ago(30)}, [*STATE, *bind(ONE, ONE), *STATE]),
+    "min-age": ({"pwdMinAge": 86400}, {"pwdChangedTime": ago(86400 - 600)}, [*bind(ONE), ("passwd", ONE, TWO), ("passwd", None, TWO), ("modify", replace(TWO)), ("modify", exchange(ONE, TWO)),
+                ("helper", replace(TWO)), ("root", replace(TWO)), *bind(TWO), ("passwd", TWO, THREE), *bind(TWO)]),
+    "old-enough": ({"pwdMinAge": 86400}, {"pwdChangedTime": ago(86400 + 60)}, [*bind(ONE), ("passwd", ONE, TWO), *bind(TWO), ("passwd", TWO, THREE)]),
+    "history": ({"pwdInHistory": 2}, {}, [*bind(ONE), ("passwd", ONE, ONE), ("passwd", ONE, TWO), ("passwd", TWO, ONE), ("modify", replace(TWO)), ("modify", replace(THREE)), ("modify", replace(ONE)),
+                ("modify", exchange(THREE, TWO)), ("modify", exchange(THREE, FOUR)), ("modify", replace(TWO)), ("modify", replace(ONE)), *bind(ONE), ("root", replace(FOUR)), *bind(FOUR)]),
+    "history-kept": ({"pwdInHistory": 3}, {"pwdHistory": ago(90) + "#1.3.6.1.4.1.1466.115.121.1.40#%d#" % len(GIVEN) + GIVEN.decode()}, [*bind(ONE), ("passwd", ONE, b"given-1"), ("passwd", ONE, TWO)]),
+    "safe": ({"pwdSafeModify": "TRUE"}, {}, [*bind(ONE), ("modify", replace(TWO)), ("passwd", None, TWO), ("modify", [(ldap.MOD_ADD, "userPassword", [TWO])]), ("modify", exchange(b"wrong", TWO)),
+             ("passwd", b"wrong", TWO), ("helper", replace(TWO)), ("modify", exchange(ONE, TWO)), *bind(TWO), ("passwd", TWO, THREE), *bind(THREE), ("modify", [(ldap.MOD_DELETE, "userPassword", [THREE]), (ldap.MOD_REPLACE, "userPassword", [FOUR])]), *bind(FOUR), ("root", replace(FIVE)), *bind(FIVE)]),
+    "not-allowed": ({"pwdAllowUserChange": "FALSE"}, {}, [*bind(ONE), ("modify", replace(TWO)), ("passwd", ONE, TWO), ("modify", [(ldap.MOD_DELETE, "userPassword", None)]), ("helper", replace(TWO)), *bind(TWO), ("root", replace(THREE)), *bind(THREE)]),
+    "must-change": ({"pwdMustChange": "TRUE", "pwdMinAge": 86400}, {}, [*bind(ONE), ("root", replace(TWO)), *STATE, *bind(TWO), ("search",), ("modify", [(ldap.MOD_REPLACE, "sn", [b"x"])]), ("passwd", TWO, THREE), ("search",), *STATE, *bind(THREE), ("passwd", THREE, FOUR)]),
+    "reset": ({"pwdMustChange": "TRUE"}, {"pwdReset": "TRUE"}, [*STATE, *bind(ONE), ("modify", exchange(ONE, TWO)), *STATE, *bind(TWO)]),
+    "short": ({"pwdCheckQuality": 1, "pwdMinLength": 8, "pwdMaxLength": 12}, {}, [*bind(ONE), ("passwd", ONE, b"7-short"), ("modify", replace(b"7-short")), ("passwd", ONE, b"secret-13-xxx"), ("modify", exchange(ONE, b"secret-13-xxx")), ("helper", replace(b"7-short")),
+              ("root", replace(b"7-short")), *bind(b"7-short")]),
+    "hashed": ({"pwdCheckQuality": 1, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(GIVEN)), *bind(b"given-1")]),
+    "quality": ({"pwdCheckQuality": 2, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(GIVEN)), ("modify", replace(b"short")), ("modify", replace(TWO)), *bind(TWO), ("root", replace(GIVEN)), *bind(b"given-1")]),
+    "unchecked": ({"pwdCheckQuality": 0, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(b"short")), *bind(b"short")]),
+    "one-value": ({"pwdInHistory": 1}, {}, [*bind(ONE), ("modify", replace(TWO, THREE)), ("root", replace(TWO, THREE)), *bind(ONE)]),
+    "lockout": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3}, {}, [*bind(b"w1", b"w2", ONE), *STATE, *bind(b"w1", b"w2"), *STATE, *bind(b"w3"), *STATE, *bind(b"w4", ONE), *STATE,
+                ("root", [(ldap.MOD_DELETE, "pwdAccountLockedTime", None)]), *STATE, *bind(ONE), *bind(b"same", b"same", b"same", ONE), ("root", replace(TWO)), *STATE, *bind(TWO)]),
+    "locked-once": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3, "pwdLockoutDuration": 60}, {"pwdAccountLockedTime": ago(90)}, [*STATE, *bind(ONE), *STATE, *bind(b"w1", b"w2", ONE)]),
+    "locked-still": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3, "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": ago(90)}, [*bind(ONE, b"wrong"), *STATE]),
+    "locked-for-ever": ({"pwdLockout": "TRUE", "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": "000001010000Z"}, [*bind(ONE, b"wrong"), ("root", [(ldap.MOD_DELETE, "pwdAccountLockedTime", None)]), *bind(ONE)]),
+    "old-failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2, "pwdFailureCountInterval": 60}, {"pwdFailureTime": ago(90)}, bind(b"w1", ONE, b"w1", b"w2", ONE)),
+    "failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2, "pwdFailureCountInterval": 600}, {"pwdFailureTime": ago(90)}, [*STATE, *bind(b"w1", ONE)]),
+    "no-lockout": ({"pwdMaxFailure": 2}, {}, bind(b"w1", b"w2", b"w3", b"w4", ONE)),
+    "not-yet": ({"pwdLockout": "FALSE"}, {"pwdStartTime": ago(-600)}, bind(ONE, b"wrong")),
+    "no-more": ({}, {"pwdEndTime": ago(60)}, bind(ONE, b"wrong")),
+    "in-time": ({}, {"pwdStartTime": ago(60), "pwdEndTime": ago(-600)}, bind(ONE, b"wrong")),
+    "idle": ({"pwdLockout": "TRUE", "pwdMaxIdle": 86400}, {"pwdLastSuccess": ago(86400 + 60), "pwdChangedTime": ago(YEAR)}, bind(ONE, b"wrong")),
+    "not-idle": ({"pwdLockout": "TRUE", "pwdMaxIdle": 86400}, {"pwdLastSuccess": ago(60), "pwdChangedTime": ago(YEAR)}, bind(ONE, ONE)),
+    "everything": ({"pwdMaxAge": YEAR, "pwdExpireWarning": 86400, "pwdGraceAuthNLimit": 2, "pwdMinAge": 0, "pwdInHistory": 3, "pwdCheckQuality": 2, "pwdMinLength": 6, "pwdLockout": "TRUE",
+                    "pwdMaxFailure": 3, "pwdSafeModify": "TRUE", "pwdMustChange": "TRUE"}, {"pwdChangedTime": ago(YEAR + 60)},
+                   [*bind(b"w1", ONE), ("passwd", ONE, b"x"), ("passwd", ONE, ONE), ("passwd", ONE, TWO), *STATE, *bind(TWO, b"w1", b"w2", b"w3", TWO), ("root", replace(THREE)), *STATE, *bind(THREE), ("search",), ("passwd", THREE, TWO), ("passwd", THREE, FOUR), ("search",), *bind(FOUR), *STATE]),
+}
+
+
+def dn_of(name):
+    return "uid=%s,ou=People,%s" % (name, BASE)
+
+
+def ldif():
+    """All that both are loaded with."""
+    lines = ["dn: " + BASE, "objectClass: domain", "dc: test", ""]
+    for unit in ("People", "Policies"):
+        lines += ["dn: ou=%s,%s" % (unit, BASE), "objectClass: organizationalUnit", "ou: " + unit, ""]
+    lines += ["dn: cn=none,ou=Policies," + BASE, "objectClass: device", "objectClass: pwdPolicy", "cn: none", "pwdAttribute: userPassword", ""]
+    for name, (rules, own, _) in {"helper": ({}, {}, []), **CASES}.items():
+        policy = "cn=%s,ou=Policies,%s" % (name, BASE)
+        lines += ["dn: " + policy, "objectClass: device", "objectClass: pwdPolicy", "cn: " + name, "pwdAttribute: userPassword"]
+        lines += ["%s: %s" % rule for rule in rules.items()] + [""]
+        lines += ["dn: " + dn_of(name), "objectClass: inetOrgPerson", "uid: " + name, "cn: " + name, "sn: x", "userPassword: " + ONE.decode(), "pwdPolicySubentry: " + policy]
+        lines += ["%s: %s" % state for state in own.items()] + [""]
+    return "\n".join(lines)
+
+
+class Slapd:
+    def __init__(self, work, path):
+        os.makedirs(work + "/db")
+        conf = work + "/slapd.conf"
+        with open(conf, "w") as out:
+            for name in ("core", "cosine", "inetorgperson"):
+                out.write("include /etc/ldap/schema/%s.schema\n" % name)
+            out.write("modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload ppolicy\npidfile %s/pid\n" % work)
+            out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\nindex objectClass eq\nlastbind on\n" % (BASE, ROOT, work))
+            out.write('access to attrs=userPassword by self write by dn.exact="%s" write by anonymous auth by * none\naccess to * by self write by * read\n' % HELPER)
+            out.write("overlay ppolicy\nppolicy_default cn=none,ou=Policies,%s\nppolicy_hash_cleartext\nppolicy_use_lockout\n" % BASE)
+        made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", path], capture_output=True, text=True)
+        if made.returncode:
+            sys.exit("slapadd: " + made.stderr[-2000:])
+        self.child, self.root = started.slapd(conf, ROOT)
+        self.url = self.root.get_option(ldap.OPT_URI)
+
+    def connect(self):
+        return ldap.initialize(self.url)
+
+
+class Nhsdir(started.Nhsdir):
+    def __init__(self, work, path):
+        os.makedirs(work)
+        super().__init__(NHSDIR, work)
+        with open(work + "/policy.toml", "w") as out:
+            out.write('[profile.people]\nbases = ["{suffix}"]\nsearchable = ["*", "+"]\nreleased = ["*", "+"]\n[profile.helper]\nlike = "people"\nmay_write = true\nmay_set_secrets = true\n')
+        with open(self.config, "w") as out:
+            out.write('[general]\nenabled = true\nmanager = "%s"\nprofile = "people"\nold_secret_needed = false\nrules = [{ entry = "%s", profile = "helper" }]\n' % (ROOT, HELPER))
+            out.write("[accounts]\nsecret_rules = false\nfailures_per_source = 0\nargon2_memory_kib = 64\nargon2_iterations = 1\n")
+            out.write('[policy]\nfile = "policy.toml"\n[password_policy]\nenabled = true\ndefault = "cn=none,ou=Policies,%s"\n' % BASE)
+        self.run("init", "--no-entries", "--suffix", BASE)
+        self.run("import", path)
+        subprocess.run([NHSDIR, "account", "rotate", ROOT, "--secret-stdin", "--data", self.work, "--config", self.config], input="secret\n", text=True, capture_output=True, check=True)
+        self.start()
+        self.root = self.connect()
+        self.root.simple_bind_s(ROOT, "secret")
+
+
+class Told(ResponseControl):
+    """Keeps the value as it came."""
+    controlType = POLICY
+
+    def decodeControlValue(self, encodedControlValue):
+        self.value = encodedControlValue
+
+
+def told(controls):
+    """What a response control says: an expiry in hundreds of seconds, grace authentications, and an error. An empty one says nothing."""
+    values = [bytes(value or b"") for oid, _, value in controls if oid == POLICY]
+    if not values:
+        return ""
+    rest, says = values[0][2:], []
+    if rest[:1] == b"\xa0":
+        kind, number = rest[2], int.from_bytes(rest[4:4 + rest[3]], "big")
+        says.append("ends in %d00" % (number // 100) if kind == 0x80 else "grace %d" % number)
+        rest = rest[2 + rest[1]:]
+    if rest[:1] == b"\x81":
+        says.append("error %d" % rest[2])
+    return " ".join(says)
+
+
+def answered(call):
+    """The result code and what was told."""
+    try:
+        controls = call()[3]
+        return ("0 " + told([(POLICY, False, control.value) for control in controls])).strip()
+    except ldap.LDAPError as error:
+        about = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        return ("%s %s" % (about.get("result", repr(error)), told(about.get("ctrls", [])))).strip()
+
+
+class Case:
+    """One entry, and what is asked of it on one server."""
+    def __init__(self, server, name):
+        self.server, self.dn = server, dn_of(name)
+        self.session = None
+
+    def ask(self, kind, *rest):
+        if kind == "bind":
+            connection = self.server.connect()
+            answer = answered(lambda: self.result(connection, connection.simple_bind(self.dn, rest[0].decode(), serverctrls=[ASKING])))
+            if answer.startswith("0"):
+                self.session = connection
+            return answer
+        if kind == "passwd":
+            old, new = (secret and secret.decode() for secret in rest)
+            return answered(lambda: self.result(self.session, self.session.passwd(self.dn, old, new, serverctrls=[ASKING])))
+        if kind == "search":
+            return answered(lambda: self.result(self.session, self.session.search_ext(self.dn, ldap.SCOPE_BASE, serverctrls=[ASKING])))
+        if kind == "state":
+            return self.state()
+        connection = {"modify": self.session, "root": self.server.root}.get(kind)
+        if kind == "helper":
+            connection = self.server.connect()
+            connection.simple_bind_s(HELPER, ONE.decode())
+        return answered(lambda: self.result(connection, connection.modify_ext(self.dn, rest[0], serverctrls=[ASKING])))
+
+    @staticmethod
+    def result(connection, number):
+        return connection.result3(number, timeout=30, resp_ctrl_classes={POLICY: Told})
+
+    def state(self):
+        """How many values there are of what is kept: times differ."""
+        names = ["pwdGraceUseTime", "pwdFailureTime", "pwdReset", "pwdAccountLockedTime"]
+        _, entry = self.server.root.search_s(self.dn, ldap.SCOPE_BASE, "(objectClass=*)", names)[0]
+        return " ".join("%s=%d" % (name, len(entry[name])) for name in names if name in entry)
+
+
+# Each says of (case, question, slapd's answer, nhsdir's) whether this is the reason why they differ.
+DIFFERENT = {
+    "slapd takes the control with binds and changes alone; here every operation tells that the secret has to be changed": lambda c, q, s, n: q[0] == "search" and (s, n) == ("50", "50 error 2"),
+    "slapd tells whoever asks that an account is locked; here only who brings the secret is told": lambda c, q, s, n: q[0] == "bind" and (s, n) == ("49 error 1", "49"),
+}
+
+
+def main():
+    work = tempfile.mkdtemp(prefix="password-policy-")
+    path = work + "/start.ldif"
+    with open(path, "w") as out:
+        out.write(ldif())
+    servers, differences, asked = [], 0, 0
+    try:
+        servers.append(Slapd(work + "/slapd", path))
+        if NHSDIR != "/":
+            servers.append(Nhsdir(work + "/nhsdir", path))
+        for name, (_, _, questions) in CASES.items():
+            cases = [Case(server, name) for server in servers]
+            for question in questions:
+                answers = [case.ask(*question) for case in cases]
+                asked += 1
+                shown = "%s: %s" % (name, question)
+                if VERBOSE:
+                    print(shown + "\n   " + "\n   ".join(answers))
+                if len(set(answers)) > 1 and not any(reason(name, question, *answers) for reason in DIFFERENT.values()):
+                    differences += 1
+                    print("DIFFERENT %s\n   slapd  %s\n   nhsdir %s" % (shown, *answers))
+    finally:
+        for server in servers:
+            server.child.send_signal(signal.SIGTERM)
+            server.child.wait()
+        shutil.rmtree(work)
+    print("%d questions, %d differences that nothing explains" % (asked, differences))
+    sys.exit(1 if differences else 0)
+
+
+if __name__ == "__main__":
+    main()
