@@ -270,6 +270,44 @@ fn expired_files_go_and_it_is_noted() {
     read::verify(&folder(&dir)).unwrap().unwrap();
 }
 
+/// A file that cannot be begun costs no record, and its first line is where the next one is begun.
+#[test]
+fn where_the_next_file_cannot_be_begun_the_one_before_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = AuditOptions {
+        file_bytes: 1,
+        ..options()
+    };
+    let audit = Audit::open(dir.path(), small).unwrap();
+    let in_the_way = folder(&dir).join("00000002.jsonl");
+    fs::create_dir(&in_the_way).unwrap();
+    audit.append(&search("gp-app", &[]));
+    audit.flush();
+    fs::remove_dir(&in_the_way).unwrap();
+    audit.append(&search("gp-app", &[]));
+    audit.flush();
+    assert_eq!(audit.lost(), 0);
+    drop(audit);
+    let verified = read::verify(&folder(&dir)).unwrap().unwrap();
+    assert_eq!((verified.files, verified.lines), (2, 4));
+}
+
+/// Records that found no room in the queue are missing from the log as much as those that the disk refused.
+#[test]
+fn what_was_lost_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), options()).unwrap();
+    audit.shared.lost.fetch_add(3, Ordering::Relaxed);
+    for _ in 0..2 {
+        audit.append(&search("gp-app", &[]));
+        audit.flush();
+    }
+    drop(audit);
+    let lines = lines(&dir);
+    let details: Vec<_> = lines.iter().filter_map(|line| line.text_of("detail")).collect();
+    assert_eq!(details, ["3 records before this line could not be written"]);
+}
+
 #[test]
 fn many_callers_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();

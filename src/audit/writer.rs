@@ -29,8 +29,8 @@ pub(super) struct Writer {
     link: Link,
     /// What failed before may have left half a line behind `size`.
     torn: bool,
-    /// Records lost since the last line that was written.
-    lost: u64,
+    /// Records that a line says are lost.
+    told: u64,
     unsynced: bool,
     last_sync: Instant,
     lines: Vec<u8>,
@@ -66,7 +66,7 @@ impl Writer {
             size: 0,
             link: Link::default(),
             torn: false,
-            lost: 0,
+            told: 0,
             unsynced: false,
             last_sync: Instant::now(),
             lines: Vec::new(),
@@ -128,15 +128,30 @@ impl Writer {
         ))
     }
 
+    /// Begins the next file. Where its first line cannot be written the one before stays.
     fn next_file(&mut self) -> io::Result<()> {
         if self.size > 0 {
+            self.cut_torn()?;
             self.file.sync_data()?;
         }
         let number = self.number + 1;
         let path = self.directory.join(file_name(number));
         let file = open_file(&path)?;
+        file.set_len(0)?;
         File::open(&self.directory)?.sync_all()?;
-        (self.file, self.number, self.size) = (file, number, 0);
+        let before = (std::mem::replace(&mut self.file, file), self.number, self.size);
+        (self.number, self.size) = (number, 0);
+        let begun = self.begin_file();
+        if begun.is_err() {
+            (self.file, self.number, self.size) = before;
+            self.torn = false;
+            // It is empty, or half a line: the next try writes over it.
+            let _ = std::fs::remove_file(&path);
+        }
+        begun
+    }
+
+    fn begin_file(&mut self) -> io::Result<()> {
         let mut body = self.note_body("begin");
         body.extend_from_slice(b",\"previous\":\"");
         body.extend_from_slice(&read::hex(&self.link.chain));
@@ -176,12 +191,18 @@ impl Writer {
         self.lines.extend_from_slice(b"\"}\n");
     }
 
-    fn write_lines(&mut self) -> io::Result<()> {
+    /// Takes away what a failed write left.
+    fn cut_torn(&mut self) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.size)?;
             self.file.seek(SeekFrom::Start(self.size))?;
             self.torn = false;
         }
+        Ok(())
+    }
+
+    fn write_lines(&mut self) -> io::Result<()> {
+        self.cut_torn()?;
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -252,30 +273,32 @@ impl Writer {
 
     fn write_batch(&mut self, bodies: &[u8], shared: &Shared) {
         let count = count_bodies(bodies);
+        // Those too that found the queue full.
+        let lost = shared.lost.load(Ordering::Relaxed);
         let rotate = self.size >= self.options.file_bytes;
-        let mut written = Ok(());
-        if rotate {
-            written = self.attempt(Writer::next_file);
+        let rotated = match rotate {
+            true => self.attempt(Writer::next_file),
+            false => Ok(()),
+        };
+        if let Err(error) = &rotated {
+            tracing::error!(%error, "the next file of the audit log cannot be begun: the one before goes on");
         }
-        let written = written.and_then(|()| {
-            self.attempt(|writer| {
-                if rotate {
-                    writer.remove_expired();
-                }
-                if writer.lost > 0 {
-                    let note = format!("{} records before this line could not be written", writer.lost);
-                    writer.note(&note);
-                }
-                each_body(bodies, |body| writer.line(body));
-                writer.write_lines()
-            })
+        let written = self.attempt(|writer| {
+            if rotate && rotated.is_ok() {
+                writer.remove_expired();
+            }
+            if lost > writer.told {
+                let note = format!("{} records before this line could not be written", lost - writer.told);
+                writer.note(&note);
+            }
+            each_body(bodies, |body| writer.line(body));
+            writer.write_lines()
         });
         match written {
-            Ok(()) => self.lost = 0,
+            Ok(()) => self.told = lost,
             Err(error) => {
-                self.lost += count;
-                shared.lost.fetch_add(count, Ordering::Relaxed);
-                tracing::error!(%error, lost = self.lost, "the audit log cannot be written; free or repair the disk");
+                let lost = shared.lost.fetch_add(count, Ordering::Relaxed) + count;
+                tracing::error!(%error, lost, "the audit log cannot be written; free or repair the disk");
             }
         }
     }
