@@ -23,9 +23,16 @@ struct Badge {
 
 impl Badge {
     fn new() -> Badge {
+        Badge::until(None)
+    }
+
+    fn until(end: Option<std::time::SystemTime>) -> Badge {
         let mut parameters = rcgen::CertificateParams::new(vec!["app".to_owned()]).unwrap();
         parameters.is_ca = rcgen::IsCa::ExplicitNoCa;
         parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        if let Some(end) = end {
+            parameters.not_after = end.into();
+        }
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         Badge { certificate, key }
@@ -299,6 +306,23 @@ fn a_flood_of_anonymous_binds_leaves_few_records() {
 }
 
 /// An administrator who wants an account's secret changed first leaves no way around it.
+/// A session of TLS may be resumed for hours, and a connection stays for days: the certificate behind both is looked at anew.
+#[tokio::test]
+async fn a_session_ends_with_its_certificate() {
+    const LIFE: std::time::Duration = std::time::Duration::from_secs(4);
+    let badge = Badge::until(Some(std::time::SystemTime::now() + LIFE));
+    let (server, _) = server(&badge);
+    let config = badge.worn(&server);
+    let mut before = connect(&server, config.clone()).await;
+    assert_eq!(before.sasl_external_bind().await.unwrap().rc, 0);
+    assert_eq!(before.extended(WhoAmI).await.unwrap().1.rc, 0);
+    tokio::time::sleep(LIFE + std::time::Duration::from_secs(1)).await;
+    assert!(before.extended(WhoAmI).await.is_err(), "it was told to bind again");
+    // The handshake is a resumed one, or it would be refused.
+    let mut after = connect(&server, config).await;
+    assert_eq!(after.sasl_external_bind().await.unwrap().rc, INVALID_CREDENTIALS);
+}
+
 #[tokio::test]
 async fn a_certificate_is_no_way_around_a_reset() {
     let badge = Badge::new();

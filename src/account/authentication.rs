@@ -298,13 +298,14 @@ impl Accounts {
         })
     }
 
-    /// SASL EXTERNAL with a client certificate.
+    /// SASL EXTERNAL with a client certificate, which ends at `ends`, and with it what was bound with it.
     ///
     /// # Errors
-    /// invalidCredentials where the certificate is no account's, or of more than one, or the account is disabled or expired.
+    /// invalidCredentials where the certificate is no account's, or of more than one, or has ended, or the account is disabled or
+    /// expired.
     pub fn authenticate_certificate(
         &self,
-        fingerprint: &[u8; 32],
+        (fingerprint, ends): (&[u8; 32], u64),
         source: &Source,
         now: u64,
     ) -> Result<Identity, Refusal> {
@@ -331,10 +332,14 @@ impl Accounts {
         if let Standing::Refused { detail, .. } = standing(Some(&account), policy.as_ref(), source, now) {
             return Err(refusal(detail, Some(account.facts.name.clone())));
         }
+        if ends <= now {
+            return Err(refusal("certificate has ended", Some(account.facts.name.clone())));
+        }
         account.ledger.note_use(source, now);
         Ok(Identity {
             bound_as: account.facts.dn.clone(),
             secret: SecretTerm {
+                until: ends,
                 // Who took an account's secret back does not want another way around that.
                 must_change: account.ledger.must_change(),
                 ..SecretTerm::NONE

@@ -4,7 +4,7 @@
 //! its source; a throttled source stops itself and no other; everything kept is bounded.
 
 use super::remembered::Fingerprint;
-use crate::model::{Address, Source};
+use crate::model::{Address, Source, network};
 use std::net::IpAddr;
 
 /// Sources remembered for one account; the one that failed longest ago makes room.
@@ -66,17 +66,12 @@ pub(super) struct ThrottleLimits {
     pub throttle_seconds: u64,
 }
 
-/// The name of a source as far as throttling tells sources apart. Ports do not count, and of IPv6 only the network: a
-/// host has 2^64 addresses in it.
+/// The name of a source as far as throttling tells sources apart. Ports do not count, and of IPv6 only the network.
 pub(super) fn source_name(source: &Source) -> String {
     match &source.address {
-        Address::Tcp(address) => match address.ip().to_canonical() {
+        Address::Tcp(address) => match network(address.ip()) {
             IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                let network = std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0);
-                format!("{network}/64")
-            }
+            IpAddr::V6(network) => format!("{network}/64"),
         },
         Address::Local { uid, .. } => format!("ldapi uid={uid}"),
     }

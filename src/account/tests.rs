@@ -504,9 +504,16 @@ async fn a_full_queue_answers_busy() {
 #[tokio::test]
 async fn certificates_bind_and_follow_the_account() {
     let accounts = with_account().await;
-    let by_certificate = |certificate| accounts.authenticate_certificate(&certificate, &source(1), NOW);
+    let by_certificate = |certificate| accounts.authenticate_certificate((&certificate, NOW + 10), &source(1), NOW);
     assert_eq!(by_certificate([7; 32]).unwrap().account.facts.name, "gp-app");
     assert_eq!(by_certificate([8; 32]).unwrap_err().detail, "unknown certificate");
+    let session = by_certificate([7; 32]).unwrap();
+    assert!(
+        session.holds(|| NOW + 9) && !session.holds(|| NOW + 10),
+        "it ends with its certificate"
+    );
+    let ended = accounts.authenticate_certificate((&[7; 32], NOW), &source(1), NOW);
+    assert_eq!(ended.unwrap_err().detail, "certificate has ended");
     accounts.put(AccountFacts {
         expires: Some(NOW),
         ..facts("gp-app")

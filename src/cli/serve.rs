@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::net::{ListenOptions, Listeners, TlsOptions};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
@@ -56,6 +57,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         setting.config.tls.certificate = certificate.display().to_string();
         setting.config.tls.key = key.display().to_string();
     }
+    let limits = &mut setting.config.limits;
+    limits.connections = connections_within(limits.connections, raise_file_limit());
     let place = arguments.place;
     runtime(&setting)?.block_on(async {
         let server = Server::open(&setting).await?;
@@ -67,6 +70,36 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         server.run_until_signal(place).await
     })?;
     Ok(Answer::Done)
+}
+
+/// Open files that are kept from connections: for the journal, segments, the audit and what commands on this machine open.
+const FILES_KEPT: usize = 64;
+
+/// Lets this process open as many files as the system allows it; gives how many.
+fn raise_file_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    allowed.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// Where connections could take every file, the store would find none, and take no more writes: there are fewer then.
+fn connections_within(connections: usize, files: usize) -> usize {
+    let most = files.saturating_sub(FILES_KEPT).max(1);
+    if connections > most {
+        tracing::warn!(
+            files,
+            connections = most,
+            "this process may open too few files for limits.connections: fewer are let in; raise LimitNOFILE (ulimit -n)"
+        );
+    }
+    connections.min(most)
 }
 
 /// The runtime that serves connections, with the configured number of threads.
@@ -300,4 +333,17 @@ fn start_log(format: LogFormat) {
         LogFormat::Json => log.json().try_init(),
     };
     debug_assert!(started.is_ok(), "the log is started once");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_store() {
+        assert_eq!(connections_within(10_000, 65_536), 10_000);
+        assert_eq!(connections_within(10_000, 1024), 1024 - FILES_KEPT);
+        assert_eq!(connections_within(10, 20), 1);
+        assert_eq!(connections_within(10, usize::MAX), 10);
+    }
 }

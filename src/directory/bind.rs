@@ -61,21 +61,15 @@ impl Directory {
         let started = Instant::now();
         let (name, answer) = match (
             &source.address,
-            source.tls.as_ref().and_then(|tls| tls.client_certificate),
+            source.tls.as_ref().and_then(|tls| Some((tls, tls.client_certificate?))),
         ) {
             (Address::Local { uid, .. }, _) => (format!("uid={uid} on ldapi"), local_administrator(*uid)),
-            (_, Some(fingerprint)) => {
-                let name = source
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| tls.client_subject.clone())
-                    .unwrap_or_default();
+            (_, Some((tls, fingerprint))) => {
+                let name = tls.client_subject.clone().unwrap_or_default();
                 self.load_certified(&fingerprint);
-                (
-                    name,
-                    self.accounts
-                        .authenticate_certificate(&fingerprint, source, clock::seconds()),
-                )
+                let certificate = (&fingerprint, tls.client_certificate_ends);
+                let now = clock::seconds();
+                (name, self.accounts.authenticate_certificate(certificate, source, now))
             }
             _ => (String::new(), Err(no_external())),
         };

@@ -1,6 +1,6 @@
 //! Where a request came from: what account, audit and limits need to know of a connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// One connection as the outside of the server sees it. Shared by `Arc`, immutable after the handshake.
@@ -34,8 +34,21 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     /// SHA-256 of the client's certificate, when it presented one that verified.
     pub client_certificate: Option<[u8; 32]>,
+    /// When that certificate ends, in seconds since 1970. TLS asks at a full handshake alone.
+    pub client_certificate_ends: u64,
     /// The certificate's subject in RFC 4514 form.
     pub client_subject: Option<String>,
+}
+
+/// The network that an address is counted as: of IPv6 a host has 2^64 addresses in its own.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
 }
 
 impl std::fmt::Display for Address {

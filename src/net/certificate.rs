@@ -1,21 +1,56 @@
-//! The subject of a certificate in RFC 4514 form, for logs: the certificate itself is verified elsewhere.
+//! What is read of a certificate that was verified elsewhere: its subject in RFC 4514 form, for logs, and when it ends.
 
 use std::fmt::Write;
 
 /// The subject's name, leaf first; `None` where the certificate is not laid out as RFC 5280 section 4.1 has it.
 pub fn subject(certificate: &[u8]) -> Option<String> {
-    let (_, body, _) = element(certificate)?;
-    let (_, mut fields, _) = element(body)?;
-    // Version (optional, [0]), serial number, signature, issuer, validity, subject.
-    let before = if fields.first() == Some(&0xa0) { 5 } else { 4 };
-    for _ in 0..before {
-        fields = element(fields)?.2;
-    }
-    let (tag, name, _) = element(fields)?;
+    let (tag, name, _) = element(validity(certificate)?.1)?;
     (tag == SEQUENCE).then(|| rdns(name)).flatten()
 }
 
+/// When the certificate ends, in seconds since 1970.
+pub fn ends(certificate: &[u8]) -> Option<u64> {
+    let (_, _, after) = element(validity(certificate)?.0)?;
+    let (tag, text, _) = element(after)?;
+    seconds(tag, std::str::from_utf8(text).ok()?)
+}
+
+/// What the validity holds, and what follows it.
+fn validity(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, body, _) = element(certificate)?;
+    let (_, mut fields, _) = element(body)?;
+    // Version (optional, [0]), serial number, signature, issuer, validity, subject.
+    let before = if fields.first() == Some(&0xa0) { 4 } else { 3 };
+    for _ in 0..before {
+        fields = element(fields)?.2;
+    }
+    let (tag, validity, rest) = element(fields)?;
+    (tag == SEQUENCE).then_some((validity, rest))
+}
+
+/// RFC 5280 section 4.1.2.5: `YYMMDDHHMMSSZ` up to 2049, `YYYYMMDDHHMMSSZ` from then on.
+fn seconds(tag: u8, text: &str) -> Option<u64> {
+    let (century, text) = match tag {
+        UTC_TIME if text.get(..2)? < "50" => ("20", text),
+        UTC_TIME => ("19", text),
+        GENERALIZED_TIME => ("", text),
+        _ => return None,
+    };
+    let text = format!("{century}{text}");
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u16>().ok();
+    let part = |at: usize| number(at..at + 2).and_then(|part| u8::try_from(part).ok());
+    if text.len() != 15 || !text.ends_with('Z') {
+        return None;
+    }
+    let month = time::Month::try_from(part(4)?).ok()?;
+    let date = time::Date::from_calendar_date(i32::from(number(0..4)?), month, part(6)?).ok()?;
+    let instant = date.with_hms(part(8)?, part(10)?, part(12)?).ok()?;
+    u64::try_from(instant.assume_utc().unix_timestamp()).ok()
+}
+
 const SEQUENCE: u8 = 0x30;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 /// RDNs and AVAs that are looked at: a name of a certificate is short.
@@ -147,7 +182,26 @@ mod tests {
         let der = certificate.der();
         assert_eq!(subject(der).as_deref(), Some("CN=\\ scan\\+print\\ ,O=NHS\\, England"));
         for cut in 0..der.len() {
-            let _ = subject(&der[..cut]);
+            let _ = (subject(&der[..cut]), ends(&der[..cut]));
+        }
+    }
+
+    #[test]
+    fn reads_when_a_certificate_ends() {
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        for (year, at) in [(2026, 1_796_083_200), (2049, 2_521_929_600), (2050, 2_553_465_600)] {
+            parameters.not_after = rcgen::date_time_ymd(year, 12, 1);
+            let certificate = parameters.clone().self_signed(&key).unwrap();
+            assert_eq!(ends(certificate.der()), Some(at), "{year}");
+        }
+        for (tag, text) in [
+            (UTC_TIME, "2612010000Z"),
+            (UTC_TIME, "261301000000Z"),
+            (UTC_TIME, "26120100000é"),
+            (0x04, ""),
+        ] {
+            assert_eq!(seconds(tag, text), None, "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{NetError, Peer, PeerStream, Stop, Tls, TlsOptions};
 use crate::metrics::Metrics;
-use crate::model::{Address, Source};
+use crate::model::{Address, Source, network};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -28,7 +28,7 @@ pub struct ListenOptions {
     pub tls: Option<TlsOptions>,
     /// Connections in all.
     pub connections: usize,
-    /// Connections from one IP address.
+    /// Connections from one source: an IPv4 address, an IPv6 /64 network, or a local user.
     pub connections_per_source: usize,
     /// How long connections may take to end after a stop.
     pub drain: Duration,
@@ -77,7 +77,7 @@ impl Drop for LocalPath {
 struct Shared {
     metrics: Arc<Metrics>,
     open: AtomicUsize,
-    by_source: Mutex<HashMap<IpAddr, usize>>,
+    by_source: Mutex<HashMap<Origin, usize>>,
     connections: usize,
     connections_per_source: usize,
 }
@@ -365,10 +365,28 @@ async fn watch_certificate(tls: Arc<Tls>, mut stop: Stop, every: Duration, share
         match tls.reload_if_changed() {
             Ok(true) => {
                 shared.metrics.certificate_reloads.increment();
-                tracing::info!("the changed certificate is in force");
+                tracing::info!("the changed certificates are in force");
             }
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "the changed certificate cannot be used: the one before stays"),
+            Err(error) => tracing::error!(%error, "a changed certificate file cannot be used: what was before stays"),
+        }
+    }
+}
+
+/// Whose connections are counted together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Origin {
+    Network(IpAddr),
+    User(u32),
+}
+
+impl Origin {
+    /// `None` for those who are let in at any number: local administrators, who are to find out what is wrong.
+    fn of(address: &Address) -> Option<Origin> {
+        let own = rustix::process::geteuid().as_raw();
+        match address {
+            Address::Tcp(address) => Some(Origin::Network(network(address.ip()))),
+            Address::Local { uid, .. } => (*uid != 0 && *uid != own).then_some(Origin::User(*uid)),
         }
     }
 }
@@ -376,22 +394,18 @@ async fn watch_certificate(tls: Arc<Tls>, mut stop: Stop, every: Duration, share
 /// One connection's place among those allowed.
 struct Place {
     shared: Arc<Shared>,
-    source: Option<IpAddr>,
+    source: Option<Origin>,
 }
 
 impl Place {
     fn take(shared: &Arc<Shared>, address: &Address) -> Option<Place> {
-        let source = match address {
-            Address::Tcp(address) => Some(address.ip()),
-            Address::Local { .. } => None,
-        };
-        if let Some(ip) = source {
-            // Local peers are let in at any number: they are how an operator finds out what is wrong.
+        let source = Origin::of(address);
+        if let Some(origin) = source {
             if shared.open.load(Ordering::Relaxed) >= shared.connections {
                 return None;
             }
             let mut by_source = shared.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_source.entry(ip).or_default();
+            let count = by_source.entry(origin).or_default();
             if *count >= shared.connections_per_source {
                 return None;
             }
@@ -411,13 +425,31 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.shared.metrics.connections_open.decrement();
-        let Some(ip) = self.source else { return };
+        let Some(origin) = self.source else { return };
         let mut by_source = self.shared.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_source.get_mut(&ip) {
+        if let Some(count) = by_source.get_mut(&origin) {
             *count -= 1;
             if *count == 0 {
-                by_source.remove(&ip);
+                by_source.remove(&origin);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_network_and_by_user() {
+        let tcp = |address: &str| Origin::of(&Address::Tcp(address.parse().unwrap()));
+        assert!(tcp("[2001:db8::1]:1") == tcp("[2001:db8::ffff:2]:2"));
+        assert!(tcp("[2001:db8:0:1::1]:1") != tcp("[2001:db8::1]:1"));
+        assert!(tcp("[::ffff:192.0.2.1]:1") == tcp("192.0.2.1:2"));
+        assert!(tcp("192.0.2.1:1") != tcp("192.0.2.2:1"));
+        let local = |uid| Origin::of(&Address::Local { uid, gid: 0, pid: None });
+        let own = rustix::process::geteuid().as_raw();
+        assert!(local(0).is_none() && local(own).is_none());
+        assert!(local(own + 1).is_some() && local(own + 1) != local(own + 2));
     }
 }

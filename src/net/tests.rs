@@ -281,6 +281,39 @@ async fn a_changed_certificate_is_used_and_a_broken_one_is_not() {
     assert!(accepts(&after).await && !accepts(&before).await);
 }
 
+/// Who loses an authority's trust gets in no more, by a session from before neither.
+#[tokio::test]
+async fn changed_authorities_are_in_force_and_broken_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, one, other) = (Pair::new("server"), Pair::new("one"), Pair::new("other"));
+    let mut options = server.write(folder.path());
+    let authorities = folder.path().join("clients.pem");
+    let write = |pem: &str, seconds: u64| {
+        std::fs::write(&authorities, pem).unwrap();
+        let file = std::fs::File::options().append(true).open(&authorities).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+            .unwrap();
+    };
+    write(&one.certificate.pem(), 1);
+    options.client_authorities = Some(authorities.clone());
+    let tls = Tls::open(&options).unwrap();
+    let connectors = [&one, &other].map(|client| connector(&server, &[&TLS12], Some(client)));
+    let accepts = async |at: usize| {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let name = ServerName::try_from("localhost").unwrap();
+        let (client, server) = tokio::join!(connectors[at].connect(name, near), tls.accept(far));
+        client.is_ok() && server.is_ok()
+    };
+    assert!(accepts(0).await && !accepts(1).await);
+    write("no PEM here\n", 2);
+    assert!(matches!(tls.reload_if_changed(), Err(NetError::Missing { .. })));
+    assert!(accepts(0).await, "those before stay");
+    write(&other.certificate.pem(), 3);
+    assert!(tls.reload_if_changed().unwrap());
+    assert!(!accepts(0).await && accepts(1).await);
+    assert!(!tls.reload_if_changed().unwrap());
+}
+
 #[tokio::test]
 async fn a_unix_socket_knows_its_peers_and_replaces_what_a_killed_server_left() {
     let folder = tempfile::tempdir().unwrap();

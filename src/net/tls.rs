@@ -47,9 +47,16 @@ impl TlsOptions {
 
 /// Makes TLS connections of accepted ones. Shared by `Arc`.
 pub struct Tls {
-    acceptor: TlsAcceptor,
+    config: ArcSwap<ServerConfig>,
     source: Arc<CertificateSource>,
+    authorities: Option<Authorities>,
     handshake: Duration,
+}
+
+/// Where authorities of client certificates are read, and when that file was last changed.
+struct Authorities {
+    path: PathBuf,
+    seen: Mutex<Option<SystemTime>>,
 }
 
 impl Tls {
@@ -58,40 +65,19 @@ impl Tls {
     /// # Errors
     /// `Unreadable`, `Missing`, `KeyMismatch`, `Unusable`.
     pub fn open(options: &TlsOptions) -> Result<Arc<Tls>, NetError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let source = Arc::new(CertificateSource::open(options, &provider)?);
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .expect("the provider has suites for TLS 1.2 and 1.3");
-        let builder = match &options.client_authorities {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let unusable = |reason: String| NetError::Unusable {
-                    what: "the client authorities",
-                    path: path.clone(),
-                    reason,
-                };
-                let mut roots = RootCertStore::empty();
-                for authority in certificates("the client authorities", path)? {
-                    roots.add(authority).map_err(|error| unusable(error.to_string()))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(|error| unusable(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
-        };
-        let mut config = builder.with_cert_resolver(Arc::clone(&source) as Arc<dyn ResolvesServerCert>);
-        // One ticket resumes any number of sessions here; each costs a handshake time.
-        config.send_tls13_tickets = 1;
-        match aws_lc_rs::Ticketer::new() {
-            Ok(ticketer) => config.ticketer = ticketer,
-            Err(error) => tracing::warn!(%error, "no session tickets: every handshake will be a full one"),
-        }
+        let source = Arc::new(CertificateSource::open(
+            options,
+            &Arc::new(aws_lc_rs::default_provider()),
+        )?);
+        let authorities = options.client_authorities.as_ref().map(|path| Authorities {
+            seen: Mutex::new(changed(path)),
+            path: path.clone(),
+        });
+        let config = config(&source, options.client_authorities.as_deref())?;
         Ok(Arc::new(Tls {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            config: ArcSwap::from_pointee(config),
             source,
+            authorities,
             handshake: options.handshake,
         }))
     }
@@ -104,7 +90,8 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = tokio::time::timeout(self.handshake, self.acceptor.accept(stream));
+        let acceptor = TlsAcceptor::from(self.config.load_full());
+        let handshake = tokio::time::timeout(self.handshake, acceptor.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -120,14 +107,66 @@ impl Tls {
         Ok((stream, facts))
     }
 
-    /// Reads certificate and key again where a file changed since. `Ok(true)` where the new pair is in force; on an error the pair
-    /// before stays, and the files are looked at again only when they change again.
+    /// Reads certificate and key, and the authorities of client certificates, again where a file changed since. `Ok(true)` where
+    /// something new is in force; on an error what was before stays, and files are looked at again only when they change again.
     ///
     /// # Errors
     /// As [`Tls::open`].
     pub fn reload_if_changed(&self) -> Result<bool, NetError> {
-        self.source.reload_if_changed()
+        let pair = self.source.reload_if_changed();
+        let authorities = self.reload_authorities();
+        Ok(pair? | authorities?)
     }
+
+    /// Sessions from before are not resumed: an authority may be gone that a client's certificate came from.
+    fn reload_authorities(&self) -> Result<bool, NetError> {
+        let Some(Authorities { path, seen }) = &self.authorities else {
+            return Ok(false);
+        };
+        let now = changed(path);
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == now {
+            return Ok(false);
+        }
+        *seen = now;
+        self.config.store(Arc::new(config(&self.source, Some(path))?));
+        Ok(true)
+    }
+}
+
+/// What handshakes go by.
+fn config(source: &Arc<CertificateSource>, client_authorities: Option<&Path>) -> Result<ServerConfig, NetError> {
+    let provider = Arc::clone(&source.provider);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has suites for TLS 1.2 and 1.3");
+    let builder = match client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let unusable = |reason: String| NetError::Unusable {
+                what: "the client authorities",
+                path: path.to_owned(),
+                reason,
+            };
+            let mut roots = RootCertStore::empty();
+            for authority in certificates("the client authorities", path)? {
+                roots.add(authority).map_err(|error| unusable(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| unusable(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(source) as Arc<dyn ResolvesServerCert>);
+    // One ticket resumes any number of sessions here; each costs a handshake time.
+    config.send_tls13_tickets = 1;
+    match aws_lc_rs::Ticketer::new() {
+        Ok(ticketer) => config.ticketer = ticketer,
+        Err(error) => tracing::warn!(%error, "no session tickets: every handshake will be a full one"),
+    }
+    Ok(config)
 }
 
 /// The certificate in force, and the files it came from.
@@ -176,7 +215,12 @@ impl ResolvesServerCert for CertificateSource {
 }
 
 fn stamp(certificate: &Path, key: &Path) -> Stamp {
-    [certificate, key].map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok())
+    [certificate, key].map(changed)
+}
+
+/// When a file was last changed, as far as that can be known.
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|facts| facts.modified()).ok()
 }
 
 fn pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, NetError> {
@@ -247,6 +291,8 @@ fn facts(connection: &ServerConnection) -> TlsFacts {
         cipher: cipher.to_owned(),
         server_name: connection.server_name().map(str::to_owned),
         client_certificate: client.map(|client| Sha256::digest(client).into()),
+        // What cannot be read has ended.
+        client_certificate_ends: client.and_then(|client| certificate::ends(client)).unwrap_or(0),
         client_subject: client.and_then(|client| certificate::subject(client)),
     }
 }
