@@ -5,9 +5,9 @@
 
 mod entries;
 
-use crate::account::AccountOptions;
+use crate::account::{ARGON2_ITERATIONS_MAX, ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, AccountOptions};
 use crate::audit::AuditOptions;
-use crate::directory::{DirectoryLimits, SortLimits, SyncLimits};
+use crate::directory::{DirectoryLimits, SortLimits, SyncLimits, UPDATE_OCTETS_MAX};
 use crate::ldap::WireLimits;
 use crate::model::LdapUrl;
 use crate::net::ListenOptions;
@@ -99,9 +99,11 @@ pub struct LimitSettings {
     pub turn_candidates: u32,
     pub turn_microseconds: u64,
     pub waiting_updates: usize,
+    pub waiting_update_bytes: usize,
     pub group_updates: usize,
     pub rename_entries: usize,
     pub rename_bytes: usize,
+    pub entry_bytes: usize,
     pub delete_entries: usize,
     pub transaction_operations: usize,
     pub transaction_bytes: usize,
@@ -179,6 +181,9 @@ pub enum ConfigError {
         message: String,
     },
 }
+
+/// Ten years: no clock counts so far that it cannot add that.
+const SECONDS_MAX: usize = 315_360_000;
 
 impl Config {
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
@@ -262,13 +267,23 @@ impl Config {
                 1,
             ),
             ("limits.outstanding_updates", limits.outstanding_updates, 1),
+            ("limits.waiting_updates", limits.waiting_updates, 1),
+            ("limits.group_updates", limits.group_updates, 1),
+            ("limits.rename_entries", limits.rename_entries, 1),
+            ("limits.delete_entries", limits.delete_entries, 1),
+            ("limits.entry_bytes", limits.entry_bytes, 4096),
+            ("limits.rename_bytes", limits.rename_bytes, 4096),
+            ("limits.handshake_seconds", limits.handshake_seconds as usize, 1),
+            ("limits.unbound_idle_seconds", limits.unbound_idle_seconds as usize, 1),
+            ("limits.bound_idle_seconds", limits.bound_idle_seconds as usize, 1),
+            ("limits.write_stall_seconds", limits.write_stall_seconds as usize, 1),
             ("limits.output_bytes", limits.output_bytes, 4096),
             ("limits.turn_candidates", limits.turn_candidates as usize, 64),
             ("limits.turn_microseconds", limits.turn_microseconds as usize, 10),
             (
                 "accounts.argon2_memory_kib",
                 self.accounts.argon2_memory_kib as usize,
-                8,
+                8 * self.accounts.argon2_lanes as usize,
             ),
             (
                 "accounts.argon2_iterations",
@@ -286,6 +301,49 @@ impl Config {
         ];
         if let Some((key, value, least)) = at_least.into_iter().find(|(_, value, least)| value < least) {
             return Some((key, format!("expected at least {least}, found {value}")));
+        }
+        let accounts = &self.accounts;
+        // A secret that was hashed at a higher cost than is verified would never be right again.
+        let at_most = [
+            (
+                "accounts.argon2_memory_kib",
+                accounts.argon2_memory_kib,
+                ARGON2_MEMORY_KIB_MAX,
+            ),
+            (
+                "accounts.argon2_iterations",
+                accounts.argon2_iterations,
+                ARGON2_ITERATIONS_MAX,
+            ),
+            ("accounts.argon2_lanes", accounts.argon2_lanes, ARGON2_LANES_MAX),
+        ];
+        let at_most = at_most.map(|(key, value, most)| (key, value as usize, most as usize));
+        let mut at_most = at_most.into_iter().chain([
+            ("limits.rename_bytes", limits.rename_bytes, UPDATE_OCTETS_MAX),
+            (
+                "limits.handshake_seconds",
+                limits.handshake_seconds as usize,
+                SECONDS_MAX,
+            ),
+            (
+                "limits.unbound_idle_seconds",
+                limits.unbound_idle_seconds as usize,
+                SECONDS_MAX,
+            ),
+            (
+                "limits.bound_idle_seconds",
+                limits.bound_idle_seconds as usize,
+                SECONDS_MAX,
+            ),
+            (
+                "limits.write_stall_seconds",
+                limits.write_stall_seconds as usize,
+                SECONDS_MAX,
+            ),
+            ("limits.stop_seconds", limits.stop_seconds as usize, SECONDS_MAX),
+        ]);
+        if let Some((key, value, most)) = at_most.find(|(_, value, most)| value > most) {
+            return Some((key, format!("expected at most {most}, found {value}")));
         }
         let no_url = |text: &&String| LdapUrl::parse(text).is_none();
         if let Some(text) = self.directory.referrals.iter().find(no_url) {
@@ -365,9 +423,11 @@ impl Default for LimitSettings {
             turn_candidates: wire.turn_work,
             turn_microseconds: u64::try_from(wire.turn.as_micros()).unwrap_or(u64::MAX),
             waiting_updates: directory.waiting_updates,
+            waiting_update_bytes: directory.waiting_update_octets,
             group_updates: directory.group_updates,
             rename_entries: directory.rename_entries,
             rename_bytes: directory.rename_octets,
+            entry_bytes: directory.entry_octets,
             delete_entries: directory.delete_entries,
             transaction_operations: wire.transaction_updates,
             transaction_bytes: wire.transaction_octets,
@@ -388,9 +448,11 @@ impl LimitSettings {
     pub fn directory(&self) -> DirectoryLimits {
         DirectoryLimits {
             waiting_updates: self.waiting_updates,
+            waiting_update_octets: self.waiting_update_bytes,
             group_updates: self.group_updates,
             rename_entries: self.rename_entries,
             rename_octets: self.rename_bytes,
+            entry_octets: self.entry_bytes,
             delete_entries: self.delete_entries,
             transaction_read_octets: self.transaction_read_bytes,
             sync: SyncLimits {
@@ -606,6 +668,22 @@ mod tests {
             (
                 "[limits]\nfilter_terms = 3\nfilter_depth = 0\n",
                 "c.toml:3: limits.filter_depth: expected at least 1, found 0",
+            ),
+            (
+                "[accounts]\nargon2_memory_kib = 131072\n",
+                "c.toml:2: accounts.argon2_memory_kib: expected at most 65536, found 131072",
+            ),
+            (
+                "[accounts]\nargon2_lanes = 4\nargon2_memory_kib = 16\n",
+                "c.toml:3: accounts.argon2_memory_kib: expected at least 32, found 16",
+            ),
+            (
+                "[limits]\ngroup_updates = 0\n",
+                "c.toml:2: limits.group_updates: expected at least 1, found 0",
+            ),
+            (
+                "[limits]\nbound_idle_seconds = 9223372036854775807\n",
+                "c.toml:2: limits.bound_idle_seconds: expected at most 315360000, found 9223372036854775807",
             ),
             (
                 "[listen]\nldaps = [\"nonsense\"]\n",

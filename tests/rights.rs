@@ -227,3 +227,43 @@ async fn who_may_write_does_not_find_out_hidden_values() {
     assert_eq!(feed.modify(BOB, title()).await.unwrap().rc, 0);
     assert_eq!(feed.modify(BOB, title()).await.unwrap().rc, 20);
 }
+
+/// Nor the secret of an entry that it does not see, by the right to set the secrets of those that it does.
+#[tokio::test]
+async fn who_may_set_secrets_does_not_find_out_those_of_hidden_entries() {
+    let place = Place::filled();
+    let policy = place.folder().join("policy.toml");
+    let text = "[profile.desk]\nlike = \"reader\"\nmay_write = true\nmay_set_secrets = true\n";
+    std::fs::write(&policy, text).unwrap();
+    let settings = format!(
+        "[policy]\nfile = {:?}\n[general]\nenabled = true\n",
+        policy.to_str().unwrap()
+    );
+    let server = place.with(&settings).serve();
+    let mut admin = server.bound("administrator").await;
+    let right = "Zoe's own secret, 1";
+    let hides = vec![
+        Mod::Add("objectClass", one("nhsdirPrivacy")),
+        Mod::Replace("nhsdirExDirectory", one("TRUE")),
+        Mod::Replace("userPassword", one(right)),
+    ];
+    admin.modify(ZOE, hides).await.unwrap().success().unwrap();
+    let secret = server.place.account("desk", "writer");
+    server
+        .place
+        .succeed(&["account", "set", "desk", "--profile", "desk"], "");
+    let mut desk = server.connect().await;
+    desk.simple_bind("desk", &secret).await.unwrap().success().unwrap();
+    for target in [ZOE, "uid=000000000999,ou=People,o=nhs"] {
+        for value in [right, "Zoe's own secret, 2"] {
+            let mut codes = Vec::new();
+            for change in [
+                Mod::Delete("userPassword", one(value)),
+                Mod::Add("userPassword", one(value)),
+            ] {
+                codes.push(desk.modify(target, vec![change]).await.unwrap().rc);
+            }
+            assert_eq!(codes, [16, 32], "{target} {value}");
+        }
+    }
+}

@@ -7,11 +7,13 @@ use std::collections::HashSet;
 
 const SUCCESS: u32 = 0;
 const UNDEFINED_TYPE: u32 = 17;
+const ADMIN_LIMIT: u32 = 11;
 const CONSTRAINT: u32 = 19;
 const EXISTS: u32 = 20;
 const BAD_SYNTAX: u32 = 21;
 const NO_OBJECT: u32 = 32;
 const BAD_NAME: u32 = 34;
+const BUSY: u32 = 51;
 const UNWILLING: u32 = 53;
 const NAMING: u32 = 64;
 const CLASSES: u32 = 65;
@@ -388,4 +390,74 @@ async fn many_large_updates_are_all_made() {
     let mut ldap = ldap.clone();
     let all = found(&mut ldap, "ou=Lists,o=nhs", Scope::OneLevel, "(cn=n*)", &["1.1"]).await;
     assert_eq!(all.len(), 60);
+}
+
+/// What waits has room for so many bytes: further updates are answered busy and not made, and one alone always finds room.
+#[tokio::test]
+async fn updates_that_find_no_room_are_answered_busy() {
+    let server = Place::empty().with("[limits]\nwaiting_update_bytes = 1\n").serve();
+    let ldap = server.bound("writer").await;
+    let add = |number: usize| {
+        let mut ldap = ldap.clone();
+        let (cn, dn): (&'static str, _) = (format!("n{number}").leak(), format!("cn=n{number},ou=Lists,o=nhs"));
+        let device = vec![("objectClass", set(&["device"])), ("cn", set(&[cn]))];
+        tokio::spawn(async move { ldap.add(&dn, device).await.unwrap().rc })
+    };
+    let adds: Vec<_> = (0..300).map(add).collect();
+    let mut made = 0;
+    for add in adds {
+        let code = add.await.unwrap();
+        assert!([SUCCESS, BUSY].contains(&code), "{code}");
+        made += usize::from(code == SUCCESS);
+    }
+    assert!((1..300).contains(&made), "{made}");
+    assert_eq!(add(300).await.unwrap(), SUCCESS);
+    let mut ldap = ldap.clone();
+    let all = found(&mut ldap, "ou=Lists,o=nhs", Scope::OneLevel, "(cn=n*)", &["1.1"]).await;
+    assert_eq!(all.len(), made + 1);
+}
+
+#[tokio::test]
+async fn entries_and_names_have_their_limits() {
+    let server = Place::empty().with("[limits]\nentry_bytes = 20000\n").serve();
+    let mut admin = server.bound("administrator").await;
+    let name = |octets: usize| -> &'static str { "x".repeat(octets).leak() };
+    let (dn, text) = ("cn=large,ou=Lists,o=nhs", name(15_000));
+    let device = |cn| vec![("objectClass", vec!["device"]), ("cn", vec![cn])];
+    assert_eq!(added(&mut admin, dn, device("large")).await.rc, SUCCESS);
+    let more = |digit: &'static str| vec![Mod::Add("description", set(&[format!("{digit}{text}").leak()]))];
+    assert_eq!(modified(&mut admin, dn, more("1")).await.rc, SUCCESS);
+    let refused = modified(&mut admin, dn, more("2")).await;
+    assert!(
+        refused.rc == ADMIN_LIMIT && refused.text.contains("entry_bytes"),
+        "{refused}"
+    );
+    // As slapd has it, a name is no longer than 8192 octets, whichever way it becomes so.
+    let long = format!("cn={},ou=Lists,o=nhs", name(9000));
+    assert_eq!(added(&mut admin, &long, device(name(9000))).await.rc, BAD_NAME);
+    let unit = vec![("objectClass", vec!["organizationalUnit"]), ("ou", vec!["a"])];
+    assert_eq!(added(&mut admin, "ou=a,o=nhs", unit).await.rc, SUCCESS);
+    let below = format!("cn={},ou=a,o=nhs", name(5000));
+    assert_eq!(added(&mut admin, &below, device(name(5000))).await.rc, SUCCESS);
+    for (octets, code) in [(4000, ADMIN_LIMIT), (3000, SUCCESS)] {
+        let renamed = admin
+            .modifydn("ou=a,o=nhs", &format!("ou={}", name(octets)), true, None)
+            .await;
+        assert_eq!(renamed.unwrap().rc, code, "{octets}");
+    }
+    // What is kept of an account is kept under its name.
+    for (octets, code) in [(500, ADMIN_LIMIT), (400, SUCCESS)] {
+        let account = vec![
+            ("objectClass", vec!["nhsdirAccount", "inetOrgPerson"]),
+            ("cn", vec![name(octets)]),
+            ("sn", vec!["x"]),
+        ];
+        let dn = format!("cn={},ou=Applications,o=nhs", name(octets));
+        assert_eq!(added(&mut admin, &dn, account).await.rc, code, "{octets}");
+    }
+    let (from, to) = (
+        format!("cn={},ou=Applications,o=nhs", name(400)),
+        format!("cn={}", name(500)),
+    );
+    assert_eq!(admin.modifydn(&from, &to, true, None).await.unwrap().rc, ADMIN_LIMIT);
 }

@@ -8,7 +8,8 @@ use super::remembered::Remembered;
 use super::secret::SecretRules;
 use super::stored::{self, Stored};
 use super::{
-    Account, AccountFacts, AccountOptions, AccountStatus, Identity, PasswordState, PreparedSecret, Secret, SecretStep,
+    Account, AccountFacts, AccountOptions, AccountStatus, Identity, KEY_OCTETS_MAX, PasswordState, PreparedSecret,
+    Secret, SecretStep, SecretTerm,
 };
 use crate::model::{Outcome, PasswordFault, ResultCode};
 use crate::schema::NormalizedDn;
@@ -452,12 +453,19 @@ impl Accounts {
         while next.revoked.load(Ordering::Acquire) {
             next = next.successor_on(connection)?;
         }
+        // It may have several, and have left that one in force.
+        let must_change = identity.secret.must_change && next.ledger.must_change();
+        let secret = match identity.secret.rotations == SecretTerm::NONE.rotations {
+            // Who was bound with a certificate is so still.
+            true => SecretTerm {
+                must_change,
+                ..identity.secret
+            },
+            false => next.ledger.newest(must_change),
+        };
         Some(Identity {
             bound_as: identity.bound_as.clone(),
-            // It may have several, and have left that one in force.
-            secret: next
-                .ledger
-                .newest(identity.secret.must_change && next.ledger.must_change()),
+            secret,
             account: next,
             warning: None,
         })
@@ -522,7 +530,9 @@ impl Accounts {
     /// Bookkeeping since the last call (last used, upgraded hashes, failures); the directory writes it every few seconds and at the end.
     pub fn drain_writes(&self) -> Vec<KeyedWrite> {
         let index = self.index();
-        let dirty = index.ledgers.iter().filter(|(_, ledger)| ledger.is_dirty());
+        // Of who is known by a certificate alone nothing has to be kept.
+        let kept = index.ledgers.iter().filter(|(key, _)| key.0.len() <= KEY_OCTETS_MAX);
+        let dirty = kept.filter(|(_, ledger)| ledger.is_dirty());
         dirty.map(|(key, ledger)| ledger.write(key)).collect()
     }
 

@@ -36,7 +36,10 @@ pub use ledger::SecretFault;
 pub use lifecycle::{AccountStatus, PasswordState};
 pub use policy::{ChangeAsked, PasswordPolicy};
 pub use secret::{Secret, SecretRules};
-pub use stored::SecretHasher;
+pub use stored::{ARGON2_ITERATIONS_MAX, ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, SecretHasher};
+
+/// Octets of the key under which something is kept of an account: the journal's pages hold hundreds of them, and have to stay small.
+pub const KEY_OCTETS_MAX: usize = 480;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Role {
@@ -124,7 +127,7 @@ pub struct Identity {
 /// What holds of the secret that somebody is bound with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SecretTerm {
-    /// Seconds since 1970 when it ends; `u64::MAX` is never.
+    /// Seconds since 1970 when it ends, or the certificate that was brought in place of one; `u64::MAX` is never.
     pub until: u64,
     /// An administrator reset it: nothing is done before it is changed.
     pub must_change: bool,
@@ -253,7 +256,8 @@ pub struct Refusal {
     /// What the wire says.
     pub outcome: Outcome,
     /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `locked`, `password expired`, `throttled`, `busy`,
-    /// `superseded secret`, `no secret`, `account changed`, `unknown certificate`.
+    /// `superseded secret`, `no secret`, `account changed`, `unknown certificate`,
+    /// `certificate has ended`.
     pub detail: &'static str,
     /// The account's name where one was found.
     pub account: Option<String>,

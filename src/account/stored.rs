@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 /// The largest costs that are taken from a stored hash.
-const ARGON2_MEMORY_KIB_MAX: u32 = 64 * 1024;
-const ARGON2_ITERATIONS_MAX: u32 = 10;
-const ARGON2_LANES_MAX: u32 = 4;
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 64 * 1024;
+pub const ARGON2_ITERATIONS_MAX: u32 = 10;
+pub const ARGON2_LANES_MAX: u32 = 4;
 const CRYPT_ROUNDS_MAX: usize = 100_000;
 const PBKDF2_ROUNDS_MAX: u32 = 1_000_000;
 /// The longest stored form that is looked at.

@@ -34,11 +34,13 @@ mod delete;
 mod held;
 mod queue;
 mod secret;
+mod size;
 mod transaction;
 
 use held::Held;
-pub(super) use queue::{Committer, Job, SchemaChange};
+pub(super) use queue::{Committer, Job, Room, SchemaChange};
 use queue::{Jobs, Work};
+use size::octets_of;
 pub(super) use transaction::{Settled, Unsettled};
 
 /// What the writer works with.
@@ -67,6 +69,8 @@ pub(super) struct Asked {
     /// An entry moves, or goes with all below it, only where nothing is below it: who asks may neither move a member of a group
     /// that gives rights nor delete what decides who may do what.
     pub alone: bool,
+    /// Given back once it is done.
+    pub _room: Room,
 }
 
 /// A Password Modify whose rights were checked.
@@ -320,11 +324,7 @@ impl Writer {
             Some(Change::Delete { .. }) | None => key.clone(),
         };
         let (entry_uuid, below) = (effects.entry_uuid, std::mem::take(&mut effects.below));
-        let octets = effects.changes.iter().map(|change| match change {
-            Change::Put { record, .. } => record.len(),
-            Change::Delete { .. } => 0,
-        });
-        let octets = octets.sum();
+        let octets = octets_of(&effects.changes);
         self.made.set(self.made.get().saturating_add(octets));
         self.take_in(group, key, effects, following);
         let done = UpdateDone {
@@ -415,6 +415,8 @@ impl Writer {
             true => self.referring(snapshot, who, key, renames, &mut effects)?,
             false => Vec::new(),
         };
+        self.check_size(&effects.changes, &referring)?;
+        following.check_names(&self.context, key, &planned, &effects.changes)?;
         // From here on nothing is refused: what follows changes accounts at once.
         let put = (planned, std::mem::take(&mut effects.locks));
         let writes = following.put(&self.context, key, put, author.now, who.connection);
@@ -456,10 +458,13 @@ impl Writer {
         };
         let next = || self.author(snapshot, who);
         let is_account = |key: &NormalizedDn| is_account_key(key, &self.context.suffixes);
-        let gone = Gone { from: key, to };
-        self.context
-            .integrity
-            .follow(snapshot, &self.context.schema, &gone, effects, next, is_account)
+        let gone = Gone {
+            from: key,
+            to,
+            most_octets: self.context.limits.rename_octets,
+        };
+        let Context { integrity, schema, .. } = &self.context;
+        integrity.follow(snapshot, schema, &gone, effects, next, is_account)
     }
 
     fn add(

@@ -30,6 +30,8 @@ pub struct UpdateRequest {
     pub relax: bool,
     /// A referral object is an entry like others (RFC 3296).
     pub manage_dsa_it: bool,
+    /// Octets of the request that it came with.
+    pub octets: usize,
 }
 
 /// How an update ended.
@@ -39,6 +41,25 @@ pub struct UpdateDone {
     /// There when it was asked for, the update succeeded and the view may see the entry.
     pub pre_read: Option<ReleasedCopy>,
     pub post_read: Option<ReleasedCopy>,
+}
+
+/// What a value takes in memory beside its octets.
+const VALUE_MEMORY: usize = 48;
+
+impl UpdateRequest {
+    /// Octets that it takes in memory, or thereabouts: many short values take many times what they took on the wire.
+    pub(super) fn memory(&self) -> usize {
+        let values: usize = match &self.update {
+            Update::Add(entry) => entry
+                .attributes
+                .iter()
+                .map(|attribute| 1 + attribute.values.len())
+                .sum(),
+            Update::Modify { changes, .. } => changes.iter().map(|change| 1 + change.values.len()).sum(),
+            Update::Delete { .. } | Update::ModifyDn { .. } => 0,
+        };
+        self.octets.saturating_add((1 + values) * VALUE_MEMORY)
+    }
 }
 
 impl From<Update> for UpdateRequest {
@@ -51,6 +72,7 @@ impl From<Update> for UpdateRequest {
             permissive: false,
             relax: false,
             manage_dsa_it: false,
+            octets: 0,
         }
     }
 }

@@ -5,8 +5,8 @@ use super::committer::{Context, Effects};
 use super::secret::{self, PlannedSecrets, SecretPlan};
 use super::update::{Modification, ModificationKind};
 use super::{clock, password_policy};
-use crate::account::{Accounts, ChangeAsked, PreparedSecret, SecretFault};
-use crate::model::{Attribute, AttributeDescription, Entry, Outcome, Value};
+use crate::account::{Accounts, ChangeAsked, KEY_OCTETS_MAX, PreparedSecret, SecretFault};
+use crate::model::{Attribute, AttributeDescription, Entry, Outcome, ResultCode, Value};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
 use std::collections::{HashMap, HashSet};
@@ -151,6 +151,11 @@ fn lock(context: &Context, key: &NormalizedDn, locks: Vec<Lock>) -> Vec<KeyedWri
     writes.collect()
 }
 
+pub(super) fn too_long_a_name() -> Outcome {
+    let message = format!("expected a name of at most {KEY_OCTETS_MAX} octets for who has a secret");
+    Outcome::new(ResultCode::AdminLimitExceeded, message)
+}
+
 /// Takes the stand-in out again.
 pub(super) fn take_stand_in(entry: &mut Entry) {
     entry
@@ -255,6 +260,29 @@ impl Following {
             Some(pending) => !pending.is_empty(),
             None => context.accounts.has_secret(key),
         }
+    }
+
+    /// Refuses to keep anything of an account, or of an entry with a secret, under a key that is too long for it.
+    pub(super) fn check_names(
+        &self,
+        context: &Context,
+        key: &NormalizedDn,
+        planned: &Planned,
+        changes: &[Change],
+    ) -> Result<(), Outcome> {
+        let is_long = |key: &NormalizedDn| key.0.len() > KEY_OCTETS_MAX;
+        let moves = Moves::new(key, changes);
+        let concerned = |change: &Change| match change {
+            Change::Put { key, .. } => is_long(key) && is_account_key(key, &context.suffixes),
+            Change::Delete { key: gone } => {
+                let to = moves.destination(gone).map(|(to, _)| to);
+                to.is_some_and(is_long) && self.has_secret(context, gone)
+            }
+        };
+        if !(is_long(key) && planned.gives_secret() || changes.iter().any(concerned)) {
+            return Ok(());
+        }
+        Err(too_long_a_name())
     }
 
     /// Puts secrets in force, locks and unlocks: nothing refuses the update any more. `connection` goes on, because it changes its

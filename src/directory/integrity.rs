@@ -56,6 +56,8 @@ pub(super) struct Gone<'a> {
     pub from: &'a NormalizedDn,
     /// Key and name after a rename.
     pub to: Option<(NormalizedDn, Dn)>,
+    /// Octets that the entries which refer to it may have together.
+    pub most_octets: usize,
 }
 
 impl Integrity {
@@ -169,11 +171,18 @@ impl Integrity {
             return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
         }
         let mut puts = Vec::with_capacity(keys.len());
+        let mut octets = 0;
         for key in keys {
             let Some(at) = snapshot.find(&key) else { continue };
             let old = snapshot.record(at);
             if let Some(entry) = self.rewritten(old, schema, gone) {
                 let record = record::encode(&entry, &next().changed(&old.operational()), schema);
+                octets += record.len();
+                if octets > gone.most_octets {
+                    let most = gone.most_octets;
+                    let message = format!("more than {most} bytes of entries refer to it; see limits.rename_bytes");
+                    return Err(Outcome::new(ResultCode::AdminLimitExceeded, message));
+                }
                 puts.push(Change::Put { key, record });
             }
         }

@@ -100,17 +100,25 @@ pub struct DirectoryOptions {
     pub referrals: Vec<String>,
 }
 
+/// What one update may make anew or take away at most: a group of the journal holds 240 MiB, and one that has come to so much takes
+/// one update more.
+pub const UPDATE_OCTETS_MAX: usize = 96 << 20;
+
 /// Limits of the core, each with a key in `config.example.toml`.
 #[derive(Clone, Debug)]
 pub struct DirectoryLimits {
     /// Updates waiting for the committer before new ones are answered busy.
     pub waiting_updates: usize,
+    /// Octets that those may take.
+    pub waiting_update_octets: usize,
     /// Updates made durable together.
     pub group_updates: usize,
     /// Entries that one modifyDN may move.
     pub rename_entries: usize,
-    /// Octets that they may have, but for the one that is renamed.
+    /// Octets of all that one update makes anew or takes away, names included.
     pub rename_octets: usize,
+    /// Octets of one entry.
+    pub entry_octets: usize,
     /// Entries that one Tree Delete may delete.
     pub delete_entries: usize,
     /// Octets of entries that the updates of one transaction may read.
@@ -149,9 +157,11 @@ impl Default for DirectoryLimits {
     fn default() -> Self {
         Self {
             waiting_updates: 4096,
+            waiting_update_octets: 256 << 20,
             group_updates: 64,
             rename_entries: 10_000,
-            rename_octets: 256 << 20,
+            rename_octets: UPDATE_OCTETS_MAX,
+            entry_octets: 32 << 20,
             delete_entries: 10_000,
             transaction_read_octets: 4 << 20,
             bookkeeping_seconds: 5,

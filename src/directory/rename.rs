@@ -157,7 +157,7 @@ fn below(
             ..record.operational()
         };
         let record = record::encode(&entry, &operational, &context.schema);
-        octets += record.len();
+        octets += key.0.len() + to.0.len() + record.len();
         let limit = context.limits.rename_octets;
         if octets > limit {
             let message =

@@ -7,6 +7,7 @@ use super::password_policy;
 use super::trail::AuditPool;
 use super::update::{Modification, ModificationKind, Update};
 use super::{Directory, Session, clock};
+use crate::access::View;
 use crate::account::{
     Accounts, ChangeAsked, PasswordPolicy, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep,
 };
@@ -51,6 +52,11 @@ struct Change<'a> {
 impl Change<'_> {
     fn is_administrators(&self) -> bool {
         self.session.identity.account.facts.role == Role::Administrator
+    }
+
+    /// Whether it is about an entry that the session does not see.
+    fn is_of_hidden(&self, directory: &Directory) -> bool {
+        !self.own && directory.is_hidden(&self.session.view, self.key)
     }
 
     /// The policy that who asks is held to.
@@ -102,7 +108,9 @@ impl Directory {
             session,
             key,
             own,
-            policy: self.policy_for(key, Some(update)),
+            policy: self
+                .policy_for(key, Some(update))
+                .filter(|_| own || !self.is_hidden(&session.view, key)),
         };
         let old = old_secret(&asked);
         let ruled = change.asked(asked.iter().any(gives), old.is_some());
@@ -197,6 +205,7 @@ impl Directory {
         if asked.iter().map(|(_, values)| values.len()).sum::<usize>() > most.saturating_mul(STEPS_A_SECRET) {
             return Err(refused(SecretFault::TooMany { most }));
         }
+        let hidden = change.is_of_hidden(self);
         let mut steps = Vec::new();
         let mut old_came = false;
         let mut added = Added::default();
@@ -225,7 +234,7 @@ impl Directory {
                         return Err(Outcome::new(ResultCode::ProtocolError, message));
                     }
                     let cleared = |step: &SecretStep| matches!(step, SecretStep::Clear | SecretStep::RemoveAll);
-                    let asks = !own && !steps.iter().any(cleared);
+                    let asks = !own && !hidden && !steps.iter().any(cleared);
                     for value in values {
                         let clear = Secret::new(clear_text(&value).to_vec());
                         let prepared = match (added.find(&value), asks) {
@@ -265,6 +274,13 @@ impl Directory {
         Ok(found.await?.into_iter().next())
     }
 
+    /// Whether an entry is there that a view hides: what its secrets are is not to be found out by who may set those of others.
+    fn is_hidden(&self, view: &View, key: &NormalizedDn) -> bool {
+        let snapshot = self.store.snapshot();
+        let at = snapshot.find(key);
+        at.is_some_and(|at| view.hides(snapshot.record(at), snapshot.schema()))
+    }
+
     /// The secrets in force that a value to delete is, in clear or as it is stored: the same one may be there twice, hashed apart.
     async fn the_secrets(&self, change: &Change<'_>, value: Value) -> Result<Vec<PreparedSecret>, Outcome> {
         let key = change.key;
@@ -280,7 +296,7 @@ impl Directory {
             self.check_removed(change, again).await?;
         }
         let found = self.accounts.which_secrets(key, secret, clock::seconds()).await?;
-        match found.is_empty() {
+        match found.is_empty() || change.is_of_hidden(self) {
             true => Err(no_such_secret()),
             false => Ok(found),
         }
@@ -393,7 +409,9 @@ impl Directory {
             session,
             key: &key,
             own: !another,
-            policy: self.policy_for(&key, None),
+            policy: self
+                .policy_for(&key, None)
+                .filter(|_| !another || !self.is_hidden(&session.view, &key)),
         };
         let ruled = change.asked(true, old.is_some());
         if let (Some(policy), Some(asked)) = (&change.policy, &ruled) {

@@ -122,6 +122,7 @@ impl Directory {
         for (at, mut request) in updates.into_iter().enumerate() {
             let failed = |outcome| Unsettled { at: Some(at), outcome };
             let (key, own) = self.admit_queued(session, &mut request).map_err(failed)?;
+            let room = self.committer.room(request.memory()).map_err(failed)?;
             let secret = self.plan_secrets(session, &key, &mut request.update, own).await;
             all.push(Asked {
                 actor: session.identity.account.facts.dn.clone(),
@@ -131,6 +132,7 @@ impl Directory {
                 alone: self.goes_alone(session, &request.update),
                 request,
                 secret: secret.map_err(failed)?,
+                _room: room,
             });
         }
         let (reply, answer) = oneshot::channel();

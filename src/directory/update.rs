@@ -200,6 +200,7 @@ impl Directory {
 
     async fn submit(self: &Arc<Self>, session: &Session, mut request: UpdateRequest) -> Result<Applied, Outcome> {
         let (key, own) = self.admit_update(session, &mut request)?;
+        let room = self.committer.room(request.memory())?;
         let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
         let (reply, answer) = oneshot::channel();
         let actor = session.identity.account.facts.dn.clone();
@@ -211,6 +212,7 @@ impl Directory {
             request,
             secret,
             view: session.view.clone(),
+            _room: room,
         });
         self.committer.submit(Job::Update { asked, reply })?;
         answer

@@ -93,7 +93,13 @@ impl Conversation {
         asked: SyncRequest<'_>,
         session: Option<&Session>,
     ) {
-        match self.directory.sync(session, request, asked) {
+        // What changed since the cookie is looked through at once: then other connections have their turn.
+        let _ = self.is_turn_over();
+        let begun = self.directory.sync(session, request, asked);
+        if self.is_turn_over() {
+            self.work = 0;
+        }
+        match begun {
             Ok(sync) => {
                 self.metrics().searches_running.increment();
                 self.syncs.push(RunningSync {

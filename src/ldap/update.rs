@@ -56,6 +56,7 @@ impl Conversation {
                     permissive: controls.permissive_modify,
                     relax: controls.relax_rules,
                     manage_dsa_it: controls.manage_dsa_it,
+                    octets: self.request_octets,
                 };
                 if let Some(identifier) = controls.transaction {
                     return self.queue((id, response), identifier, request, &session);

@@ -8,6 +8,9 @@ pub const RDNS_LIMIT: usize = 128;
 /// AVAs one RDN may have.
 pub const AVAS_LIMIT: usize = 32;
 
+/// Octets a name may have as text. slapd takes no longer one either.
+pub const OCTETS_LIMIT: usize = 8192;
+
 /// One attribute type and value of an RDN, as given.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Ava {
@@ -45,12 +48,15 @@ impl Dn {
     /// `;` as separator, quoted values, `OID.` prefix.
     ///
     /// # Errors
-    /// Says the first place where the text is no name, or exceeds [`RDNS_LIMIT`] or [`AVAS_LIMIT`].
+    /// Says the first place where the text is no name, or exceeds [`RDNS_LIMIT`], [`AVAS_LIMIT`] or [`OCTETS_LIMIT`].
     pub fn parse(text: &str) -> Result<Dn, DnError> {
         if text.is_empty() {
             return Ok(Dn::root());
         }
         let mut parser = Parser::new(text);
+        if text.len() > OCTETS_LIMIT {
+            return Err(parser.fault_at(OCTETS_LIMIT, "at most 8192 octets"));
+        }
         parser.skip_space();
         let mut rdns = Vec::with_capacity(4);
         loop {
@@ -59,7 +65,13 @@ impl Dn {
             }
             rdns.push(parser.rdn()?);
             match parser.peek() {
-                None => return Ok(Dn { rdns }),
+                None => {
+                    let dn = Dn { rdns };
+                    return match dn.is_too_long() {
+                        true => Err(parser.fault("at most 8192 octets in RFC 4514 form")),
+                        false => Ok(dn),
+                    };
+                }
                 Some(b',' | b';') => parser.position += 1,
                 Some(_) => return Err(parser.fault("`,`, `+` or the end")),
             }
@@ -68,6 +80,13 @@ impl Dn {
 
     pub fn root() -> Dn {
         Dn::default()
+    }
+
+    /// Whether the name as text is longer than [`OCTETS_LIMIT`]: what is escaped takes up to three times its octets.
+    pub fn is_too_long(&self) -> bool {
+        let avas = self.rdns.iter().flat_map(|rdn| &rdn.avas);
+        let most: usize = avas.map(|ava| ava.attribute.len() + 3 * ava.value.len() + 2).sum();
+        most > OCTETS_LIMIT && self.to_string().len() > OCTETS_LIMIT
     }
 
     /// Leaf first.
@@ -557,6 +576,10 @@ mod tests {
         let deep = vec!["o=x"; RDNS_LIMIT + 1].join(",");
         assert_eq!(Dn::parse(&deep).expect_err("too deep").expected, "at most 128 RDNs");
         assert!(Dn::parse(&vec!["o=x"; RDNS_LIMIT].join(",")).is_ok());
+        let long = |octets: usize| format!("o={}", "x".repeat(octets - 2));
+        assert!(Dn::parse(&long(OCTETS_LIMIT)).is_ok() && Dn::parse(&long(OCTETS_LIMIT + 1)).is_err());
+        // As text it is longer than it came.
+        assert!(Dn::parse(&format!("o=\"{}\"", ",".repeat(OCTETS_LIMIT / 2 + 1))).is_err());
         let wide = vec!["o=x"; AVAS_LIMIT + 1].join("+");
         assert!(Dn::parse(&wide).is_err());
     }

@@ -11,15 +11,17 @@ use super::kv::{Batch, Kv, corrupt};
 
 /// Octets of a value in one cell: with its header and key a cell stays under 4 KiB.
 pub const CELL_BYTES: usize = 3_840;
+/// Octets of the longest value: cells have numbers of 16 bits.
+pub const VALUE_OCTETS_MAX: usize = CELL_BYTES * u16::MAX as usize;
 const HEADER: usize = 6;
 
 /// Writes a value as cells; gives their number.
 ///
 /// # Panics
-/// Never: a value of more than 65,535 cells (240 MiB) is refused by the limits on messages long before.
+/// Never: a group of more than [`VALUE_OCTETS_MAX`] (240 MiB) is refused before it comes here, and other values are short.
 pub fn put(batch: &mut Batch, area: u8, name: &[u8], value: &[u8]) -> u16 {
-    let count =
-        u16::try_from(value.len().div_ceil(CELL_BYTES).max(1)).expect("a message limit keeps values under 240 MiB");
+    let count = u16::try_from(value.len().div_ceil(CELL_BYTES).max(1))
+        .expect("longer values are refused before they come here");
     for index in 0..count {
         let from = usize::from(index) * CELL_BYTES;
         let body = &value[from..value.len().min(from + CELL_BYTES)];

@@ -19,6 +19,9 @@ pub const AREA: u8 = b'j';
 const VERSION: u8 = 1;
 const HEADER: usize = 1 + 8 + 4 + 4 + 32;
 
+/// What is pushed into one group at most: it is one value, and its hash comes on top.
+pub const GROUP_OCTETS_MAX: usize = cell::VALUE_OCTETS_MAX - 32;
+
 pub type Hash = [u8; 32];
 
 /// A place in the journal: the last change up to it and the chain's hash there.

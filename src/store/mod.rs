@@ -92,6 +92,8 @@ pub enum StoreError {
     Corrupt { path: String, detail: String },
     #[error("the store is read-only since an I/O error ({detail}); free or repair the disk, then restart nhsdir")]
     ReadOnly { detail: String },
+    #[error("changes of {octets} bytes are more than the journal keeps together ({most}); make them in parts")]
+    TooLarge { octets: usize, most: usize },
     #[error("stopped, because the directory is being closed")]
     Closing,
     #[error("the directory uses {name}, which the schema no longer defines; add its definition to the schema files")]
@@ -482,10 +484,15 @@ impl WriteGroup<'_> {
     ///
     /// # Errors
     /// `Io` or `Corrupt` from the disk, after which nobody knows whether the group will be there after a restart;
-    /// `ReadOnly` when an earlier group failed so.
+    /// `ReadOnly` when an earlier group failed so; `TooLarge`, and nothing is changed.
     pub fn commit(mut self) -> Result<SequenceNumber, StoreError> {
         if self.group.is_empty() {
             return Ok(self.writer.position.number());
+        }
+        let (octets, _) = self.group.extent();
+        if octets > journal::GROUP_OCTETS_MAX {
+            let most = journal::GROUP_OCTETS_MAX;
+            return Err(StoreError::TooLarge { octets, most });
         }
         let mut batch = Batch::default();
         let mut cells = Vec::new();

@@ -603,3 +603,22 @@ impl Random {
         (x ^ (x >> 31)) % end
     }
 }
+
+/// What is more than the journal keeps together is refused, and those that come after it are not.
+#[test]
+fn a_group_that_is_too_large_changes_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let store = start(&new_disk(), data.path(), TAIL).unwrap();
+    let mut group = store.begin();
+    for n in 0..2 {
+        let large = Change::Put {
+            key: key(n),
+            record: vec![0; 121 << 20],
+        };
+        group.apply(vec![large], Vec::new());
+    }
+    assert!(matches!(group.commit(), Err(StoreError::TooLarge { .. })));
+    assert_eq!(store.fault(), None);
+    assert_eq!(versions(&store.snapshot()), Oracle::new());
+    commit_one(&store);
+}

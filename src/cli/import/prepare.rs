@@ -3,8 +3,9 @@
 use super::elsewhere::read_url;
 use super::operational::{Kept, Kinds, LeftOut, Uuids, past, take_out};
 use crate::access::NEVER_RELEASED;
-use crate::account::{AccountOptions, Accounts, PasswordState, PreparedSecret, Secret, SecretHasher};
+use crate::account::{AccountOptions, Accounts, KEY_OCTETS_MAX, PasswordState, PreparedSecret, Secret, SecretHasher};
 use crate::directory::{complete_naming, is_account_key, strip_clear_text};
+use crate::model::dn::OCTETS_LIMIT;
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
 use crate::model::{Entry, Value, is_known_option};
 use crate::schema::{NormalizedDn, Schema, SchemaViolation};
@@ -163,6 +164,17 @@ impl<'a> Preparer<'a> {
         }
         let (kept, has_password) = take_out(entry, schema, &mut self.kinds, left_out)?;
         schema.spell_dn(&mut entry.dn);
+        if entry.dn.is_too_long() {
+            return Err(format!("expected a name of at most {OCTETS_LIMIT} octets"));
+        }
+        let keeps_secret = has_password || is_account_key(key, self.context.suffixes);
+        if keeps_secret && key.0.len() > KEY_OCTETS_MAX {
+            let message = "octets for who has a secret";
+            return Err(format!(
+                "{}: expected a name of at most {KEY_OCTETS_MAX} {message}",
+                entry.dn
+            ));
+        }
         schema.spell_entry(entry);
         let mut checked = schema.check_entry(entry);
         if let Err(violations) = &checked

@@ -7,6 +7,7 @@ use crate::schema::{NormalizedDn, Schema};
 use crate::store::{KeyedWrite, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,18 +17,55 @@ pub(in crate::directory) struct Committer {
     queue: Option<SyncSender<Work>>,
     thread: Option<JoinHandle<()>>,
     pub suffixes: Vec<NormalizedDn>,
+    /// Octets of the updates that wait, and how many there may be.
+    waiting: Arc<AtomicUsize>,
+    waiting_octets: usize,
+}
+
+/// What an update takes while it waits.
+pub(in crate::directory) struct Room {
+    waiting: Arc<AtomicUsize>,
+    octets: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.octets, Ordering::Relaxed);
+    }
 }
 
 impl Committer {
     pub(in crate::directory) fn start(context: Context) -> Committer {
         let (queue, jobs) = sync_channel(context.limits.waiting_updates);
         let suffixes = context.suffixes.clone();
+        let waiting_octets = context.limits.waiting_update_octets;
         let run = move || Writer::new(context).run(&mut Jobs::new(&jobs));
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run).ok();
         Committer {
             queue: Some(queue),
             thread,
             suffixes,
+            waiting: Arc::default(),
+            waiting_octets,
+        }
+    }
+
+    /// Room for an update of so many octets; one finds room whatever its size where none waits.
+    ///
+    /// # Errors
+    /// busy.
+    pub(in crate::directory) fn room(&self, octets: usize) -> Result<Room, Outcome> {
+        let before = self.waiting.fetch_add(octets, Ordering::Relaxed);
+        let room = Room {
+            waiting: Arc::clone(&self.waiting),
+            octets,
+        };
+        match before > 0 && before.saturating_add(octets) > self.waiting_octets {
+            true => Err(Outcome::new(
+                ResultCode::Busy,
+                "too many bytes of updates are waiting; try again",
+            )),
+            false => Ok(room),
         }
     }
 

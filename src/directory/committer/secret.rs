@@ -4,7 +4,7 @@ use super::super::following::{self, Following};
 use super::super::secret::{PlannedSecrets, SecretPlan};
 use super::super::{clock, update::Update};
 use super::{SecretAsked, UpdateRequest, Who, Writer, is_account_key};
-use crate::account::SecretStep;
+use crate::account::{KEY_OCTETS_MAX, SecretStep};
 use crate::model::{Dn, Outcome, ResultCode};
 use crate::store::WriteGroup;
 
@@ -24,6 +24,9 @@ impl Writer {
             view: &view,
             connection,
         };
+        if key.0.len() > KEY_OCTETS_MAX {
+            return Err(following::too_long_a_name());
+        }
         let is_account = is_account_key(&key, &self.context.suffixes);
         let is_there = who.target(group.snapshot(), &key).is_some();
         let secrets = match is_account {
