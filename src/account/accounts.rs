@@ -541,7 +541,7 @@ impl Accounts {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = clock.map_or(0, |since| since.as_secs());
         let ledger = self.index().ledgers.get(key).cloned()?;
-        Some(ledger.status(now, &self.options))
+        Some(ledger.status(self.policy(key).as_ref(), now, &self.options))
     }
 
     #[cfg(test)]

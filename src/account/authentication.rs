@@ -8,7 +8,7 @@ use super::remembered::Fingerprint;
 use super::stored::{Memory, Stored};
 use super::trial::{Match, Trial, Tried};
 use super::{Account, Identity, PreparedSecret, Refusal, Secret, SecretTerm};
-use crate::model::{Outcome, PasswordFault, PasswordWarning, ResultCode, Source};
+use crate::model::{Outcome, PasswordFault, ResultCode, Source};
 use crate::schema::NormalizedDn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,8 @@ enum Standing {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Bind,
-    /// Its own change, which it is good for however old it is.
+    /// Its own change by who is bound already. Its policy has no say: a secret that has expired is good for it, and so is one that a
+    /// stranger has locked by guesses; an administrator's lock ends sessions. Sources are throttled all the same.
     Change,
 }
 
@@ -58,7 +59,7 @@ impl Accounts {
         self.authenticate_verified(attempt, key, secret, Purpose::Bind).await
     }
 
-    /// Whether somebody knows the secret that is to be changed: counted and throttled like a bind.
+    /// Whether somebody knows the secret that is to be changed: throttled like a bind.
     ///
     /// # Errors
     /// As those of [`Accounts::authenticate`].
@@ -94,15 +95,11 @@ impl Accounts {
     ) -> Result<Identity, Refusal> {
         let (name, now) = (attempt.bound_as, attempt.now);
         let account = self.find_by_name(name, key);
-        let policy = account
-            .as_ref()
-            .and_then(|account| self.policy(&account.facts.key))
-            .map(|policy| match purpose {
-                Purpose::Bind => policy,
-                Purpose::Change => policy.ageless(),
-            });
+        let binds = account.as_ref().filter(|_| purpose == Purpose::Bind);
+        let policy = binds.and_then(|account| self.policy(&account.facts.key));
         let policy = policy.as_ref();
-        let standing = standing(account.as_deref(), policy, attempt.source, now);
+        let verdict = binds.map_or(Verdict::GOOD, |account| account.ledger.verdict(policy, now));
+        let standing = standing(account.as_deref(), verdict, attempt.source, now);
         let candidates = match (&account, standing) {
             (Some(account), Standing::Good | Standing::Refused { told: Some(_), .. }) => account.ledger.candidates(now),
             _ => Vec::new(),
@@ -145,10 +142,8 @@ impl Accounts {
         secret: &Secret,
         matched: Match,
     ) -> Result<Identity, Refusal> {
-        let verdict = policy.map_or(Verdict::Good { ends_in: None }, |policy| {
-            account.ledger.admit(policy, attempt.now)
-        });
-        if let Some((detail, fault)) = fault_of(verdict) {
+        let verdict = policy.map_or(Verdict::GOOD, |policy| account.ledger.admit(policy, attempt.now));
+        if let Some((detail, fault)) = verdict.refusal() {
             let refusal = refusal(detail, Some(account.facts.name.clone()));
             return Err(Refusal {
                 outcome: refusal.outcome.clone().telling(fault),
@@ -163,7 +158,7 @@ impl Accounts {
             account,
             bound_as: attempt.bound_as.to_owned(),
             secret: term,
-            warning: warning_of(verdict),
+            warning: verdict.warning(),
         })
     }
 
@@ -185,6 +180,9 @@ impl Accounts {
         account
             .ledger
             .note_failure(attempt, None, self.throttle_limits(account), policy);
+        if told == Some(PasswordFault::PasswordExpired) {
+            account.ledger.forget_failures();
+        }
         match told {
             Some(fault) => outcome.telling(fault),
             None => outcome,
@@ -286,7 +284,7 @@ impl Accounts {
             return None;
         }
         let warning = match self.policy(&account.facts.key) {
-            Some(policy) => warning_of(account.ledger.unremarkable(&policy, now)?),
+            Some(policy) => account.ledger.unremarkable(&policy, now)?.warning(),
             None => None,
         };
         account.ledger.note_use(source, now);
@@ -329,7 +327,8 @@ impl Accounts {
         };
         // How old a secret is that did not come does not matter.
         let policy = self.policy(&account.facts.key).map(PasswordPolicy::ageless);
-        if let Standing::Refused { detail, .. } = standing(Some(&account), policy.as_ref(), source, now) {
+        let verdict = account.ledger.verdict(policy.as_ref(), now);
+        if let Standing::Refused { detail, .. } = standing(Some(&account), verdict, source, now) {
             return Err(refusal(detail, Some(account.facts.name.clone())));
         }
         if ends <= now {
@@ -388,12 +387,13 @@ impl Standing {
     }
 }
 
-fn standing(account: Option<&Account>, policy: Option<&PasswordPolicy>, source: &Source, now: u64) -> Standing {
+/// `verdict` is that of the account's policy.
+fn standing(account: Option<&Account>, verdict: Verdict, source: &Source, now: u64) -> Standing {
     let Some(account) = account else {
         return Standing::unlooked("unknown name");
     };
     let throttled = account.ledger.is_throttled(source, now);
-    let by_policy = fault_of(account.ledger.verdict(policy, now));
+    let by_policy = verdict.refusal();
     let (detail, fault) = if account.facts.disabled {
         ("disabled", PasswordFault::AccountLocked)
     } else if account.is_expired(now) {
@@ -408,23 +408,6 @@ fn standing(account: Option<&Account>, policy: Option<&PasswordPolicy>, source: 
     Standing::Refused {
         detail,
         told: (!throttled).then_some(fault),
-    }
-}
-
-/// Why a verdict lets nobody in: for the audit, and for who brought the secret.
-fn fault_of(verdict: Verdict) -> Option<(&'static str, PasswordFault)> {
-    match verdict {
-        Verdict::Locked => Some(("locked", PasswordFault::AccountLocked)),
-        Verdict::Expired => Some(("password expired", PasswordFault::PasswordExpired)),
-        Verdict::Grace { .. } | Verdict::Good { .. } => None,
-    }
-}
-
-fn warning_of(verdict: Verdict) -> Option<PasswordWarning> {
-    match verdict {
-        Verdict::Grace { left } => Some(PasswordWarning::GraceLeft(left)),
-        Verdict::Good { ends_in } => ends_in.map(PasswordWarning::ExpiresIn),
-        Verdict::Locked | Verdict::Expired => None,
     }
 }
 

@@ -351,7 +351,7 @@ impl Ledger {
     /// What holds by a policy; `None` is none.
     pub(super) fn verdict(&self, policy: Option<&PasswordPolicy>, now: u64) -> Verdict {
         if policy.is_none() && !self.may_be_throttled(now) {
-            return Verdict::Good { ends_in: None };
+            return Verdict::GOOD;
         }
         policy::verdict(policy, &self.secret_state(), now)
     }
@@ -479,13 +479,18 @@ impl Ledger {
         }
     }
 
+    /// The right secret came, though it lets nobody in any more: no guesses were before it.
+    pub(super) fn forget_failures(&self) {
+        self.state().counted.clear();
+        self.dirty.store(true, Ordering::Release);
+    }
+
     /// Who tries a locked account does not prolong that.
     fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) {
         let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
-        if policy::verdict(Some(policy), &secret_state, now) != Verdict::Locked
-            && policy.count_failure(&mut state.counted, now)
-        {
-            state.locked = Some(now);
+        if policy::verdict(Some(policy), &secret_state, now) != Verdict::Locked {
+            // A lock of before has ended.
+            state.locked = policy.count_failure(&mut state.counted, now).then_some(now);
         }
     }
 
@@ -585,7 +590,8 @@ impl Ledger {
         }
     }
 
-    pub(super) fn status(&self, now: u64, options: &AccountOptions) -> AccountStatus {
+    pub(super) fn status(&self, policy: Option<&PasswordPolicy>, now: u64, options: &AccountOptions) -> AccountStatus {
+        let refused = self.verdict(policy, now).refusal();
         let state = self.state();
         let evidence = state.lockout.evidence();
         let throttled = evidence
@@ -603,6 +609,7 @@ impl Ledger {
             to_be_rehashed: matches!(&parsed, Some(Ok(stored)) if !stored.is_current(options)),
             secret_set: state.current.as_ref().map(|kept| kept.set),
             must_change: state.must_change(),
+            refused: refused.map(|(detail, _)| detail),
             old_secret_until: state
                 .old
                 .as_ref()

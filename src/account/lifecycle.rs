@@ -36,6 +36,8 @@ pub struct AccountStatus {
     pub secret_set: Option<u64>,
     /// The secret has to be changed before anything else.
     pub must_change: bool,
+    /// `locked` or `password expired`, where an administrator or its password policy refuses it.
+    pub refused: Option<&'static str>,
     /// An older secret that is still valid, and until when.
     pub old_secret_until: Option<u64>,
     pub last_used: Option<u64>,

@@ -3,7 +3,7 @@
 //! Pure: no clock, no I/O. Invariants: whether a secret is locked, expired or too young is decided here alone; where no policy rules
 //! nothing is asked; a lock of an administrator holds whatever a policy says; what it counts is bounded.
 
-use crate::model::PasswordFault;
+use crate::model::{PasswordFault, PasswordWarning};
 
 /// Failures kept of one account. A pwdMaxFailure above it locks here.
 const FAILURES_MAX: usize = 100;
@@ -123,9 +123,30 @@ pub(super) fn verdict(policy: Option<&PasswordPolicy>, state: &SecretState, now:
     match policy {
         Some(policy) if policy.is_locked(state, now) => Verdict::Locked,
         None if state.locked.is_some() => Verdict::Locked,
-        // It is to be changed, so it matters no more how old it is.
-        Some(policy) if !state.must_change => policy.age_verdict(state, now),
-        Some(_) | None => Verdict::Good { ends_in: None },
+        Some(policy) => policy.age_verdict(state, now),
+        None => Verdict::GOOD,
+    }
+}
+
+impl Verdict {
+    /// Where nothing rules.
+    pub const GOOD: Verdict = Verdict::Good { ends_in: None };
+
+    /// Why nobody is let in: for the audit, and for who brought the secret.
+    pub(super) fn refusal(self) -> Option<(&'static str, PasswordFault)> {
+        match self {
+            Verdict::Locked => Some(("locked", PasswordFault::AccountLocked)),
+            Verdict::Expired => Some(("password expired", PasswordFault::PasswordExpired)),
+            Verdict::Grace { .. } | Verdict::Good { .. } => None,
+        }
+    }
+
+    pub(super) fn warning(self) -> Option<PasswordWarning> {
+        match self {
+            Verdict::Grace { left } => Some(PasswordWarning::GraceLeft(left)),
+            Verdict::Good { ends_in } => ends_in.map(PasswordWarning::ExpiresIn),
+            Verdict::Locked | Verdict::Expired => None,
+        }
     }
 }
 
@@ -151,11 +172,12 @@ impl PasswordPolicy {
     /// Sections 7.3 to 7.5.
     fn age_verdict(&self, state: &SecretState, now: u64) -> Verdict {
         let Some(changed) = state.changed.filter(|_| self.max_age > 0) else {
-            return Verdict::Good { ends_in: None };
+            return Verdict::GOOD;
         };
         let age = now.saturating_sub(changed);
-        if age <= self.max_age {
-            let left = self.max_age - age;
+        // What has to be changed is not held to its age.
+        if age <= self.max_age || state.must_change {
+            let left = self.max_age.saturating_sub(age);
             return Verdict::Good {
                 ends_in: Some(left).filter(|left| *left < self.expire_warning),
             };
@@ -266,7 +288,8 @@ mod tests {
                 must_change: true,
                 ..state
             };
-            assert_eq!(verdict(Some(&policy), &reset, NOW), good(None));
+            let left = 100 - age.min(100);
+            assert_eq!(verdict(Some(&policy), &reset, NOW), good((left < 20).then_some(left)));
         }
         let unknown = SecretState {
             changed: None,

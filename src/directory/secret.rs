@@ -172,6 +172,8 @@ impl Directory {
     /// A secret that the session chose for an entry. What has to be changed is not changed to itself.
     async fn chosen(&self, change: &Change<'_>, secret: Secret) -> Result<PreparedSecret, Outcome> {
         let (identity, key) = (&change.session.identity, change.key);
+        let rules = self.secret_rules(change);
+        Accounts::check_chosen(&secret, rules)?;
         if identity.secret.must_change && identity.account.facts.key == *key {
             let again = Secret::new(secret.expose().to_vec());
             if !self
@@ -185,9 +187,7 @@ impl Directory {
                 return Err(outcome.telling(PasswordFault::PasswordInHistory));
             }
         }
-        let rules = self.secret_rules(change);
         if let Some(policy) = change.held_to().filter(|policy| policy.in_history > 0) {
-            Accounts::check_chosen(&secret, rules)?;
             let again = Secret::new(secret.expose().to_vec());
             if self.accounts.was_used(key, again, policy).await? {
                 return Err(password_policy::refusal(PasswordFault::PasswordInHistory));
@@ -291,7 +291,7 @@ impl Directory {
         }
         let secret = Secret::new(clear.to_vec());
         if change.own {
-            // Counted and throttled like a bind.
+            // Throttled like a bind.
             let again = Secret::new(clear.to_vec());
             self.check_removed(change, again).await?;
         }
@@ -414,11 +414,17 @@ impl Directory {
                 .filter(|_| !another || !self.is_hidden(&session.view, &key)),
         };
         let ruled = change.asked(true, old.is_some());
+        let old_came = old.is_some();
+        let may_leave_out = administrator || another;
+        if old_came {
+            self.check_old_secret(session, &key, old, may_leave_out).await?;
+        }
         if let (Some(policy), Some(asked)) = (&change.policy, &ruled) {
             self.check_change(&key, policy, asked)?;
         }
-        self.check_old_secret(session, &key, old, administrator || another)
-            .await?;
+        if !old_came {
+            self.check_old_secret(session, &key, None, may_leave_out).await?;
+        }
         let (generated, prepared) = match new {
             Some(secret) => (None, self.chosen(&change, secret).await?),
             None => self

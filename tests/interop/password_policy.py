@@ -1,11 +1,11 @@
 """Password policies (draft-behera-ldap-password-policy): the same binds and changes, one after another, to nhsdir and to Debian's slapd with
 its ppolicy overlay must get the same results and tell the same.
 
-  password_policy.py [PATH-OF-nhsdir]   VERBOSE=1 prints every answer
+  password_policy.py [PATH-OF-nhsdir]   VERBOSE=1 prints every answer; CASES=n random policies beside the written ones, SEED=n
 
 What may differ is said in DIFFERENT, with its reason. Ends with status 1 where anything else differs.
 """
-import os, shutil, signal, subprocess, sys, tempfile, time
+import os, random, shutil, signal, subprocess, sys, tempfile, time
 import ldap, ldap.dn
 import started
 from ldap.controls import RequestControl, ResponseControl
@@ -43,7 +43,7 @@ YEAR = 365 * 86400
 CASES = {
     "nothing": ({}, {}, [*bind(ONE, b"wrong", ONE), ("modify", replace(TWO)), *bind(ONE, TWO), ("passwd", TWO, THREE), *bind(THREE), ("passwd", b"wrong", FOUR), ("modify", exchange(b"wrong", FOUR)), *STATE]),
     "young": ({"pwdMaxAge": YEAR, "pwdExpireWarning": 86400}, {"pwdChangedTime": ago(60)}, [*bind(ONE, b"wrong"), *STATE]),
-    "warned": ({"pwdMaxAge": YEAR, "pwdExpireWarning": 86400}, {"pwdChangedTime": ago(YEAR - 45050)}, [*bind(ONE, ONE), ("passwd", ONE, TWO), *bind(TWO)]),
+    "warned": ({"pwdMaxAge": YEAR, "pwdExpireWarning": 86400}, {"pwdChangedTime": ago(YEAR - 45000)}, [*bind(ONE, ONE), ("passwd", ONE, TWO), *bind(TWO)]),
     "expired": ({"pwdMaxAge": YEAR}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(ONE, b"wrong", ONE), ("root", replace(TWO)), *bind(TWO)]),
     "grace": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 3}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(b"wrong", ONE), *STATE, *bind(ONE, ONE), *STATE, *bind(ONE), *STATE]),
     "last-grace": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 1}, {"pwdChangedTime": ago(YEAR + 60)}, [*bind(ONE), ("search",), ("passwd", ONE, TWO), *STATE, *bind(TWO, ONE)]),
@@ -62,9 +62,9 @@ CASES = {
     "must-change": ({"pwdMustChange": "TRUE", "pwdMinAge": 86400}, {}, [*bind(ONE), ("root", replace(TWO)), *STATE, *bind(TWO), ("search",), ("modify", [(ldap.MOD_REPLACE, "sn", [b"x"])]), ("passwd", TWO, THREE), ("search",), *STATE, *bind(THREE), ("passwd", THREE, FOUR)]),
     "reset": ({"pwdMustChange": "TRUE"}, {"pwdReset": "TRUE"}, [*STATE, *bind(ONE), ("modify", exchange(ONE, TWO)), *STATE, *bind(TWO)]),
     "short": ({"pwdCheckQuality": 1, "pwdMinLength": 8, "pwdMaxLength": 12}, {}, [*bind(ONE), ("passwd", ONE, b"7-short"), ("modify", replace(b"7-short")), ("passwd", ONE, b"secret-13-xxx"), ("modify", exchange(ONE, b"secret-13-xxx")), ("helper", replace(b"7-short")),
-              ("root", replace(b"7-short")), *bind(b"7-short")]),
+              ("root", replace(b"7-short")), *bind(b"7-short"), ("add", b"7-short"), ("add", b"secret-13-xxx"), ("add", ONE)]),
     "hashed": ({"pwdCheckQuality": 1, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(GIVEN)), *bind(b"given-1")]),
-    "quality": ({"pwdCheckQuality": 2, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(GIVEN)), ("modify", replace(b"short")), ("modify", replace(TWO)), *bind(TWO), ("root", replace(GIVEN)), *bind(b"given-1")]),
+    "quality": ({"pwdCheckQuality": 2, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(GIVEN)), ("modify", replace(b"short")), ("modify", replace(TWO)), *bind(TWO), ("root", replace(GIVEN)), *bind(b"given-1"), ("add", GIVEN), ("add", ONE, TWO), ("add", ONE)]),
     "unchecked": ({"pwdCheckQuality": 0, "pwdMinLength": 8}, {}, [*bind(ONE), ("modify", replace(b"short")), *bind(b"short")]),
     "one-value": ({"pwdInHistory": 1}, {}, [*bind(ONE), ("modify", replace(TWO, THREE)), ("root", replace(TWO, THREE)), *bind(ONE)]),
     "lockout": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3}, {}, [*bind(b"w1", b"w2", ONE), *STATE, *bind(b"w1", b"w2"), *STATE, *bind(b"w3"), *STATE, *bind(b"w4", ONE), *STATE,
@@ -86,8 +86,67 @@ CASES = {
 }
 
 
+SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
+RANDOM = random.Random(SEED)
+
+
+def random_case():
+    """Rules and a state. What slapd and we take otherwise, as DIFFERENT and docs/from-slapd.md have it, is left out."""
+    def some(**choices):
+        picked = {name: RANDOM.choice(values) for name, values in choices.items()}
+        return {name: value for name, value in picked.items() if value is not None}
+    rules = some(pwdMaxAge=[None, YEAR, YEAR], pwdExpireWarning=[None, 86400, 2 * YEAR], pwdGraceAuthNLimit=[None, 1, 2, 3], pwdGraceExpiry=[None, None, 30, 2 * YEAR],
+                 pwdMinAge=[None, None, 86400], pwdInHistory=[None, 1, 2, 3], pwdCheckQuality=[None, 0, 1, 2], pwdMinLength=[None, 8, 9], pwdLockout=[None, "FALSE", "TRUE", "TRUE"],
+                 pwdMaxFailure=[None, 1, 2, 3], pwdMaxRecordedFailure=[None, None, 5], pwdLockoutDuration=[None, 600], pwdFailureCountInterval=[None, 600], pwdMustChange=[None, "TRUE"],
+                 pwdAllowUserChange=[None, None, None, "TRUE", "FALSE"], pwdSafeModify=[None, None, "TRUE"])
+    own = some(pwdChangedTime=[ago(60), ago(86400 + 60), ago(YEAR - 45000), ago(YEAR + 60)], pwdFailureTime=[None, None, ago(90), ago(900)], pwdGraceUseTime=[None, None, ago(90)])
+    if rules.get("pwdMustChange"):
+        own.update(some(pwdReset=[None, None, "TRUE"]))
+    if rules.get("pwdLockout") == "TRUE":
+        own.update(some(pwdAccountLockedTime=[None, None, None, ago(90), ago(900)]))
+    if "pwdAccountLockedTime" in own:
+        # With the failure that locks again slapd deletes a lock that has ended after it has set the new one.
+        own.pop("pwdFailureTime", None)
+        rules["pwdMaxFailure"] = 3
+    return rules, own, None
+
+
+RANDOM_CASES = {"random-%d" % number: random_case() for number in range(int(os.environ.get("CASES") or 60))}
+CASES.update(RANDOM_CASES)
+SECRETS = [ONE, TWO, THREE, FOUR, FIVE, b"short", b"long-enough"]
+
+
+def random_question(rules, current, is_bound):
+    """A question, and the secret that is in force where it is done. Secrets of before are not brought: slapd counts them as failures."""
+    new = RANDOM.choice(SECRETS)
+    asked = ["bind", "bind", "bind", "wrong", "state", "root"]
+    if not rules.get("pwdMustChange"):
+        asked.append("helper")
+    if is_bound:
+        asked += ["passwd", "passwd", "exchange", "exchange", "replace", "search", "bad-passwd", "bad-exchange", "hash"]
+    kind = RANDOM.choice(asked)
+    return {
+        "bind": (("bind", current), current),
+        "wrong": (("bind", b"wrong-%d" % RANDOM.randrange(9)), current),
+        "state": (("state",), current),
+        "search": (("search",), current),
+        "root": (("root", replace(new)), new),
+        "helper": (("helper", replace(new)), new),
+        "passwd": (("passwd", RANDOM.choice([current, current, None]), new), new),
+        "exchange": (("modify", exchange(current, new)), new),
+        "replace": (("modify", replace(new)), new),
+        "bad-passwd": (("passwd", b"wrong", new), current),
+        "bad-exchange": (("modify", exchange(b"wrong", new)), current),
+        "hash": (("modify", exchange(current, GIVEN)), b"given-1"),
+    }[kind]
+
+
 def dn_of(name):
     return "uid=%s,ou=People,%s" % (name, BASE)
+
+
+def policy_of(name):
+    return "cn=%s,ou=Policies,%s" % (name, BASE)
 
 
 def ldif():
@@ -97,7 +156,7 @@ def ldif():
         lines += ["dn: ou=%s,%s" % (unit, BASE), "objectClass: organizationalUnit", "ou: " + unit, ""]
     lines += ["dn: cn=none,ou=Policies," + BASE, "objectClass: device", "objectClass: pwdPolicy", "cn: none", "pwdAttribute: userPassword", ""]
     for name, (rules, own, _) in {"helper": ({}, {}, []), **CASES}.items():
-        policy = "cn=%s,ou=Policies,%s" % (name, BASE)
+        policy = policy_of(name)
         lines += ["dn: " + policy, "objectClass: device", "objectClass: pwdPolicy", "cn: " + name, "pwdAttribute: userPassword"]
         lines += ["%s: %s" % rule for rule in rules.items()] + [""]
         lines += ["dn: " + dn_of(name), "objectClass: inetOrgPerson", "uid: " + name, "cn: " + name, "sn: x", "userPassword: " + ONE.decode(), "pwdPolicySubentry: " + policy]
@@ -114,7 +173,7 @@ class Slapd:
                 out.write("include /etc/ldap/schema/%s.schema\n" % name)
             out.write("modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload ppolicy\npidfile %s/pid\n" % work)
             out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\nindex objectClass eq\nlastbind on\n" % (BASE, ROOT, work))
-            out.write('access to attrs=userPassword by self write by dn.exact="%s" write by anonymous auth by * none\naccess to * by self write by * read\n' % HELPER)
+            out.write('access to attrs=userPassword by self write by dn.exact="%s" write by anonymous auth by * none\naccess to * by self write by dn.exact="%s" write by * read\n' % (HELPER, HELPER))
             out.write("overlay ppolicy\nppolicy_default cn=none,ou=Policies,%s\nppolicy_hash_cleartext\nppolicy_use_lockout\n" % BASE)
         made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", path], capture_output=True, text=True)
         if made.returncode:
@@ -160,7 +219,7 @@ def told(controls):
     rest, says = values[0][2:], []
     if rest[:1] == b"\xa0":
         kind, number = rest[2], int.from_bytes(rest[4:4 + rest[3]], "big")
-        says.append("ends in %d00" % (number // 100) if kind == 0x80 else "grace %d" % number)
+        says.append("ends in %d00" % ((number + 50) // 100) if kind == 0x80 else "grace %d" % number)
         rest = rest[2 + rest[1]:]
     if rest[:1] == b"\x81":
         says.append("error %d" % rest[2])
@@ -180,8 +239,9 @@ def answered(call):
 class Case:
     """One entry, and what is asked of it on one server."""
     def __init__(self, server, name):
-        self.server, self.dn = server, dn_of(name)
-        self.session = None
+        self.server, self.dn, self.rules = server, dn_of(name), CASES[name][0]
+        self.policy = policy_of(name)
+        self.session, self.added = None, 0
 
     def ask(self, kind, *rest):
         if kind == "bind":
@@ -195,13 +255,23 @@ class Case:
             return answered(lambda: self.result(self.session, self.session.passwd(self.dn, old, new, serverctrls=[ASKING])))
         if kind == "search":
             return answered(lambda: self.result(self.session, self.session.search_ext(self.dn, ldap.SCOPE_BASE, serverctrls=[ASKING])))
+        if kind == "add":
+            self.added += 1
+            name = "added-%d" % self.added
+            entry = [("objectClass", [b"inetOrgPerson"]), ("cn", [b"x"]), ("sn", [b"x"]), ("pwdPolicySubentry", [self.policy.encode()]), ("userPassword", list(rest))]
+            connection = self.helper()
+            return answered(lambda: self.result(connection, connection.add_ext("uid=%s,%s" % (name, self.dn), entry, serverctrls=[ASKING])))
         if kind == "state":
             return self.state()
         connection = {"modify": self.session, "root": self.server.root}.get(kind)
         if kind == "helper":
-            connection = self.server.connect()
-            connection.simple_bind_s(HELPER, ONE.decode())
+            connection = self.helper()
         return answered(lambda: self.result(connection, connection.modify_ext(self.dn, rest[0], serverctrls=[ASKING])))
+
+    def helper(self):
+        connection = self.server.connect()
+        connection.simple_bind_s(HELPER, ONE.decode())
+        return connection
 
     @staticmethod
     def result(connection, number):
@@ -209,14 +279,25 @@ class Case:
 
     def state(self):
         """How many values there are of what is kept: times differ."""
-        names = ["pwdGraceUseTime", "pwdFailureTime", "pwdReset", "pwdAccountLockedTime"]
+        names = ["pwdGraceUseTime", "pwdFailureTime", "pwdReset"]
+        # slapd locks by failures without pwdLockout too, and lets whoever is locked in.
+        names += ["pwdAccountLockedTime"] * (self.rules.get("pwdLockout") == "TRUE")
         _, entry = self.server.root.search_s(self.dn, ldap.SCOPE_BASE, "(objectClass=*)", names)[0]
         return " ".join("%s=%d" % (name, len(entry[name])) for name in names if name in entry)
+
+
+def without(state, name):
+    return [part for part in state.split() if not part.startswith(name)]
 
 
 # Each says of (case, question, slapd's answer, nhsdir's) whether this is the reason why they differ.
 DIFFERENT = {
     "slapd takes the control with binds and changes alone; here every operation tells that the secret has to be changed": lambda c, q, s, n: q[0] == "search" and (s, n) == ("50", "50 error 2"),
+    "a secret that has to be changed is not replaced by a hash, which may be its own": lambda c, q, s, n: q[0] == "modify" and GIVEN in (q[1][-1][2] or []) and (s, n) == ("0", "19 error 5") and "pwdMustChange" in CASES[c][0],
+    "a secret that has to be changed is not changed to itself": lambda c, q, s, n: q[0] in ("modify", "passwd") and (s, n) == ("0", "19 error 8") and "pwdMustChange" in CASES[c][0],
+    "slapd keeps failures that are too old to count; section 7.6 purges them": lambda c, q, s, n: q[0] == "state" and "pwdFailureTime" in CASES[c][1] and "pwdFailureCountInterval" in CASES[c][0]
+        and without(s, "pwdFailureTime") == without(n, "pwdFailureTime"),
+    "slapd does not take the same hash twice into pwdHistory within a second": lambda c, q, s, n: q[0] in ("modify", "root", "helper", "passwd") and s == "20",
     "slapd tells whoever asks that an account is locked; here only who brings the secret is told": lambda c, q, s, n: q[0] == "bind" and (s, n) == ("49 error 1", "49"),
 }
 
@@ -231,23 +312,42 @@ def main():
         servers.append(Slapd(work + "/slapd", path))
         if NHSDIR != "/":
             servers.append(Nhsdir(work + "/nhsdir", path))
-        for name, (_, _, questions) in CASES.items():
+        def ask(cases, name, question):
+            nonlocal asked, differences
+            answers = [case.ask(*question) for case in cases]
+            asked += 1
+            shown = "%s: %s" % (name, question)
+            if VERBOSE:
+                print(shown + "\n   " + "\n   ".join(answers))
+            same = len(set(answers)) == 1
+            if not same and not any(reason(name, question, *answers) for reason in DIFFERENT.values()):
+                differences += 1
+                print("DIFFERENT %s\n   slapd  %s\n   nhsdir %s" % (shown, *answers))
+            return same, answers[0].startswith("0")
+
+        for name, (rules, own, questions) in CASES.items():
             cases = [Case(server, name) for server in servers]
-            for question in questions:
-                answers = [case.ask(*question) for case in cases]
-                asked += 1
-                shown = "%s: %s" % (name, question)
-                if VERBOSE:
-                    print(shown + "\n   " + "\n   ".join(answers))
-                if len(set(answers)) > 1 and not any(reason(name, question, *answers) for reason in DIFFERENT.values()):
-                    differences += 1
-                    print("DIFFERENT %s\n   slapd  %s\n   nhsdir %s" % (shown, *answers))
+            for question in questions or []:
+                ask(cases, name, question)
+            current = ONE
+            for _ in range(0 if questions else 20):
+                question, after = random_question(rules, current, cases[0].session)
+                same, done = ask(cases, name, question)
+                if not same and question[0] not in ("bind", "search"):
+                    # What comes after it says nothing.
+                    print("   of %s %s, SEED=%d" % (rules, own, SEED)) if VERBOSE else None
+                    break
+                current = after if done else current
+                if done and question[0] in ("root", "helper"):
+                    # Here, who is bound has to bind again.
+                    for case in cases:
+                        case.session = None
     finally:
         for server in servers:
             server.child.send_signal(signal.SIGTERM)
             server.child.wait()
         shutil.rmtree(work)
-    print("%d questions, %d differences that nothing explains" % (asked, differences))
+    print("%d questions, SEED=%d, %d differences that nothing explains" % (asked, SEED, differences))
     sys.exit(1 if differences else 0)
 
 

@@ -210,6 +210,11 @@ async fn an_expired_secret_binds_as_often_as_its_policy_says_and_never_from_memo
     assert_eq!(again.bind(FIRST, late).await, Err(Some(PasswordFault::PasswordExpired)));
     assert_eq!(again.bind("wrong", late).await, Err(None));
     assert_eq!(again.accounts.argon2_runs() - runs, 2, "each refusal costs one");
+    again.policy.lock().unwrap().max_failure = 2;
+    assert_eq!(again.bind("wrong", late).await, Err(None));
+    assert_eq!(again.kept().counted.len(), 1);
+    assert_eq!(again.bind(FIRST, late).await, Err(Some(PasswordFault::PasswordExpired)));
+    assert_eq!(again.kept().counted.len(), 0, "it was no guess");
     // It is good for its own change.
     let ann = key("ann");
     let from = source(1);

@@ -152,8 +152,8 @@ fn status(entry: &SearchEntry) -> Map<String, Value> {
     }
 }
 
-/// In a word: `disabled`, `expired`, `throttled`, `no secret`, `must change` or `active`.
-fn state(entry: &SearchEntry, status: &Map<String, Value>) -> &'static str {
+/// In a word or two: `disabled`, `expired`, `no secret`, `locked`, `password expired`, `throttled`, `must change` or `active`.
+fn state<'s>(entry: &SearchEntry, status: &'s Map<String, Value>) -> &'s str {
     let now = instant::generalized_now();
     if first(entry, "nhsdirDisabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         "disabled"
@@ -161,6 +161,8 @@ fn state(entry: &SearchEntry, status: &Map<String, Value>) -> &'static str {
         "expired"
     } else if status.get("has_secret") == Some(&Value::Bool(false)) {
         "no secret"
+    } else if let Some(refused) = status.get("refused").and_then(Value::as_str) {
+        refused
     } else if status
         .get("throttled_sources")
         .and_then(Value::as_array)
