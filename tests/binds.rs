@@ -2,8 +2,9 @@
 
 use crate::general;
 use crate::server::{BASE, Place, Server, found, search_code};
+use ldap3::controls::RawControl;
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Mod, Scope};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Mod, Scope};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -575,4 +576,43 @@ async fn an_entry_of_a_general_directory_binds_with_its_certificate() {
     assert_eq!(modify(&mut manager, ANN, disable).await, 0);
     assert!(ann.extended(WhoAmI).await.is_err());
     assert_eq!(external(&server).await.1, INVALID_CREDENTIALS);
+}
+
+/// RFC 3829: who asks with a bind is told whom it came to, by whatever name and way; who does not bind is told nothing.
+#[tokio::test]
+async fn a_bind_says_whom_it_came_to() {
+    const ASK: &str = "2.16.840.1.113730.3.4.16";
+    const TOLD: &str = "2.16.840.1.113730.3.4.15";
+    let ask = |value: Option<&[u8]>| RawControl {
+        ctype: ASK.to_owned(),
+        crit: true,
+        val: value.map(<[u8]>::to_vec),
+    };
+    let told = |answer: &LdapResult| {
+        let value = answer.ctrls.iter().find(|control| control.1.ctype == TOLD)?;
+        Some(String::from_utf8(value.1.val.clone().unwrap()).unwrap())
+    };
+    let badge = Badge::new();
+    let (server, secret) = server(&badge);
+    let mut ldap = server.connect().await;
+    // The second bind with a secret finds it remembered.
+    for name in ["app", "APP@example.nhs.uk", "CN=App, OU=applications,o=NHS", "app"] {
+        let answer = ldap.with_controls(ask(None)).simple_bind(name, &secret).await.unwrap();
+        assert_eq!((answer.rc, told(&answer)), (0, Some(format!("dn:{APP}"))), "{name}");
+    }
+    let answer = ldap.simple_bind("app", &secret).await.unwrap();
+    assert_eq!((answer.rc, told(&answer)), (0, None), "nobody asked");
+    for (name, secret) in [("app", "wrong"), ("nobody", secret.as_str())] {
+        let answer = ldap.with_controls(ask(None)).simple_bind(name, secret).await.unwrap();
+        assert_eq!((answer.rc, told(&answer)), (INVALID_CREDENTIALS, None), "{name}");
+    }
+    let mut worn = connect(&server, badge.worn(&server)).await;
+    let answer = worn.with_controls(ask(None)).sasl_external_bind().await.unwrap();
+    assert_eq!((answer.rc, told(&answer)), (0, Some(format!("dn:{APP}"))));
+
+    let (protocol_error, critical) = (2, 12);
+    let answer = ldap.with_controls(ask(Some(b""))).simple_bind("app", &secret).await.unwrap();
+    assert_eq!(answer.rc, protocol_error, "the control has no value");
+    let search = worn.with_controls(ask(None)).search(BASE, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+    assert_eq!(search.await.unwrap().1.rc, critical, "it is for binds");
 }

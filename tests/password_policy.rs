@@ -43,6 +43,9 @@ type Told = Option<(Option<u64>, Option<u8>)>;
 
 const NOTHING: Told = None;
 
+/// Who asks with a bind is answered, though there be nothing to tell.
+const ASKED: Told = Some((None, None));
+
 fn fault(code: u8) -> Told {
     Some((None, Some(code)))
 }
@@ -65,8 +68,14 @@ fn told(result: &LdapResult) -> Told {
         [0x81, 1, code] => Some(*code),
         other => panic!("{other:?}"),
     };
-    assert!(expires_in.is_some() || error.is_some(), "a control that tells nothing");
     Some((expires_in, error))
+}
+
+/// The same of the answer to a change, which has a control only where there is something to tell.
+fn told_of_change(result: &LdapResult) -> Told {
+    let told = told(result);
+    assert_ne!(told, ASKED);
+    told
 }
 
 async fn bind(server: &Server, name: &str, secret: &str) -> (Ldap, u32, Told) {
@@ -82,12 +91,12 @@ async fn change(ldap: &mut Ldap, user: Option<&str>, old: Option<&str>, new: Opt
         new_pass: new,
     };
     let answer = ldap.with_controls(asking()).extended(request).await.unwrap().1;
-    (answer.rc, told(&answer))
+    (answer.rc, told_of_change(&answer))
 }
 
 async fn modify(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> (u32, Told) {
     let answer = ldap.with_controls(asking()).modify(dn, changes).await.unwrap();
-    (answer.rc, told(&answer))
+    (answer.rc, told_of_change(&answer))
 }
 
 /// The octets of the answer to a simple bind with the control.
@@ -110,8 +119,10 @@ async fn only_who_brings_the_secret_is_told_why_it_is_refused() {
     let place = Place::filled();
     let secret = place.account("app", "reader");
     let server = place.serve();
-    let refused = bind_octets(&server, &simple("nobody", &secret), true);
-    assert_eq!(refused.len(), 3 + 9, "no control at all");
+    let refused = |asks| bind_octets(&server, &simple("nobody", &secret), asks);
+    let (asked, unasked) = (refused(true), refused(false));
+    assert!(asked.ends_with(&[4, 2, 0x30, 0]), "a control that tells nothing");
+    assert_eq!(unasked.len(), 3 + 9, "no control at all");
     let states: [(&[&str], u8, &[&str]); 2] = [
         (&["account", "disable", "app"], LOCKED, &["account", "enable", "app"]),
         (
@@ -140,7 +151,7 @@ async fn only_who_brings_the_secret_is_told_why_it_is_refused() {
             for operation in operations {
                 assert_eq!(
                     bind_octets(&server, &operation, asks),
-                    refused,
+                    if asks { &asked[..] } else { &unasked[..] },
                     "{refuse:?} {name} {asks}"
                 );
             }
@@ -152,9 +163,9 @@ async fn only_who_brings_the_secret_is_told_why_it_is_refused() {
     server.place.succeed(&["account", "disable", "app"], "");
     for guess in 0..10 {
         let (_, rc, why) = bind(&server, "app", &format!("guess {guess}")).await;
-        assert_eq!((rc, why), (INVALID_CREDENTIALS, NOTHING));
+        assert_eq!((rc, why), (INVALID_CREDENTIALS, ASKED));
     }
-    assert_eq!(bind_octets(&server, &simple("app", &secret), true), refused);
+    assert_eq!(bind_octets(&server, &simple("app", &secret), true), asked);
     server.place.succeed(&["account", "unlock", "app"], "");
     let (_, rc, why) = bind(&server, "app", &secret).await;
     assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(LOCKED)));
@@ -272,7 +283,7 @@ async fn a_reset_secret_is_good_for_its_own_change() {
     );
     assert_eq!(bind(&server, "app", reset).await.1, INVALID_CREDENTIALS);
     let (_, rc, why) = bind(&server, "app", "a quite different one 88").await;
-    assert_eq!((rc, why), (0, NOTHING));
+    assert_eq!((rc, why), (0, ASKED));
 }
 
 /// What is wrong with a new secret, on every way it may come.
@@ -327,13 +338,13 @@ async fn a_new_secret_is_refused_with_the_rule_it_breaks() {
 async fn entries_of_a_general_directory_have_the_same_states() {
     let server = general::place("").serve();
     let mut manager = general::manager(&server).await;
-    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.2, NOTHING);
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.2, ASKED);
     let locked = vec![Mod::Replace("pwdAccountLockedTime", set(&["000001010000Z"]))];
     assert_eq!(modify(&mut manager, GENERAL_ANN, locked).await.0, 0);
     let (_, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
     assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(LOCKED)));
     let (_, rc, why) = bind(&server, GENERAL_ANN, "wrong").await;
-    assert_eq!((rc, why), (INVALID_CREDENTIALS, NOTHING));
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, ASKED));
     let unlocked = vec![Mod::Delete("pwdAccountLockedTime", set(&[]))];
     assert_eq!(modify(&mut manager, GENERAL_ANN, unlocked).await.0, 0);
 
@@ -405,7 +416,7 @@ async fn entries_of_a_general_directory_have_the_same_states() {
     assert_eq!((answer.rc, told(&answer)), (INSUFFICIENT, fault(CHANGE_AFTER_RESET)));
     assert_eq!(modify(&mut ann, GENERAL_ANN, exchange("ann-2")).await, (0, NOTHING));
     assert_eq!(flag(&mut ann).await, None);
-    assert_eq!(bind(&server, GENERAL_ANN, "ann-2").await.2, NOTHING);
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-2").await.2, ASKED);
 }
 
 const DEFAULT: &str = "cn=default,dc=example,dc=com";
@@ -443,7 +454,7 @@ async fn kept(ldap: &mut Ldap, dn: &str, name: &str) -> Vec<String> {
 async fn failures_lock_where_a_policy_says_so() {
     let (server, mut manager) = ruled(&[("pwdLockout", "TRUE"), ("pwdMaxFailure", "2")]).await;
     let (mut ann, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
-    assert_eq!((rc, why), (0, NOTHING));
+    assert_eq!((rc, why), (0, ASKED));
     let stranger = bind_octets(&server, &simple("uid=nobody,dc=example,dc=com", "wrong"), true);
     for _ in 0..2 {
         assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "wrong"), true), stranger);
@@ -519,7 +530,7 @@ async fn what_another_server_kept_of_a_secret_is_kept_and_given_back() {
     let young = change(&mut eve_bound, None, Some("eve-2"), Some("eve-3")).await;
     assert_eq!(young, (CONSTRAINT_VIOLATION, fault(TOO_YOUNG)));
     assert_eq!(kept(&mut manager, eve, "pwdGraceUseTime").await.len(), 0);
-    assert_eq!(bind(&server, eve, "eve-2").await.2, NOTHING);
+    assert_eq!(bind(&server, eve, "eve-2").await.2, ASKED);
     for filter in ["(pwdHistory=*)", "(!(pwdHistory=*))"] {
         let all = found(
             &mut manager,

@@ -115,10 +115,28 @@ fn refused<'a>(code: ResultCode, message: impl Into<String>) -> Attempt<'a> {
     Attempt::Refused(Outcome::new(code, message))
 }
 
+/// What the controls of a bind ask to be told with its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct BindAsks {
+    /// What there is to tell of the secret.
+    pub secret: bool,
+    /// Whom the bind came to (RFC 3829).
+    pub identity: bool,
+}
+
+/// Whom a session acts as (RFC 4513 section 5.2.1.8).
+pub fn authorization_identity(session: &Session) -> String {
+    let facts = &session.identity.account.facts;
+    if facts.dn.is_empty() {
+        format!("u:{}", facts.name)
+    } else {
+        format!("dn:{}", facts.dn)
+    }
+}
+
 impl Conversation {
-    /// Begins a bind. The old identity is gone from here on, whatever comes of it. `advised`: the client asks for what there is to
-    /// tell of its secret.
-    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>, advised: bool) {
+    /// Begins a bind. The old identity is gone from here on, whatever comes of it.
+    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>, asks: BindAsks) {
         self.state.forget();
         match attempt(request) {
             Attempt::Refused(outcome) => {
@@ -136,7 +154,7 @@ impl Conversation {
             }
             Attempt::External { authorization } => {
                 let bound = self.directory.bind_external(authorization, &self.source);
-                self.bound(id, bound, advised);
+                self.bound(id, bound, asks);
             }
             Attempt::Password {
                 name,
@@ -147,7 +165,7 @@ impl Conversation {
                     .directory
                     .bind_remembered(name, secret, authorization, &self.source);
                 if let Some(bound) = remembered {
-                    return self.bound(id, bound, advised);
+                    return self.bound(id, bound, asks);
                 }
                 let authorization = authorization.to_vec();
                 let directory = Arc::clone(&self.directory);
@@ -156,35 +174,38 @@ impl Conversation {
                 let secret = Secret::new(secret.to_vec());
                 self.wait_for_bind(id, async move {
                     let bound = directory.bind(&name, secret, &authorization, &source).await;
-                    Answer::Bind { bound, advised }
+                    Answer::Bind { bound, asks }
                 });
             }
         }
     }
 
     /// A bind came to its end.
-    pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>, advised: bool) {
-        let (outcome, warning) = match bound {
+    pub(super) fn bound(&mut self, id: MessageId, bound: Result<Session, Outcome>, asks: BindAsks) {
+        let (mut warning, mut identity) = (None, None);
+        let outcome = match bound {
             Ok(session) => {
-                let warning = advised.then(|| self.directory.warning(&session)).flatten();
+                if asks.secret {
+                    warning = self.directory.warning(&session);
+                }
+                if asks.identity {
+                    identity = Some(authorization_identity(&session));
+                }
                 let must_change = session.identity.secret.must_change;
                 self.state.bound(session);
-                let password = must_change.then_some(PasswordFault::ChangeAfterReset);
-                (
-                    Outcome {
-                        password,
-                        ..Outcome::success()
-                    },
-                    warning,
-                )
+                Outcome {
+                    password: must_change.then_some(PasswordFault::ChangeAfterReset),
+                    ..Outcome::success()
+                }
             }
             Err(outcome) => {
                 self.state.forget();
-                (outcome, None)
+                outcome
             }
         };
         let extra = Extra {
-            password: PasswordAdvice::new(advised, &outcome, warning),
+            password: PasswordAdvice::of_bind(asks.secret, &outcome, warning),
+            authorization_identity: identity.as_deref(),
             ..Extra::default()
         };
         self.answer(id, tag::BIND_RESPONSE, &outcome, extra);

@@ -3,6 +3,7 @@
 //! Invariants: every answer passes [`Conversation::answer`], which counts and logs it; no request is read while a bind is under way, and
 //! no bind while anything else is (RFC 4511 section 4.2.1); a session that no longer holds is answered nothing but the notice.
 
+use super::bind::BindAsks;
 use super::codec::{self, Change, Operation, response_tag};
 use super::controls::PasswordAdvice;
 use super::encode::{self, Extra};
@@ -78,8 +79,7 @@ struct Pending {
 pub(super) enum Answer {
     Bind {
         bound: Result<Session, Outcome>,
-        /// The client asks for what there is to tell of its secret.
-        advised: bool,
+        asks: BindAsks,
     },
     Update {
         response: u8,
@@ -267,7 +267,11 @@ impl Conversation {
                 // RFC 4511 section 4.2.1: what is outstanding is abandoned.
                 self.abandon_searches();
                 self.drop_transaction();
-                self.bind(id, &bind, request.controls.password_policy);
+                let asks = BindAsks {
+                    secret: request.controls.password_policy,
+                    identity: request.controls.authorization_identity,
+                };
+                self.bind(id, &bind, asks);
             }
             (Operation::Extended(extended), session) => {
                 return self.extended(id, &extended, &request.controls, session.as_ref());
@@ -352,7 +356,7 @@ impl Conversation {
     /// The same, with what there is to tell of the secret to who asks.
     fn refuse_advised(&mut self, id: MessageId, request: &codec::Request<'_>, outcome: &Outcome) {
         let extra = Extra {
-            password: PasswordAdvice::new(request.controls.password_policy, outcome, None),
+            password: PasswordAdvice::of_change(request.controls.password_policy, outcome),
             ..Extra::default()
         };
         self.refuse_with(id, request_tag(&request.operation), outcome, extra);
@@ -409,9 +413,9 @@ impl Conversation {
 
     fn end(&mut self, id: MessageId, answer: Answer) {
         match answer {
-            Answer::Bind { bound, advised } => {
+            Answer::Bind { bound, asks } => {
                 self.binding = false;
-                self.bound(id, bound, advised);
+                self.bound(id, bound, asks);
             }
             Answer::Update {
                 response,

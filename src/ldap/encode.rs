@@ -37,6 +37,8 @@ pub struct Extra<'a> {
     pub post_read: Option<&'a ReleasedCopy>,
     /// Of the password policy.
     pub password: Option<PasswordAdvice>,
+    /// Of a bind response: whom it came to.
+    pub authorization_identity: Option<&'a str>,
 }
 
 /// Appends a SearchResultEntry (RFC 4511 section 4.5.2).

@@ -1,6 +1,7 @@
 //! Extended operations: StartTLS, Who am I?, Password Modify, Cancel, and the door to transactions (RFC 4511 section 4.12).
 
 use super::ber::{self, Reader};
+use super::bind::authorization_identity;
 use super::codec::{DecodeError, ExtendedRequest, tag, text};
 use super::controls::{Controls, PasswordAdvice, TRANSACTION};
 use super::conversation::{Answer, Conversation, Flow};
@@ -85,12 +86,7 @@ impl Conversation {
     }
 
     fn who_am_i(&mut self, id: MessageId, session: &Session) {
-        let facts = &session.identity.account.facts;
-        let identity = if facts.dn.is_empty() {
-            format!("u:{}", facts.name)
-        } else {
-            format!("dn:{}", facts.dn)
-        };
+        let identity = authorization_identity(session);
         let extra = Extra {
             value: Some(identity.as_bytes()),
             ..Extra::default()
@@ -132,7 +128,7 @@ impl Conversation {
             }
             Err(outcome) => {
                 let extra = Extra {
-                    password: PasswordAdvice::new(advised, &outcome, None),
+                    password: PasswordAdvice::of_change(advised, &outcome),
                     ..Extra::default()
                 };
                 self.answer(id, tag::EXTENDED_RESPONSE, &outcome, extra);

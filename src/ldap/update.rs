@@ -64,7 +64,7 @@ impl Conversation {
                 let advised = controls.password_policy;
                 self.wait_for(id, async move {
                     let done = directory.update(&session, request).await;
-                    let password = PasswordAdvice::new(advised, &done.outcome, None);
+                    let password = PasswordAdvice::of_change(advised, &done.outcome);
                     Answer::Update {
                         response,
                         done,

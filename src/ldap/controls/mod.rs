@@ -64,6 +64,9 @@ pub const TRANSACTION: &str = "1.3.6.1.1.21.2";
 
 /// Password policy (draft-behera-ldap-password-policy section 6): the request, and the answer to it.
 pub const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
+/// Authorization identity (RFC 3829): the request, and the answer to it.
+pub const AUTHORIZATION_IDENTITY: &str = "2.16.840.1.113730.3.4.16";
+pub const AUTHORIZATION_IDENTITY_RESULT: &str = "2.16.840.1.113730.3.4.15";
 
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
@@ -86,6 +89,7 @@ pub const SUPPORTED: &[&str] = &[
     MATCHED_VALUES,
     TREE_DELETE,
     PASSWORD_POLICY,
+    AUTHORIZATION_IDENTITY,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -116,6 +120,7 @@ fn operations(oid: &str) -> u8 {
         TREE_DELETE => on::DELETE,
         PROXIED_AUTHORIZATION => on::SEARCH | on::COMPARE | on::UPDATES | on::EXTENDED,
         TRANSACTION => on::UPDATES | on::EXTENDED,
+        AUTHORIZATION_IDENTITY => on::OTHER,
         _ => u8::MAX,
     }
 }
@@ -162,6 +167,8 @@ pub struct Controls<'a> {
     pub transaction: Option<&'a str>,
     /// What there is to tell of the secret is told.
     pub password_policy: bool,
+    /// A bind is to say whom it came to.
+    pub authorization_identity: bool,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -248,6 +255,10 @@ impl<'a> Controls<'a> {
             Some(PASSWORD_POLICY) => {
                 no_value("password policy", value)?;
                 self.password_policy = true;
+            }
+            Some(AUTHORIZATION_IDENTITY) => {
+                no_value("authorization identity", value)?;
+                self.authorization_identity = true;
             }
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
@@ -347,7 +358,8 @@ fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError
 pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
     let of_search = extra.page.is_some() || extra.sort.is_some() || extra.virtual_list.is_some();
     let of_update = extra.pre_read.is_some() || extra.post_read.is_some();
-    if !of_search && !of_update && extra.synced.is_none() && extra.password.is_none() {
+    let of_bind = extra.password.is_some() || extra.authorization_identity.is_some();
+    if !of_search && !of_update && !of_bind && extra.synced.is_none() {
         return;
     }
     ber::put_nested(out, super::frame::CONTROLS, |out| {
@@ -366,6 +378,11 @@ pub fn put_responses(out: &mut Vec<u8>, extra: &Extra<'_>) {
         put_read_entries(out, extra.pre_read, extra.post_read);
         if let Some(advice) = extra.password {
             policy::put_advice(out, advice);
+        }
+        if let Some(identity) = extra.authorization_identity {
+            put_control(out, AUTHORIZATION_IDENTITY_RESULT, |out| {
+                out.extend_from_slice(identity.as_bytes());
+            });
         }
     });
 }

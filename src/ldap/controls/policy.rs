@@ -4,7 +4,7 @@ use super::super::ber;
 use super::{PASSWORD_POLICY, put_control};
 use crate::model::{Outcome, PasswordFault, PasswordWarning};
 
-/// What an answer tells beside its result; there is one only where there is something to tell.
+/// What an answer tells beside its result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordAdvice {
     warning: Option<PasswordWarning>,
@@ -12,10 +12,15 @@ pub struct PasswordAdvice {
 }
 
 impl PasswordAdvice {
-    /// Nothing to a client that did not ask.
-    pub fn new(asked: bool, outcome: &Outcome, warning: Option<PasswordWarning>) -> Option<PasswordAdvice> {
+    /// Of a bind that came to its end: who asked is answered, though there be nothing to tell.
+    pub fn of_bind(asked: bool, outcome: &Outcome, warning: Option<PasswordWarning>) -> Option<PasswordAdvice> {
         let fault = outcome.password;
-        (asked && (warning.is_some() || fault.is_some())).then_some(PasswordAdvice { warning, fault })
+        asked.then_some(PasswordAdvice { warning, fault })
+    }
+
+    /// Of a change: there is one only where there is something to tell.
+    pub fn of_change(asked: bool, outcome: &Outcome) -> Option<PasswordAdvice> {
+        PasswordAdvice::of_bind(asked, outcome, None).filter(|advice| advice.fault.is_some())
     }
 }
 
@@ -53,7 +58,7 @@ mod tests {
         let told = Outcome::new(ResultCode::InvalidCredentials, "").telling(PasswordFault::AccountLocked);
         let value = |asked, outcome: &Outcome, warning| {
             let mut out = Vec::new();
-            put_advice(&mut out, PasswordAdvice::new(asked, outcome, warning)?);
+            put_advice(&mut out, PasswordAdvice::of_bind(asked, outcome, warning)?);
             let oid = [&[0x04, 25][..], PASSWORD_POLICY.as_bytes()].concat();
             let at = out.windows(oid.len()).position(|window| window == oid).unwrap() + oid.len();
             Some(out[at..].to_vec())
@@ -76,7 +81,10 @@ mod tests {
             value(true, &plain, Some(GraceLeft(0))).unwrap(),
             [4, 7, 0x30, 5, 0xa0, 3, 0x81, 1, 0]
         );
-        assert_eq!(value(true, &plain, None), None);
+        assert_eq!(value(true, &plain, None).unwrap(), [4, 2, 0x30, 0]);
         assert_eq!(value(false, &told, Some(ExpiresIn(1))), None);
+        assert_eq!(PasswordAdvice::of_change(true, &plain), None);
+        assert_eq!(PasswordAdvice::of_change(false, &told), None);
+        assert!(PasswordAdvice::of_change(true, &told).is_some());
     }
 }
