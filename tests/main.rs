@@ -20,6 +20,7 @@ mod relax;
 mod rights;
 mod schema;
 mod server;
+mod session_tracking;
 mod sync;
 mod tidy;
 mod transactions;

@@ -248,6 +248,7 @@ mod tests {
             address: Address::Tcp(address.parse().unwrap()),
             tls: None,
             connection: 1,
+            sessions: Vec::new(),
         }
     }
 

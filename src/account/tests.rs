@@ -43,6 +43,7 @@ fn source(host: u8) -> Source {
         address: Address::Tcp(([192, 0, 2, host], 40_000).into()),
         tls: None,
         connection: 1,
+        sessions: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One audit record, written by hand into a buffer that is used again: no serialiser on the hot path.
 
-use crate::model::{Address, Outcome, ResultCode, Source};
+use crate::model::{Address, Outcome, ResultCode, Source, TrackedSession};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::io::Write as _;
@@ -57,7 +57,29 @@ impl Actor {
         append_address(&source.address, &mut text);
         text.extend_from_slice(b"\",\"connection\":");
         append_number(source.connection, &mut text);
+        append_sessions(&source.sessions, &mut text);
         Actor(text.into())
+    }
+}
+
+/// What a client says its request belongs to, if anything.
+fn append_sessions(sessions: &[TrackedSession], out: &mut Vec<u8>) {
+    for (at, session) in sessions.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b",\"sessions\":[{" } else { b",{" });
+        let facts = [
+            (&b"\"ip\":"[..], &session.source_ip),
+            (b",\"name\":", &session.source_name),
+            (b",\"format\":", &session.format),
+            (b",\"id\":", &session.identifier),
+        ];
+        for (name, fact) in facts {
+            out.extend_from_slice(name);
+            append_text(fact.as_bytes(), out);
+        }
+        out.push(b'}');
+    }
+    if !sessions.is_empty() {
+        out.push(b']');
     }
 }
 

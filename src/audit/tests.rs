@@ -10,6 +10,7 @@ fn source() -> Source {
         address: Address::Tcp(([192, 0, 2, 10], 40_000).into()),
         tls: None,
         connection: 7,
+        sessions: Vec::new(),
     }
 }
 

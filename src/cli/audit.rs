@@ -379,6 +379,7 @@ mod tests {
             address,
             tls: None,
             connection: 1,
+            sessions: Vec::new(),
         };
         let mut record = AuditRecord::default();
         record.begin(Act::Search, &Actor::new("gp\x1b[2J-app", &source), 1_800_000_000_123);

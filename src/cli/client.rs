@@ -232,6 +232,7 @@ fn in_process(setting: &Setting) -> anyhow::Result<UnixStream> {
         address,
         tls: None,
         connection: 0,
+        sessions: Vec::new(),
     });
     let service = Service::new(directory, setting.config.limits.wire(), Arc::new(Metrics::default()));
     tokio::spawn(async move {

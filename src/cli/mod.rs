@@ -141,6 +141,7 @@ fn operator(directory: &Directory) -> anyhow::Result<Session> {
         address,
         tls: None,
         connection: 0,
+        sessions: Vec::new(),
     });
     directory
         .bind_external(b"", &source)

@@ -277,6 +277,16 @@ impl Session {
         }
     }
 
+    /// The same for a request that comes with facts of its own.
+    pub fn seen_from(&self, source: SharedSource) -> Session {
+        let name = &self.identity.account.facts.name;
+        Session {
+            actor: Actor::new(name, &source),
+            source,
+            ..self.clone()
+        }
+    }
+
     pub fn new(identity: Identity, source: SharedSource, view: Arc<View>) -> Session {
         let actor = Actor::new(&identity.account.facts.name, &source);
         Session {

@@ -7,7 +7,7 @@ use super::encode::Extra;
 use super::frame::MessageId;
 use crate::account::Secret;
 use crate::directory::Session;
-use crate::model::{Address, Outcome, PasswordFault, ResultCode, Source};
+use crate::model::{Address, Outcome, PasswordFault, ResultCode, SharedSource, Source};
 use std::sync::Arc;
 
 /// The SASL mechanisms listed in the root DSE of a connection, EXTERNAL where it may succeed. PLAIN always, because nothing
@@ -136,11 +136,11 @@ pub fn authorization_identity(session: &Session) -> String {
 
 impl Conversation {
     /// Begins a bind. The old identity is gone from here on, whatever comes of it.
-    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>, asks: BindAsks) {
+    pub(super) fn bind(&mut self, id: MessageId, request: &BindRequest<'_>, asks: BindAsks, source: SharedSource) {
         self.state.forget();
         match attempt(request) {
             Attempt::Refused(outcome) => {
-                self.directory.note_refused_bind(request.name, &self.source, &outcome);
+                self.directory.note_refused_bind(request.name, &source, &outcome);
                 self.answer(id, tag::BIND_RESPONSE, &outcome, Extra::default());
             }
             Attempt::Challenge => {
@@ -153,7 +153,7 @@ impl Conversation {
                 self.answer(id, tag::BIND_RESPONSE, &outcome, extra);
             }
             Attempt::External { authorization } => {
-                let bound = self.directory.bind_external(authorization, &self.source);
+                let bound = self.directory.bind_external(authorization, &source);
                 self.bound(id, bound, asks);
             }
             Attempt::Password {
@@ -163,13 +163,12 @@ impl Conversation {
             } => {
                 let remembered = self
                     .directory
-                    .bind_remembered(name, secret, authorization, &self.source);
+                    .bind_remembered(name, secret, authorization, &source);
                 if let Some(bound) = remembered {
                     return self.bound(id, bound, asks);
                 }
                 let authorization = authorization.to_vec();
                 let directory = Arc::clone(&self.directory);
-                let source = Arc::clone(&self.source);
                 let name = name.to_owned();
                 let secret = Secret::new(secret.to_vec());
                 self.wait_for_bind(id, async move {
@@ -192,7 +191,12 @@ impl Conversation {
                     identity = Some(authorization_identity(&session));
                 }
                 let must_change = session.identity.secret.must_change;
-                self.state.bound(session);
+                let of_this_bind_alone = !session.source.sessions.is_empty();
+                self.state.bound(if of_this_bind_alone {
+                    session.seen_from(Arc::clone(&self.source))
+                } else {
+                    session
+                });
                 Outcome {
                     password: must_change.then_some(PasswordFault::ChangeAfterReset),
                     ..Outcome::success()

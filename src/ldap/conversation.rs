@@ -5,7 +5,7 @@
 
 use super::bind::BindAsks;
 use super::codec::{self, Change, Operation, response_tag};
-use super::controls::PasswordAdvice;
+use super::controls::{Controls, PasswordAdvice};
 use super::encode::{self, Extra};
 use super::frame::{Frame, FrameLimits, MessageId};
 use super::limits::WireLimits;
@@ -14,7 +14,7 @@ use super::sync::RunningSync;
 use super::transaction::{Transaction, is_within};
 use crate::directory::{Directory, ProtocolFacts, Search, Session, TransactionDone, UpdateDone};
 use crate::metrics::{self, Metrics};
-use crate::model::{Outcome, ResultCode, SharedSource};
+use crate::model::{Outcome, ResultCode, SharedSource, Source};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -252,6 +252,7 @@ impl Conversation {
             self.refuse_advised(id, &request, &outcome);
             return Flow::Continue;
         }
+        let session = self.tracked(session, &request.controls);
         let session = match self.acting(session, &request) {
             Ok(session) => session,
             Err(outcome) => {
@@ -271,7 +272,8 @@ impl Conversation {
                     secret: request.controls.password_policy,
                     identity: request.controls.authorization_identity,
                 };
-                self.bind(id, &bind, asks);
+                let source = self.source_of(&request.controls);
+                self.bind(id, &bind, asks, source);
             }
             (Operation::Extended(extended), session) => {
                 return self.extended(id, &extended, &request.controls, session.as_ref());
@@ -290,6 +292,25 @@ impl Conversation {
             }
         }
         Flow::Continue
+    }
+
+    /// Where a request comes from, with what the client says it belongs to.
+    fn source_of(&self, controls: &Controls<'_>) -> SharedSource {
+        if controls.sessions.is_empty() {
+            return Arc::clone(&self.source);
+        }
+        Arc::new(Source {
+            sessions: controls.sessions.clone(),
+            ..Source::clone(&self.source)
+        })
+    }
+
+    /// The session, as the audit is to tell of this request.
+    fn tracked(&self, session: Option<Arc<Session>>, controls: &Controls<'_>) -> Option<Arc<Session>> {
+        if controls.sessions.is_empty() {
+            return session;
+        }
+        session.map(|session| Arc::new(session.seen_from(self.source_of(controls))))
     }
 
     /// The session a request is done by: the bound one, or that of whom it acts as.

@@ -11,6 +11,20 @@ pub struct Source {
     pub tls: Option<TlsFacts>,
     /// A number that is unique in this process, for audit and logs.
     pub connection: u64,
+    /// What the client says its request belongs to. Of one request; none of a connection.
+    pub sessions: Vec<TrackedSession>,
+}
+
+/// A session that a client serves when it asks (draft-wahl-ldap-session section 2), as it says itself: it is for the audit alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrackedSession {
+    /// Address of the component that keeps the session.
+    pub source_ip: String,
+    /// Its name.
+    pub source_name: String,
+    /// The object identifier that says what `identifier` means.
+    pub format: String,
+    pub identifier: String,
 }
 
 pub type SharedSource = Arc<Source>;

@@ -308,6 +308,7 @@ where
             address,
             tls: None,
             connection,
+            sessions: Vec::new(),
         };
         let tls = self.tls.clone();
         let stop = self.stop.clone();

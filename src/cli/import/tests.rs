@@ -209,6 +209,7 @@ fn bind_with(room: &Room, secret: &str) -> Result<(), crate::model::ResultCode> 
         address: crate::model::Address::Tcp(([127, 0, 0, 1], 1).into()),
         tls: None,
         connection: 1,
+        sessions: Vec::new(),
     });
     let secret = crate::account::Secret::new(secret.as_bytes().to_vec());
     let bound = crate::cli::block_on(async { anyhow::Ok(directory.bind("pas", secret, b"", &source).await) });

@@ -45,6 +45,7 @@ fn source() -> Source {
         },
         tls: None,
         connection: 1,
+        sessions: Vec::new(),
     }
 }
 

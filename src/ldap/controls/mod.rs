@@ -2,11 +2,12 @@
 //!
 //! A control that is not known, or not for the operation, refuses the request where it is critical and is passed over where it
 //! is not. A value that is not what the control's specification says is a protocol error either way, and so is a control that
-//! comes twice.
+//! comes twice; session tracking alone is passed over where it is malformed, and may come more than once.
 
 mod policy;
 mod read;
 mod results;
+mod tracking;
 
 use super::ber::{self, Reader};
 use super::codec::{Change, DecodeError, Operation, text};
@@ -15,7 +16,7 @@ use super::limits::WireLimits;
 use super::sync;
 use crate::access::ReleasedCopy;
 use crate::directory::{PageRequest, PersistentRequest, SortKey, SyncRequest, VirtualListRequest};
-use crate::model::{Filter, Outcome, ResultCode};
+use crate::model::{Filter, Outcome, ResultCode, TrackedSession};
 
 pub use policy::PasswordAdvice;
 
@@ -68,6 +69,9 @@ pub const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
 pub const AUTHORIZATION_IDENTITY: &str = "2.16.840.1.113730.3.4.16";
 pub const AUTHORIZATION_IDENTITY_RESULT: &str = "2.16.840.1.113730.3.4.15";
 
+/// Session tracking (draft-wahl-ldap-session): what the client serves when it asks. It may come several times.
+pub const SESSION_TRACKING: &str = "1.3.6.1.4.1.21008.108.63.1";
+
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
     PAGED_RESULTS,
@@ -90,6 +94,7 @@ pub const SUPPORTED: &[&str] = &[
     TREE_DELETE,
     PASSWORD_POLICY,
     AUTHORIZATION_IDENTITY,
+    SESSION_TRACKING,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -169,6 +174,8 @@ pub struct Controls<'a> {
     pub password_policy: bool,
     /// A bind is to say whom it came to.
     pub authorization_identity: bool,
+    /// What the request belongs to, for the audit.
+    pub sessions: Vec<TrackedSession>,
     /// The first critical control that this server does not know.
     pub unknown_critical: Option<&'a str>,
     /// By place in [`SUPPORTED`]: which were there, and which of them were critical.
@@ -217,14 +224,15 @@ impl<'a> Controls<'a> {
         limits: &WireLimits,
     ) -> Result<(), DecodeError> {
         let bit = 1u64 << place;
-        if self.seen & bit != 0 {
+        let known = SUPPORTED.get(place).copied();
+        if self.seen & bit != 0 && known != Some(SESSION_TRACKING) {
             return Err(DecodeError::field("controls", "each control once", "one twice"));
         }
         self.seen |= bit;
         if critical {
             self.critical |= bit;
         }
-        match SUPPORTED.get(place).copied() {
+        match known {
             Some(PAGED_RESULTS) => self.page = Some(results::page(value)?),
             Some(ASSERTION) => self.assertion = Some(Box::new(read::assertion(value, limits)?)),
             Some(PRE_READ) => self.pre_read = Some(read::selection(value, limits)?),
@@ -260,6 +268,7 @@ impl<'a> Controls<'a> {
                 no_value("authorization identity", value)?;
                 self.authorization_identity = true;
             }
+            Some(SESSION_TRACKING) => self.sessions.extend(tracking::session(value)),
             Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;

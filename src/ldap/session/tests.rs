@@ -51,6 +51,7 @@ fn session() -> Session {
         },
         tls: None,
         connection: 1,
+        sessions: Vec::new(),
     };
     Session::new(identity, Arc::new(source), Arc::new(View::default()))
 }
