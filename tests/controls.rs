@@ -712,7 +712,9 @@ async fn broken_control_values_are_protocol_errors() {
         oid::TREE_DELETE,
     ];
     for oid in oid::ALL {
-        for value in broken.iter().filter(|value| value.is_some() || !plain.contains(oid)) {
+        // Netscape's Java SDK writes an empty value where there is none.
+        let absent = |value: &Option<&[u8]>| value.is_none_or(<[u8]>::is_empty);
+        for value in broken.iter().filter(|value| !absent(value) || !plain.contains(oid)) {
             for crit in [false, true] {
                 let control = RawControl {
                     ctype: (*oid).to_owned(),

@@ -37,14 +37,22 @@ async fn the_audit_says_what_a_request_belongs_to() {
     let mut ldap = server.connect().await;
     // The second bind finds its secret remembered.
     for nurse in ["ann", "ben"] {
-        let bound = ldap.with_controls(user(nurse)).simple_bind("app", &secret).await.unwrap();
+        let bound = ldap
+            .with_controls(user(nurse))
+            .simple_bind("app", &secret)
+            .await
+            .unwrap();
         assert_eq!(bound.rc, 0);
     }
     let search = |filter| (BASE, Scope::Base, filter, vec!["1.1"]);
     let malformed = tracking(&["192.0.2.7", "ward.example", "RADIUS", "x"]);
     let asked = vec![user("\"zo\u{eb}\"\n"), malformed, user("finn")];
     let (base, scope, filter, names) = search("(o=*)");
-    let answer = ldap.with_controls(asked).search(base, scope, filter, names).await.unwrap();
+    let answer = ldap
+        .with_controls(asked)
+        .search(base, scope, filter, names)
+        .await
+        .unwrap();
     assert_eq!((answer.0.len(), answer.1.rc), (1, 0));
     assert_eq!(found(&mut ldap, BASE, Scope::Base, "(o=n*)", &["1.1"]).await.len(), 1);
     let answer = ldap.with_controls(user("gus")).compare(BASE, "o", "nhs").await.unwrap();
@@ -56,7 +64,9 @@ async fn the_audit_says_what_a_request_belongs_to() {
     let audit = std::fs::read_to_string(place.data().join("audit/00000001.jsonl")).unwrap();
     let lines: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |name: &str, value: &str| -> Vec<Value> {
-        let lines = lines.iter().filter(|line| line["account"] == "app" && line[name] == value);
+        let lines = lines
+            .iter()
+            .filter(|line| line["account"] == "app" && line[name] == value);
         lines.map(|line| line["sessions"].clone()).collect()
     };
     assert_eq!(of("act", "bind"), [json!([told("ann")]), json!([told("ben")])]);

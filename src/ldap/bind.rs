@@ -161,9 +161,7 @@ impl Conversation {
                 secret,
                 authorization,
             } => {
-                let remembered = self
-                    .directory
-                    .bind_remembered(name, secret, authorization, &source);
+                let remembered = self.directory.bind_remembered(name, secret, authorization, &source);
                 if let Some(bound) = remembered {
                     return self.bound(id, bound, asks);
                 }

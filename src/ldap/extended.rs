@@ -32,6 +32,11 @@ pub const SUPPORTED: &[&str] = &[
     transaction::END,
 ];
 
+/// Whether the name of an extended operation is one of this server's.
+pub fn is_known(name: &str) -> bool {
+    SUPPORTED.contains(&name)
+}
+
 /// What a password modify request asks.
 #[derive(Debug, Default)]
 pub struct PasswordModify<'a> {

@@ -119,6 +119,10 @@ impl SessionState {
             _ if starts_tls => self.admit_start_tls(),
             (Standing::Bound(session), _) => Admission::Bound(session),
             (Standing::Anonymous, Operation::Search(search)) if asks_root_dse(search) => Admission::ProtocolFacts,
+            // Of what nobody may ask, no identity is needed to be told so (RFC 4511 section 4.12).
+            (Standing::Anonymous, Operation::Extended(extended)) if !extended::is_known(extended.name) => {
+                Admission::Open
+            }
             (Standing::Anonymous, _) => refused(
                 ResultCode::StrongerAuthRequired,
                 "expected a bind with an application account first: nothing is answered anonymously",

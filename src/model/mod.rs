@@ -16,5 +16,5 @@ pub use dn::{Ava, Dn, DnError, Rdn};
 pub use entry::{Attribute, AttributeDescription, DescriptionError, Entry, Value, carries_options, is_known_option};
 pub use filter::{Filter, FilterError};
 pub use outcome::{DerefAliases, Outcome, PasswordFault, PasswordWarning, ResultCode, SearchScope};
-pub use source::{Address, SharedSource, Source, TlsFacts, network};
+pub use source::{Address, SharedSource, Source, TlsFacts, TrackedSession, network};
 pub use url::{LdapUrl, file_path};

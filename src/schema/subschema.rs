@@ -101,3 +101,20 @@ fn print_syntax(syntax: Syntax) -> String {
 fn print_rule(rule: MatchingRule) -> String {
     format!("( {} NAME '{}' SYNTAX {} )", rule.oid(), rule.name(), rule.syntax_oid())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Strict readers of a subschema refuse what is said twice.
+    #[test]
+    fn no_class_names_an_attribute_twice() {
+        let schema = Schema::builtin().unwrap_or_else(|faults| panic!("{faults:#?}"));
+        for class in schema.classes() {
+            let mut named = HashSet::new();
+            let once = class.must.iter().chain(&class.may).all(|id| named.insert(id));
+            assert!(once, "{:?}", class.names);
+        }
+    }
+}

@@ -352,9 +352,10 @@ fn nothing_behind(field: &'static str, value: Reader<'_>) -> Result<(), DecodeEr
     }
 }
 
+/// Netscape's Java SDK writes an empty value where there is none; there is no other way to read that.
 fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError> {
     match value {
-        None => Ok(()),
+        None | Some([]) => Ok(()),
         Some(found) => Err(DecodeError::field(
             field,
             "no value",

@@ -65,7 +65,9 @@ pub(super) fn sort_keys(value: Option<&[u8]>) -> Result<Vec<SortKey<'_>>, Decode
             None => None,
         };
         let reverse = match key.optional(0x81)? {
-            Some(contents) => ber::boolean(contents)?,
+            // Netscape's Java SDK writes TRUE in two octets.
+            Some(contents @ [_, ..]) => contents.iter().any(|octet| *octet != 0),
+            Some([]) => return Err(DecodeError::field("reverse order", "a boolean", "no octets")),
             None => false,
         };
         key.finish()?;
@@ -132,4 +134,34 @@ pub(super) fn put_virtual_list(out: &mut Vec<u8>, result: VirtualListResult) {
             ber::put_integer(out, ber::ENUMERATED, result.code as u32);
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Netscape's Java SDK sends for `sn` in reverse order is read as it was meant; RFC 2891 has one octet.
+    #[test]
+    fn reverse_order_may_be_written_in_more_octets_than_one() {
+        let reverse = |flag: &[u8]| {
+            let mut value = Vec::new();
+            ber::put_nested(&mut value, ber::SEQUENCE, |out| {
+                ber::put_nested(out, ber::SEQUENCE, |out| {
+                    ber::put_octets(out, ber::OCTET_STRING, b"sn");
+                    ber::put_octets(out, 0x81, flag);
+                });
+            });
+            sort_keys(Some(&value)).ok().map(|keys| keys[0].reverse)
+        };
+        for (flag, expected) in [
+            (&[0xff][..], Some(true)),
+            (&[1], Some(true)),
+            (&[0], Some(false)),
+            (&[0, 0x81], Some(true)),
+            (&[0, 0], Some(false)),
+            (&[], None),
+        ] {
+            assert_eq!(reverse(flag), expected, "{flag:?}");
+        }
+    }
 }

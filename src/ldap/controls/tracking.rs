@@ -36,17 +36,30 @@ mod tests {
     fn encoded(fields: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
         ber::put_nested(&mut out, ber::SEQUENCE, |out| {
-            fields.iter().for_each(|field| ber::put_octets(out, ber::OCTET_STRING, field));
+            fields
+                .iter()
+                .for_each(|field| ber::put_octets(out, ber::OCTET_STRING, field));
         });
         out
     }
 
     #[test]
     fn reads_what_the_draft_has_and_passes_over_all_else() {
-        let value = encoded(&[b"192.0.2.1", b"radius.example", b"1.3.6.1.4.1.21008.108.63.1.3", "z\u{f6}e".as_bytes()]);
+        let value = encoded(&[
+            b"192.0.2.1",
+            b"radius.example",
+            b"1.3.6.1.4.1.21008.108.63.1.3",
+            "z\u{f6}e".as_bytes(),
+        ]);
         let found = session(Some(&value)).unwrap();
-        assert_eq!((&*found.source_ip, &*found.source_name), ("192.0.2.1", "radius.example"));
-        assert_eq!((&*found.format, &*found.identifier), ("1.3.6.1.4.1.21008.108.63.1.3", "z\u{f6}e"));
+        assert_eq!(
+            (&*found.source_ip, &*found.source_name),
+            ("192.0.2.1", "radius.example")
+        );
+        assert_eq!(
+            (&*found.format, &*found.identifier),
+            ("1.3.6.1.4.1.21008.108.63.1.3", "z\u{f6}e")
+        );
         assert!(session(Some(&encoded(&[b"", b"", b"1.2", b""]))).is_some());
         assert_eq!(session(None), None);
         let long = [b'1'; SOURCE_IP_OCTETS_MAX + 1];

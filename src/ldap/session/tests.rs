@@ -109,7 +109,7 @@ fn every_state_times_every_operation() {
         (
             "unknown extension",
             specimen::extended(1, "1.2.3", None),
-            [clear(), secret(), midway(), Bound],
+            [clear(), Open, midway(), Bound],
         ),
         (
             "StartTLS",
