@@ -251,6 +251,10 @@ impl Accounts {
         if failure.superseded {
             return "superseded secret";
         }
+        let detail = match failure.locks {
+            true => "wrong secret; locked now",
+            false => "wrong secret",
+        };
         if !failure.compare.is_empty() {
             let ledger = Arc::clone(&account.ledger);
             let (source, now) = (source_name(attempt.source), attempt.now);
@@ -258,7 +262,7 @@ impl Accounts {
                 recognise(&ledger, &failure.compare, &secret, fingerprint, memory, &source, now);
             });
         }
-        "wrong secret"
+        detail
     }
 
     fn throttle_limits(&self, account: &Account) -> ThrottleLimits {

@@ -116,6 +116,8 @@ pub(super) struct Ruled<'a> {
 /// What a failure came to.
 pub(super) struct Failure {
     pub superseded: bool,
+    /// The account's policy has it locked now.
+    pub locks: bool,
     /// Hashes to compare with when there is time: the secret might be an old one.
     pub compare: Vec<String>,
 }
@@ -460,13 +462,13 @@ impl Ledger {
             state.lockout.note_superseded(attempt);
             return Failure {
                 superseded: true,
+                locks: false,
                 compare: Vec::new(),
             };
         }
         state.lockout.note_failure(attempt, fingerprint, limits);
-        if let Some(policy) = policy.filter(|_| fingerprint.is_some()) {
-            self.count_failure(&mut state, policy, attempt.now);
-        }
+        let policy = policy.filter(|_| fingerprint.is_some());
+        let locks = policy.is_some_and(|policy| self.count_failure(&mut state, policy, attempt.now));
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         let compare = if fingerprint.is_some_and(|fingerprint| !state.compared.contains(&fingerprint)) {
             state.superseded.iter().map(|kept| kept.stored.clone()).collect()
@@ -475,6 +477,7 @@ impl Ledger {
         };
         Failure {
             superseded: false,
+            locks,
             compare,
         }
     }
@@ -485,13 +488,16 @@ impl Ledger {
         self.dirty.store(true, Ordering::Release);
     }
 
-    /// Who tries a locked account does not prolong that.
-    fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) {
+    /// Gives whether it locks. Who tries a locked account does not prolong that.
+    fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) -> bool {
         let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
-        if policy::verdict(Some(policy), &secret_state, now) != Verdict::Locked {
-            // A lock of before has ended.
-            state.locked = policy.count_failure(&mut state.counted, now).then_some(now);
+        if policy::verdict(Some(policy), &secret_state, now) == Verdict::Locked {
+            return false;
         }
+        let locks = policy.count_failure(&mut state.counted, now);
+        // A lock of before has ended.
+        state.locked = locks.then_some(now);
+        locks
     }
 
     /// A wrong secret was compared with the superseded ones; `valid_before` is what came out.

@@ -255,7 +255,7 @@ pub enum SecretStep {
 pub struct Refusal {
     /// What the wire says.
     pub outcome: Outcome,
-    /// For audit and log only: `unknown name`, `wrong secret`, `disabled`, `expired`, `locked`, `password expired`, `throttled`, `busy`,
+    /// For audit and log only: `unknown name`, `wrong secret`, `wrong secret; locked now`, `disabled`, `expired`, `locked`, `password expired`, `throttled`, `busy`,
     /// `superseded secret`, `no secret`, `account changed`, `unknown certificate`,
     /// `certificate has ended`.
     pub detail: &'static str,

@@ -11,8 +11,8 @@ trap finish EXIT
 cd "$work"
 ln -s "$NHSDIR" nhsdir
 export PATH=$work:$PATH
-# The blocks of the document in their order: two files and the commands.
-awk '/^```toml$/ { n++; out = n == 1 ? "nhsdir.toml" : "policy.toml"; next }
+# The blocks of the document in their order: two files, the commands, and what lets password policies rule.
+awk '/^```toml$/ { n++; out = n == 1 ? "nhsdir.toml" : n == 2 ? "policy.toml" : "more.toml"; next }
      /^```sh$/ { out = "commands.sh"; next }
      /^```$/ { out = ""; next }
      out { print > out }' "$here/../../docs/general-directory.md"
@@ -27,5 +27,7 @@ expect() {
 expect '^dn:uid=ann,ou=people,dc=example,dc=com$'
 expect '^cn: Ann Smith$'
 expect '^New password: nhsdir_'
+cat nhsdir.toml more.toml >both.toml
+NHSDIR_CONFIG=$work/both.toml nhsdir status >/dev/null || { echo "more.toml does not go with nhsdir.toml"; exit 1; }
 if grep -q '^userPassword' answers; then echo "userPassword was released"; exit 1; fi
 if grep -rqa -e "ann's secret" -e "another secret" data log; then echo "a secret is in a file"; exit 1; fi
