@@ -45,6 +45,7 @@ bound -E '!sss=sn:caseIgnoreMatch' -E '!domainScope' -b "$BASE" -s base 1.1 | gr
 bound -b "$BASE" -s base '@extensibleObject' | grep -q '^entryUUID:'
 LDAPTLS_CACERT=/dev/null refused 255 bound -b "$BASE" -s base
 ldapwhoami -x -H "$URL" -D "$DN" -w "$SECRET" | grep -qi "^dn: *cn=$NAME,ou=Applications,$BASE"
+ldapwhoami -x -H "$URL" -D "$NAME" -w "$SECRET" -e '!bauthzid' -e sessiontracking=nurse | grep -qi "^authzid: dn:cn=$NAME,ou=Applications,$BASE"
 refused 50 ldapdelete -x -H "$URL" -D "$DN" -w "$SECRET" "ou=People,$BASE"
 
 # Password policy: the clients ask, and print what they are told.

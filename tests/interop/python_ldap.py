@@ -120,11 +120,11 @@ def account(*arguments, given=""):
 reset = "reset by telephone 99"
 account("create", "python-passing", "--secret-stdin", "--must-change", given=reset)
 assert told("python-passing", reset) == (2, None)
-assert told("python-passing", "wrong") is None
+assert told("python-passing", "wrong") == (None, None)
 account("rotate", "python-passing", "--secret-stdin", given=reset)
-assert told("python-passing", reset) is None
+assert told("python-passing", reset) == (None, None)
 account("disable", "python-passing")
 assert told("python-passing", reset) == (1, None)
-assert told("python-passing", "wrong") is None
+assert told("python-passing", "wrong") == (None, None)
 account("delete", "python-passing")
 print("ok")
