@@ -129,7 +129,7 @@ impl Accounts {
                 Err(refusal(detail, name_of))
             }
             Some(_) if account.revoked.load(Ordering::Acquire) => Err(refusal("account changed", name_of)),
-            Some(matched) => self.admitted(account, &attempt, (key, policy), &verdict.secret, matched),
+            Some(matched) => self.admitted(account, &attempt, key, (policy, purpose), &verdict.secret, matched),
         }
     }
 
@@ -138,11 +138,15 @@ impl Accounts {
         &self,
         account: Arc<Account>,
         attempt: &Attempt<'_>,
-        (key, policy): (Option<&NormalizedDn>, Option<&PasswordPolicy>),
+        key: Option<&NormalizedDn>,
+        (policy, purpose): (Option<&PasswordPolicy>, Purpose),
         secret: &Secret,
         matched: Match,
     ) -> Result<Identity, Refusal> {
-        let verdict = policy.map_or(Verdict::GOOD, |policy| account.ledger.admit(policy, attempt.now));
+        let verdict = match purpose {
+            Purpose::Bind => account.ledger.admit(policy, attempt.now),
+            Purpose::Change => Verdict::GOOD,
+        };
         if let Some((detail, fault)) = verdict.refusal() {
             let refusal = refusal(detail, Some(account.facts.name.clone()));
             return Err(Refusal {
@@ -329,9 +333,8 @@ impl Accounts {
         let Some(account) = account else {
             return Err(refusal("unknown certificate", None));
         };
-        // How old a secret is that did not come does not matter.
-        let policy = self.policy(&account.facts.key).map(PasswordPolicy::ageless);
-        let verdict = account.ledger.verdict(policy.as_ref(), now);
+        let policy = self.policy(&account.facts.key);
+        let verdict = account.ledger.verdict_without_secret(policy, now);
         if let Standing::Refused { detail, .. } = standing(Some(&account), verdict, source, now) {
             return Err(refusal(detail, Some(account.facts.name.clone())));
         }

@@ -55,6 +55,9 @@ struct State {
     /// Locked until an administrator unlocks it, since then; 0 is for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     locked: Option<u64>,
+    /// Locked by failures, since then: it holds as its policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locked_out: Option<u64>,
     /// Secrets of before that a policy does not let come again, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     history: Vec<Kept>,
@@ -321,6 +324,7 @@ impl Ledger {
     fn follow_policy<'k>(&self, state: &mut State, gone: impl Iterator<Item = &'k Kept>, ruled: Ruled<'_>, now: u64) {
         state.grace.clear();
         state.counted.clear();
+        state.locked_out = None;
         state.locked = state.locked.filter(|since| *since == 0);
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         for kept in gone {
@@ -358,6 +362,17 @@ impl Ledger {
         policy::verdict(policy, &self.secret_state(), now)
     }
 
+    /// The verdict on who brings no secret but a certificate: how old the secret is does not matter, nor whether somebody guessed at
+    /// it.
+    pub(super) fn verdict_without_secret(&self, policy: Option<PasswordPolicy>, now: u64) -> Verdict {
+        let policy = policy.map(PasswordPolicy::ageless);
+        let state = SecretState {
+            locked_out: None,
+            ..self.secret_state()
+        };
+        policy::verdict(policy.as_ref(), &state, now)
+    }
+
     pub(super) fn secret_state(&self) -> SecretState {
         self.state().secret_state(self.last_used.load(Ordering::Relaxed))
     }
@@ -366,23 +381,27 @@ impl Ledger {
     pub(super) fn unremarkable(&self, policy: &PasswordPolicy, now: u64) -> Option<Verdict> {
         let state = self.secret_state();
         let verdict = policy::verdict(Some(policy), &state, now);
-        let nothing_follows = state.failures == 0 && state.locked.is_none() && matches!(verdict, Verdict::Good { .. });
+        let nothing_follows = state.failures == 0 && !state.has_lock() && matches!(verdict, Verdict::Good { .. });
         nothing_follows.then_some(verdict)
     }
 
     /// The verdict on the right secret, and what follows from it: one use of few is used up, failures are forgotten, and so is a
     /// lock that has ended.
-    pub(super) fn admit(&self, policy: &PasswordPolicy, now: u64) -> Verdict {
+    pub(super) fn admit(&self, policy: Option<&PasswordPolicy>, now: u64) -> Verdict {
+        if policy.is_none() && !self.may_be_throttled(now) {
+            return Verdict::GOOD;
+        }
         let mut state = self.state();
         let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
-        let verdict = policy::verdict(Some(policy), &secret_state, now);
+        let verdict = policy::verdict(policy, &secret_state, now);
         match verdict {
             Verdict::Locked | Verdict::Expired => return verdict,
             Verdict::Grace { .. } => policy::note_time(&mut state.grace, now, GRACE_MAX),
             Verdict::Good { .. } => {}
         }
         state.counted.clear();
-        if state.locked.take().is_some() {
+        if secret_state.has_lock() {
+            (state.locked, state.locked_out) = (None, None);
             self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         }
         self.dirty.store(true, Ordering::Release);
@@ -496,7 +515,7 @@ impl Ledger {
         }
         let locks = policy.count_failure(&mut state.counted, now);
         // A lock of before has ended.
-        state.locked = locks.then_some(now);
+        (state.locked, state.locked_out) = (None, locks.then_some(now));
         locks
     }
 
@@ -515,7 +534,7 @@ impl Ledger {
     pub(super) fn unlock(&self) {
         let mut state = self.state();
         state.lockout.unlock();
-        state.locked = None;
+        (state.locked, state.locked_out) = (None, None);
         state.counted.clear();
         self.throttled_until.store(0, Ordering::Relaxed);
     }
@@ -576,7 +595,7 @@ impl Ledger {
             .filter(|evidence| evidence.succeeded.is_none_or(|succeeded| succeeded < evidence.last));
         PasswordState {
             changed: state.current.iter().chain(&state.more).map(|kept| kept.set).max(),
-            locked: state.locked,
+            locked: state.locked.or(state.locked_out),
             must_change: state.must_change(),
             failures: failing.map(|evidence| evidence.last).collect(),
             counted: state.counted.clone(),
@@ -645,6 +664,7 @@ impl State {
             has_secret: self.current.is_some(),
             changed: in_force.map(|kept| kept.set).max(),
             locked: self.locked,
+            locked_out: self.locked_out,
             last_success: Some(last_used).filter(|at| *at > 0),
             grace_used: self.grace.len() as u64,
             failures: self.counted.len(),
@@ -658,7 +678,7 @@ impl State {
 
     /// Until when some source may be refused.
     fn refused_until(&self) -> u64 {
-        match self.locked {
+        match self.locked.or(self.locked_out) {
             Some(_) => u64::MAX,
             None => self.lockout.throttled_until(),
         }

@@ -82,10 +82,19 @@ pub(super) struct SecretState {
     pub changed: Option<u64>,
     /// 0 is for ever.
     pub locked: Option<u64>,
+    /// By failures.
+    pub locked_out: Option<u64>,
     pub last_success: Option<u64>,
     pub grace_used: u64,
     pub failures: usize,
     pub must_change: bool,
+}
+
+impl SecretState {
+    /// Whether there is a lock, be it that it has ended.
+    pub(super) fn has_lock(&self) -> bool {
+        self.locked.is_some() || self.locked_out.is_some()
+    }
 }
 
 /// What comes of the right secret.
@@ -162,11 +171,12 @@ impl PasswordPolicy {
         let has_ended = self.ends.is_some_and(|ends| ends <= now);
         let used = state.last_success.max(state.changed);
         let idle = self.max_idle > 0 && used.is_some_and(|used| now.saturating_sub(used) > self.max_idle);
-        let locked = state.locked.is_some_and(|since| {
-            let ends = self.lockout && since > 0 && self.lockout_duration > 0;
-            !ends || now < since.saturating_add(self.lockout_duration)
-        });
-        !has_started || has_ended || idle || locked
+        let lasts = |since: u64| self.lockout_duration == 0 || now < since.saturating_add(self.lockout_duration);
+        let locked = state
+            .locked
+            .is_some_and(|since| !self.lockout || since == 0 || lasts(since));
+        let locked_out = state.locked_out.is_some_and(|since| self.lockout && lasts(since));
+        !has_started || has_ended || idle || locked || locked_out
     }
 
     /// Sections 7.3 to 7.5.
@@ -328,6 +338,20 @@ mod tests {
             };
             let found = verdict(policy, &state, NOW) == Verdict::Locked;
             assert_eq!(found, locked, "{policy:?} {since}");
+        }
+        for (policy, since, locked) in [
+            (Some(&passing), NOW - 59, true),
+            (Some(&passing), NOW - 60, false),
+            (Some(&lasting), NOW - 60, true),
+            (Some(&silent), NOW, false),
+            (None, NOW, false),
+        ] {
+            let state = SecretState {
+                locked_out: Some(since),
+                ..aged(1)
+            };
+            let found = verdict(policy, &state, NOW) == Verdict::Locked;
+            assert_eq!(found, locked, "by failures: {policy:?} {since}");
         }
         let idle = PasswordPolicy {
             max_idle: 10,

@@ -212,11 +212,11 @@ class Told(ResponseControl):
 
 
 def told(controls):
-    """What a response control says: an expiry in hundreds of seconds, grace authentications, and an error. An empty one says nothing."""
+    """What a response control says: an expiry in hundreds of seconds, grace authentications, and an error."""
     values = [bytes(value or b"") for oid, _, value in controls if oid == POLICY]
     if not values:
         return ""
-    rest, says = values[0][2:], []
+    rest, says = values[0][2:], [] if values[0][2:] else ["nothing"]
     if rest[:1] == b"\xa0":
         kind, number = rest[2], int.from_bytes(rest[4:4 + rest[3]], "big")
         says.append("ends in %d00" % ((number + 50) // 100) if kind == 0x80 else "grace %d" % number)
@@ -295,10 +295,11 @@ DIFFERENT = {
     "slapd takes the control with binds and changes alone; here every operation tells that the secret has to be changed": lambda c, q, s, n: q[0] == "search" and (s, n) == ("50", "50 error 2"),
     "a secret that has to be changed is not replaced by a hash, which may be its own": lambda c, q, s, n: q[0] == "modify" and GIVEN in (q[1][-1][2] or []) and (s, n) == ("0", "19 error 5") and "pwdMustChange" in CASES[c][0],
     "a secret that has to be changed is not changed to itself": lambda c, q, s, n: q[0] in ("modify", "passwd") and (s, n) == ("0", "19 error 8") and "pwdMustChange" in CASES[c][0],
+    "slapd sends a control that says nothing with the refusal of a second value": lambda c, q, s, n: q[0] in ("modify", "root") and len(q[1][-1][2] or []) > 1 and (s, n) == ("19 nothing", "19"),
     "slapd keeps failures that are too old to count; section 7.6 purges them": lambda c, q, s, n: q[0] == "state" and "pwdFailureTime" in CASES[c][1] and "pwdFailureCountInterval" in CASES[c][0]
         and without(s, "pwdFailureTime") == without(n, "pwdFailureTime"),
     "slapd does not take the same hash twice into pwdHistory within a second": lambda c, q, s, n: q[0] in ("modify", "root", "helper", "passwd") and s == "20",
-    "slapd tells whoever asks that an account is locked; here only who brings the secret is told": lambda c, q, s, n: q[0] == "bind" and (s, n) == ("49 error 1", "49"),
+    "slapd tells whoever asks that an account is locked; here only who brings the secret is told": lambda c, q, s, n: q[0] == "bind" and (s, n) == ("49 error 1", "49 nothing"),
 }
 
 

@@ -119,6 +119,12 @@ async fn failures_lock_for_a_time_and_who_tries_does_not_prolong_it() {
         assert_eq!(ruled.bind_from(host, "wrong", NOW).await, Err(None));
     }
     assert_eq!(ruled.kept().locked, Some(NOW));
+    let by_certificate = |ruled: &Ruled| {
+        ruled
+            .accounts
+            .authenticate_certificate((&[7; 32], u64::MAX), &source(1), NOW + 1)
+    };
+    assert!(by_certificate(&ruled).is_ok(), "nobody guesses at a certificate");
     assert_eq!(
         ruled.bind(FIRST, NOW + 1).await,
         Err(Some(PasswordFault::AccountLocked))
@@ -139,11 +145,36 @@ async fn failures_lock_for_a_time_and_who_tries_does_not_prolong_it() {
         ruled.accounts.lock(&key("ann"), 0);
         let told = ruled.bind(FIRST, NOW + DAY).await;
         assert_eq!(told, Err(Some(PasswordFault::AccountLocked)));
+        assert!(by_certificate(&ruled).is_err());
         ruled.change("second", NOW + DAY).await;
         assert_eq!(ruled.kept().locked, Some(0), "no change of secret ends it");
         ruled.accounts.unlock(&key("ann"));
         assert_eq!(ruled.bind("second", NOW + DAY).await, Ok(None));
     }
+}
+
+/// The audit has the bind that locked an account, and who turns the lock off lets it in.
+#[tokio::test]
+async fn a_lock_by_failures_holds_while_its_policy_does() {
+    let ruled = Ruled::by(PasswordPolicy {
+        max_failure: 1,
+        ..policy()
+    });
+    let ruled = ruled.await;
+    for detail in ["wrong secret; locked now", "locked"] {
+        let ann = key("ann");
+        let from = source(1);
+        let refused = ruled
+            .accounts
+            .authenticate("cn=ann", Some(&ann), secret("wrong"), &from, NOW);
+        assert_eq!(refused.await.unwrap_err().detail, detail);
+    }
+    let status = || ruled.accounts.status(&key("ann")).unwrap();
+    assert_eq!(status().refused, Some("locked"));
+    ruled.policy.lock().unwrap().lockout = false;
+    assert_eq!(status().refused, None);
+    assert_eq!(ruled.bind(FIRST, NOW).await, Ok(None));
+    assert_eq!(ruled.kept().locked, None);
 }
 
 /// A throttled source's tries are not looked at, so they are no failures either; nor is a secret of before.
