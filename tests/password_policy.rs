@@ -3,6 +3,7 @@
 use crate::binds::{Raw, element, plain};
 use crate::general::{self, ANN as GENERAL_ANN};
 use crate::server::{ANN, BASE, BOB, Place, Server, found, set};
+use crate::transactions;
 use ldap3::controls::RawControl;
 use ldap3::exop::{PasswordModify, WhoAmI};
 use ldap3::{Ldap, LdapResult, Mod, Scope};
@@ -650,4 +651,37 @@ async fn a_ruled_entry_has_one_secret_and_one_change_at_a_time() {
         0,
         "a deletion is no new secret"
     );
+}
+
+/// The one writer holds a change to its policy again: neither two at once nor two in one transaction pass a minimum age.
+#[tokio::test]
+async fn a_minimum_age_holds_whatever_comes_at_once() {
+    let (server, _) = ruled(&[("pwdMinAge", "3600")]).await;
+    let (place, _) = server.stop();
+    let entry = |name: &str| {
+        format!(
+            "dn: uid={name},ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name}\nsn: x\n\
+             userPassword: old-1\npwdChangedTime: 20240101000000Z\n\n"
+        )
+    };
+    place.succeed(&["import", "-"], &(entry("eve") + &entry("joe")));
+    let server = place.serve();
+    let eve = "uid=eve,ou=people,dc=example,dc=com";
+    let (ldap, rc, _) = bind(&server, eve, "old-1").await;
+    assert_eq!(rc, 0);
+    let at_once = async |new| change(&mut ldap.clone(), None, Some("old-1"), Some(new)).await.0;
+    let (one, two, three) = tokio::join!(at_once("new-1"), at_once("new-2"), at_once("new-3"));
+    let done = [one, two, three].iter().filter(|rc| **rc == 0).count();
+    assert_eq!(done, 1, "{one} {two} {three}");
+
+    let joe = "uid=joe,ou=people,dc=example,dc=com";
+    let (mut ldap, _, _) = bind(&server, joe, "old-1").await;
+    let id = transactions::start(&mut ldap).await;
+    for new in ["new-1", "new-2"] {
+        let change = vec![Mod::Replace("userPassword", set(&[new]))];
+        let queued = ldap.with_controls(transactions::within(&id)).modify(joe, change).await;
+        assert_eq!(queued.unwrap().rc, 0);
+    }
+    assert_eq!(transactions::end(&mut ldap, true, &id).await.0, CONSTRAINT_VIOLATION);
+    assert_eq!(bind(&server, joe, "old-1").await.1, 0, "none of it is done");
 }

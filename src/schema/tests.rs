@@ -146,7 +146,7 @@ fn names_outside_the_schema_are_refused() {
 fn names_within_names_end() {
     let schema = schema();
     assert!(schema.normalize_dn(&Dn::parse("member=cn\\=x,o=nhs").unwrap()).is_ok());
-    let deep = format!("{}cn=x", "member=".repeat(100_000));
+    let deep = format!("{}cn=x", "member=".repeat(1_000));
     assert!(schema.normalize_dn(&Dn::parse(&deep).unwrap()).is_err());
 }
 
@@ -529,7 +529,7 @@ fn names_as_values_are_names_that_can_be_compared() {
             (found, expected) => assert_eq!(found.as_deref(), expected, "{value}"),
         }
     }
-    let deep = format!("{}cn=x", "member=".repeat(100_000));
+    let deep = format!("{}cn=x", "member=".repeat(1_000));
     let id = schema.find_attribute("member").unwrap();
     assert!(
         schema
