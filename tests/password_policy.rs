@@ -594,6 +594,13 @@ async fn policies_are_for_administrators() {
     let named = vec![Mod::Replace("pwdPolicySubentry", set(&[lax]))];
     assert_eq!(modify(&mut manager, GENERAL_ANN, named).await.0, 0);
     assert_eq!(modify(&mut ann, GENERAL_ANN, short("ann-2")).await.0, 0);
+    let by_oid = vec![Mod::Replace("1.3.6.1.4.1.42.2.27.8.1.23", set(&[DEFAULT]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, by_oid).await.0, 0);
+    let refused = modify(&mut ann, GENERAL_ANN, short("ann-3")).await;
+    assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(TOO_SHORT)));
+    let named = vec![Mod::Replace("pwdPolicySubentry", set(&[lax]))];
+    assert_eq!(modify(&mut manager, GENERAL_ANN, named).await.0, 0);
+    assert_eq!(modify(&mut ann, GENERAL_ANN, short("ann-4")).await.0, 0);
     // The name of no policy leaves the default one in force.
     assert_eq!(manager.delete(lax).await.unwrap().rc, 0);
     let refused = modify(&mut ann, GENERAL_ANN, short("ann-3")).await;

@@ -8,7 +8,7 @@ use super::application::{is_account_key, seconds_of};
 use super::general::{General, key_of};
 use super::{Directory, DirectoryError, Session, Update, clock};
 use crate::account::{self, ChangeAsked, PasswordPolicy, Role};
-use crate::model::{Attribute, Dn, Entry, Outcome, PasswordFault, Rdn, ResultCode, Value};
+use crate::model::{Dn, Entry, Outcome, PasswordFault, Rdn, ResultCode, Value};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Snapshot, Store};
 use std::sync::Arc;
@@ -113,9 +113,12 @@ impl PasswordPolicies {
     /// That of an entry which is to be added.
     fn of_new(&self, snapshot: &Snapshot, entry: &Entry, by_default: bool) -> Option<PasswordPolicy> {
         let mut named = Named::default();
+        let schema = snapshot.schema();
         for attribute in &entry.attributes {
-            if let Some(value) = attribute.values.first() {
-                named.take(snapshot.schema(), &attribute.description.attribute_type, value);
+            // It may be given by its OID.
+            let id = schema.find_attribute(&attribute.description.attribute_type);
+            if let (Some(id), Some(value)) = (id, attribute.values.first()) {
+                named.take(schema, schema.attribute(id).name(), value);
             }
         }
         self.named(snapshot, named, by_default)
@@ -229,23 +232,7 @@ impl Directory {
     /// A policy is for administrators to write, and so is where it lies; which one rules an entry, for those who may set its secret.
     pub(super) fn check_policy(&self, session: &Session, key: &NormalizedDn, update: &Update) -> Result<(), Outcome> {
         let schema = self.schema();
-        let same = |name: &str, other: &str| schema.find_attribute(name) == schema.find_attribute(other);
-        let is_ruling = |name: &str| {
-            RULING
-                .iter()
-                .any(|ruling| name.eq_ignore_ascii_case(ruling) || same(name, ruling))
-        };
-        let names = |rdn: &Rdn| rdn.avas.iter().any(|ava| is_ruling(&ava.attribute));
-        let rules = match update {
-            Update::Add(entry) => {
-                let mut attributes = entry.attributes.iter();
-                entry.dn.rdn().is_some_and(names) || attributes.any(|it| is_ruling(&it.description.attribute_type))
-            }
-            Update::Modify { changes, .. } => changes.iter().any(|it| is_ruling(&it.description.attribute_type)),
-            Update::ModifyDn { new_rdn, .. } => names(new_rdn),
-            Update::Delete { .. } => false,
-        };
-        if rules && !self.may_set_secret(session, key) {
+        if names_ruling(&schema, update) && !self.may_set_secret(session, key) {
             let message = "which password policy rules an entry is for those who may set its secret";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         }
@@ -253,27 +240,55 @@ impl Directory {
         if !policies.enabled || session.identity.account.facts.role == Role::Administrator {
             return Ok(());
         }
-        let snapshot = self.store.snapshot();
-        let is_class = |value: &Value| std::str::from_utf8(value).is_ok_and(|name| is_policy_class(&schema, name));
-        let gives = |attribute: &str, values: &[Value]| same(attribute, "objectClass") && values.iter().any(is_class);
-        let makes = match update {
-            Update::Add(entry) => entry
-                .attributes
-                .iter()
-                .any(|Attribute { description, values }| gives(&description.attribute_type, values)),
-            Update::Modify { changes, .. } => changes
-                .iter()
-                .any(|change| gives(&change.description.attribute_type, &change.values)),
+        let concerned = match update {
+            Update::Add(_) | Update::Modify { .. } => gives_class(&schema, update),
             // The default one would go, or no longer be where it is looked for.
             Update::Delete { .. } | Update::ModifyDn { .. } => {
                 policies.default.as_ref().is_some_and(|default| default.is_within(key))
             }
         };
-        if makes || policies.read(&snapshot, key).is_some() {
+        if concerned || policies.read(&self.store.snapshot(), key).is_some() {
             let message = "password policies are for administrators to change";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         }
         Ok(())
+    }
+}
+
+/// Whether an update is about what says which policy rules its entry.
+fn names_ruling(schema: &Schema, update: &Update) -> bool {
+    let ruling = RULING.map(|name| schema.find_attribute(name));
+    let is_ruling = |name: &str| {
+        let found = schema.find_attribute(name);
+        found.is_some() && ruling.contains(&found)
+    };
+    let named = |rdn: &Rdn| rdn.avas.iter().any(|ava| is_ruling(&ava.attribute));
+    match update {
+        Update::Add(entry) => {
+            let mut attributes = entry.attributes.iter();
+            entry.dn.rdn().is_some_and(named) || attributes.any(|it| is_ruling(&it.description.attribute_type))
+        }
+        Update::Modify { changes, .. } => changes.iter().any(|it| is_ruling(&it.description.attribute_type)),
+        Update::ModifyDn { new_rdn, .. } => named(new_rdn),
+        Update::Delete { .. } => false,
+    }
+}
+
+/// Whether an add or a modify has to do with the class of policies.
+fn gives_class(schema: &Schema, update: &Update) -> bool {
+    let object_class = schema.find_attribute("objectClass");
+    let is_class = |value: &Value| std::str::from_utf8(value).is_ok_and(|name| is_policy_class(schema, name));
+    let gives =
+        |name: &str, values: &[Value]| values.iter().any(is_class) && schema.find_attribute(name) == object_class;
+    match update {
+        Update::Add(entry) => entry
+            .attributes
+            .iter()
+            .any(|it| gives(&it.description.attribute_type, &it.values)),
+        Update::Modify { changes, .. } => changes
+            .iter()
+            .any(|it| gives(&it.description.attribute_type, &it.values)),
+        Update::Delete { .. } | Update::ModifyDn { .. } => false,
     }
 }
 
