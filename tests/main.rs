@@ -11,6 +11,7 @@ mod durability;
 mod general;
 mod information_model;
 mod integrity;
+mod links;
 mod lists;
 mod matched_values;
 mod password_policy;

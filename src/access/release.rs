@@ -187,6 +187,15 @@ impl<'a> ReleasedEntry<'a> {
         self.parts.entry_uuid()
     }
 
+    /// The values of this attribute that may leave, whatever was asked: none of its subtypes, none with options.
+    pub fn values_of(&self, id: AttributeId) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let parts = self.parts;
+        let allowed = Some(id).filter(|id| self.allows(*id));
+        let attributes = allowed.into_iter().flat_map(move |_| parts.attributes());
+        let own = attributes.filter(move |attribute| attribute.id == id && !attribute.has_options);
+        own.flat_map(|attribute| attribute.values())
+    }
+
     /// What leaves, kept for later.
     pub fn copy(&self) -> ReleasedCopy {
         let mut attributes = Vec::new();

@@ -27,6 +27,8 @@ pub struct Selection {
     all_user: bool,
     all_operational: bool,
     types_only: bool,
+    /// Neither subtypes nor values with options are asked for.
+    exact: bool,
     /// Types asked for with any options, subtypes filled in.
     types: AttributeSet,
     /// Types asked for with options: the type and its subtypes, the options in lower case.
@@ -62,6 +64,22 @@ impl Selection {
             }
         }
         selection.all_user |= empty;
+        selection.derived = derived_types(schema)
+            .into_iter()
+            .filter(|id| selection.wants(*id, schema))
+            .collect();
+        selection
+    }
+
+    /// These attributes and none of their subtypes, with options or not. Unknown names select nothing.
+    pub fn exactly(names: &[&str], schema: &Schema) -> Selection {
+        let mut selection = Selection {
+            exact: true,
+            ..Selection::default()
+        };
+        for id in names.iter().filter_map(|name| schema.find_attribute(name)) {
+            selection.types.insert(id);
+        }
         selection.derived = derived_types(schema)
             .into_iter()
             .filter(|id| selection.wants(*id, schema))
@@ -173,6 +191,9 @@ impl Selection {
         has_options: bool,
         description: impl FnOnce() -> &'d str,
     ) -> bool {
+        if self.exact && has_options {
+            return false;
+        }
         let all = if operational {
             self.all_operational
         } else {

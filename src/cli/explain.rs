@@ -167,7 +167,7 @@ pub fn explain(directory: &Arc<Directory>, session: &Session, asked: Asked<'_>) 
     let mut entries = 0;
     let done = loop {
         let mut work = STEP;
-        let step = search.step(&mut work, &mut |_| {
+        let step = search.step(&mut work, &mut |_, _| {
             entries += 1;
             true
         });

@@ -67,7 +67,9 @@ pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
 pub use password_policy::PasswordPolicyOptions;
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
-pub use search::{ControlFault, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep};
+pub use search::{
+    ControlFault, LinkRequest, LinkedEntry, Links, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep,
+};
 pub use secret::strip_clear_text;
 pub use sort::{SortFault, SortKey, SortRequest, SortWay};
 pub use sync::{ChangeType, Notice, PersistentRequest, Sync, SyncMessage, SyncRequest, SyncState, SyncStep, load_time};

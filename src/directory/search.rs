@@ -3,12 +3,15 @@
 mod area;
 mod base;
 mod limits;
+mod links;
 mod pages;
 
 use self::area::Area;
 pub(super) use self::area::given_kinds;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, size_limit};
+use self::links::LINK_WORK;
+pub use self::links::{LinkRequest, LinkedEntry, Links};
 pub(super) use self::pages::append_search;
 use super::computed::{Computation, Wanted};
 use super::in_force::InForce;
@@ -72,6 +75,8 @@ pub struct Search {
     entries: Entries,
     /// Referral objects in scope, where there are any.
     continuations: Option<Box<Continuations>>,
+    /// What is read of entries that the given ones name.
+    links: Option<Box<Links>>,
     wanted: Wanted,
     /// What kinds of entries the snapshot holds; nothing where the search is no directory's.
     held: Option<Arc<Held>>,
@@ -240,6 +245,7 @@ impl Directory {
             selection: request.selection,
             entries: Entries::Protocol(here.then(|| (record, schema.clone()))),
             continuations: None,
+            links: None,
             wanted: Wanted::default(),
             held: None,
             computed: Vec::new(),
@@ -347,6 +353,7 @@ impl Directory {
             selection: request.selection,
             entries,
             continuations,
+            links: None,
             wanted,
             held: Some(held),
             computed: Vec::new(),
@@ -408,9 +415,20 @@ impl Directory {
     }
 }
 
+/// Takes an entry, with those that it is linked to where that was asked; says whether to go on.
+pub type Emit<'e> = dyn FnMut(&ReleasedEntry<'_>, &[LinkedEntry<'_>]) -> bool + 'e;
+
 impl Search {
+    /// Entries are to come with those that they name.
+    pub fn follow(&mut self, links: Links) {
+        if let Some(audit) = &mut self.audit {
+            audit.fact("linked", links.text().as_bytes());
+        }
+        self.links = Some(Box::new(links));
+    }
+
     /// Runs for at most `work`; calls `emit` with each entry, which says whether to go on.
-    pub fn step(&mut self, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> SearchStep {
+    pub fn step(&mut self, work: &mut Work, emit: &mut Emit<'_>) -> SearchStep {
         match &mut self.entries {
             Entries::None => self.done(Outcome::success(), true),
             Entries::Protocol(record) => {
@@ -423,14 +441,14 @@ impl Search {
         }
     }
 
-    fn emit_protocol(&self, record: &[u8], schema: &Schema, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) {
+    fn emit_protocol(&self, record: &[u8], schema: &Schema, emit: &mut Emit<'_>) {
         let record = Record::new(record, schema.type_numbers());
         if let Some(entry) = release(record, &self.view, &self.selection, &[], schema) {
-            emit(&entry);
+            emit(&entry, &[]);
         }
     }
 
-    fn step_directory(&mut self, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> SearchStep {
+    fn step_directory(&mut self, work: &mut Work, emit: &mut Emit<'_>) -> SearchStep {
         let resumed = std::mem::replace(&mut self.resumed, true);
         if resumed && self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return self.done(Outcome::new(ResultCode::TimeLimitExceeded, ""), true);
@@ -517,7 +535,7 @@ impl Search {
     }
 
     /// Releases and emits one entry; false where `emit` wants a pause.
-    fn emit_entry(&mut self, at: Location, work: &mut Work, emit: &mut dyn FnMut(&ReleasedEntry<'_>) -> bool) -> bool {
+    fn emit_entry(&mut self, at: Location, work: &mut Work, emit: &mut Emit<'_>) -> bool {
         let Entries::Directory { snapshot, .. } = &self.entries else {
             return false;
         };
@@ -558,7 +576,19 @@ impl Search {
         }
         let held_to = u32::try_from(self.selection.value_items()).unwrap_or(u32::MAX);
         work.left = work.left.saturating_sub(held_to);
-        emit(&entry)
+        let Some(links) = &self.links else {
+            return emit(&entry, &[]);
+        };
+        let mut linked = links.of(&entry, &computation);
+        let spent = u32::try_from(linked.len() * LINK_WORK).unwrap_or(u32::MAX);
+        work.left = work.left.saturating_sub(spent);
+        let given = || linked.iter().filter_map(|link| link.entry_uuid.as_ref());
+        if !given().all(|_| self.limits.counts_today(directory, &self.view)) {
+            linked.clear();
+        } else if let Some(audit) = &mut self.audit {
+            given().for_each(|uuid| audit.entry(uuid));
+        }
+        emit(&entry, &linked)
     }
 
     /// `complete` is false where a page ended before the search did.

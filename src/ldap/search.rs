@@ -8,7 +8,7 @@ use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
 use crate::directory::{
-    ControlFault, ProtocolFacts, Search, SearchDone, SearchRequest, SearchStep, Session, SortFault, SortRequest,
+    ControlFault, Links, ProtocolFacts, Search, SearchDone, SearchRequest, SearchStep, Session, SortFault, SortRequest,
     VirtualListResult,
 };
 use crate::metrics::Metrics;
@@ -64,12 +64,27 @@ impl Conversation {
             virtual_list: controls.virtual_list,
         };
         match controls.following() {
+            Ok(Some(_)) if controls.links_are_critical => {
+                let message = "linked entries do not come with a synchronisation or a persistent search";
+                let outcome = Outcome::new(ResultCode::UnavailableCriticalExtension, message);
+                return self.search_refused(id, &outcome, page.is_some());
+            }
             Ok(Some(asked)) => return self.sync(id, request, asked, session.map(Arc::as_ref)),
             Ok(None) => {}
             Err(outcome) => return self.search_refused(id, &outcome, page.is_some()),
         }
+        let links = match &controls.links {
+            Some(asked) => match Links::compile(asked, controls.links_are_critical, &schema) {
+                Ok(links) => links,
+                Err(outcome) => return self.search_refused(id, &outcome, page.is_some()),
+            },
+            None => None,
+        };
         match self.directory.search(session.map(Arc::as_ref), request, self.facts()) {
-            Ok(search) => {
+            Ok(mut search) => {
+                if let Some(links) = links {
+                    search.follow(links);
+                }
                 // To follow aliases is work done before the first step; others are not to wait for more of it in this turn.
                 if operation.aliases != DerefAliases::Never && self.is_turn_over() {
                     self.work = 0;
@@ -217,8 +232,8 @@ impl Conversation {
         let id = running.id;
         let output = &mut self.output;
         let step = loop {
-            let step = running.search.step(&mut work, &mut |entry| {
-                encode::search_result_entry(output, id, entry);
+            let step = running.search.step(&mut work, &mut |entry, linked| {
+                encode::search_result_entry(output, id, entry, linked);
                 sent += 1;
                 output.len() < limit
             });

@@ -38,6 +38,10 @@ expect "(&)" 1 "$(bound -b "$BASE" -s base '(&)' 1.1 | grep -c '^dn:')"
 expect "(|)" 0 "$(bound -b "$BASE" -s base '(|)' 1.1 | grep -c '^dn:' || true)"
 entry=$(bound -E '!mv=(objectClass=inetOrgPerson)' -b "$BASE" "(&(objectClass=nhsPerson)(mail=$one))" '*' | grep -v '^dn:' | sed 's/:.*//' | sort -u | xargs)
 expect "matched values" objectClass "$entry"
+members=$(bound -b "$BASE" -z 1 '(member=*)' member 2>/dev/null | grep -c '^member:' || true)
+linked=$(bound -E '!deref=member:cn' -b "$BASE" -z 1 '(member=*)' 1.1 2>/dev/null | grep -c '^# member: ' || true)
+[ "$members" -gt 0 ] || { echo "no list has members"; exit 1; }
+expect "linked entries" "$members" "$linked"
 below=$(bound -s children -b "ou=People,$BASE" '(|(ou=People)(objectClass=nhsPerson))' 1.1 -E pr=500/noprompt | grep -c '^dn:')
 expect "everything below" "$PEOPLE" "$below"
 expect "by name's place" "$PEOPLE" "$(bound -E pr=500/noprompt -b "$BASE" "(entryDN:dnOneLevelMatch:=ou=People,$BASE)" 1.1 | grep -c '^dn:')"

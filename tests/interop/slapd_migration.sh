@@ -39,7 +39,10 @@ serve() {
   slapd -f "$1" -h "ldapi://$(echo "$work/socket" | sed 's#/#%2F#g')/"
   LDAPURI=ldapi://$(echo "$work/socket" | sed 's#/#%2F#g')/
   export LDAPURI
-  for _ in $(seq 100); do [ -S socket ] && return; sleep 0.1; done
+  # The socket is there before anybody listens.
+  for _ in $(seq 100); do ldapwhoami -x >/dev/null 2>&1 && return; sleep 0.1; done
+  echo "slapd did not start"
+  exit 1
 }
 stop() {
   kill "$(cat pid)"

@@ -4,6 +4,7 @@
 //! is not. A value that is not what the control's specification says is a protocol error either way, and so is a control that
 //! comes twice; session tracking alone is passed over where it is malformed, and may come more than once.
 
+mod links;
 mod policy;
 mod read;
 mod results;
@@ -15,9 +16,10 @@ use super::encode::Extra;
 use super::limits::WireLimits;
 use super::sync;
 use crate::access::ReleasedCopy;
-use crate::directory::{PageRequest, PersistentRequest, SortKey, SyncRequest, VirtualListRequest};
+use crate::directory::{LinkRequest, PageRequest, PersistentRequest, SortKey, SyncRequest, VirtualListRequest};
 use crate::model::{Filter, Outcome, ResultCode, TrackedSession};
 
+pub use links::put_linked;
 pub use policy::PasswordAdvice;
 
 /// Simple paged results (RFC 2696).
@@ -72,6 +74,9 @@ pub const AUTHORIZATION_IDENTITY_RESULT: &str = "2.16.840.1.113730.3.4.15";
 /// Session tracking (draft-wahl-ldap-session): what the client serves when it asks. It may come several times.
 pub const SESSION_TRACKING: &str = "1.3.6.1.4.1.21008.108.63.1";
 
+/// Dereference (draft-masarati-ldap-deref), under the number that OpenLDAP has for it. Answered with each entry.
+pub const DEREFERENCE: &str = "1.3.6.1.4.1.4203.666.5.16";
+
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
     PAGED_RESULTS,
@@ -95,6 +100,7 @@ pub const SUPPORTED: &[&str] = &[
     PASSWORD_POLICY,
     AUTHORIZATION_IDENTITY,
     SESSION_TRACKING,
+    DEREFERENCE,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -115,7 +121,7 @@ mod on {
 fn operations(oid: &str) -> u8 {
     match oid {
         PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | PERSISTENT_SEARCH | MATCHED_VALUES
-        | DOMAIN_SCOPE => on::SEARCH,
+        | DOMAIN_SCOPE | DEREFERENCE => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -159,6 +165,9 @@ pub struct Controls<'a> {
     pub domain_scope: bool,
     /// Whether subentries are asked for instead of other entries.
     pub subentries: Option<bool>,
+    /// What to read of entries that the given ones name.
+    pub links: Option<Vec<LinkRequest<'a>>>,
+    pub links_are_critical: bool,
     pub sort: Option<Vec<SortKey<'a>>>,
     pub sort_is_critical: bool,
     pub sync: Option<SyncRequest<'a>>,
@@ -252,6 +261,10 @@ impl<'a> Controls<'a> {
             Some(PROXIED_AUTHORIZATION) => self.proxied = Some(proxied(critical, value)?),
             Some(TRANSACTION) => self.transaction = Some(transaction(critical, value)?),
             Some(MATCHED_VALUES) => self.matched_values = Some(results::matched_values(value, limits)?),
+            Some(DEREFERENCE) => {
+                self.links = Some(links::requests(value, limits)?);
+                self.links_are_critical = critical;
+            }
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(PERSISTENT_SEARCH) => self.persistent = Some(sync::persistent_request(value)?),
