@@ -416,6 +416,23 @@ async fn what_is_hidden_by_now_is_not_told_of_the_past() {
         (told.lines, told.deletes, told.result.rc),
         (vec![format!("+{ANN}"), "=1 false".to_owned()], false, 0)
     );
+
+    // Nor of one that was deleted and is there again, hidden.
+    let before = poll(&mut copy, None, false).await.cookie;
+    describe(&mut feed, ANN, "about to go").await;
+    feed.delete(ANN).await.unwrap().success().unwrap();
+    let again = vec![
+        ("objectClass", HashSet::from(["inetOrgPerson", "nhsdirPrivacy"])),
+        ("cn", HashSet::from(["Ann"])),
+        ("sn", HashSet::from(["Smith"])),
+        ("nhsdirExDirectory", HashSet::from(["TRUE"])),
+    ];
+    feed.add(ANN, again).await.unwrap().success().unwrap();
+    let told = poll(&mut copy, Some(&before), false).await;
+    assert_eq!(
+        (told.lines, told.deletes, told.result.rc),
+        (vec!["=1 false".to_owned()], false, 0)
+    );
 }
 
 /// Nobody is told what was so within a transaction alone: not an entry that is hidden at its end, nor a name in between.

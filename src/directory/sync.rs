@@ -8,15 +8,16 @@
 //! one that begins is not told what the feed has of an entry from before it, or an attribute of it, was hidden;
 //! attributes that follow from other entries are neither given nor searched; memory for what waits is the feed's.
 
+mod past;
 mod persistent;
 mod trail;
 
 pub use self::persistent::{ChangeType, Notice, PersistentRequest};
 use self::trail::Trail;
-use super::feed::{EntryChange, Follower, Image, LoggedUpdate, Next, Position};
+use super::feed::{Follower, Image, LoggedUpdate, Next, Position};
 use super::search::{Limits, given_kinds};
 use super::{Directory, SearchRequest, Session, clock};
-use crate::access::{ReleasedEntry, Selection, View, release};
+use crate::access::{ReleasedEntry, Selection, release};
 use crate::model::{Outcome, ResultCode, SearchScope};
 use crate::query::{Advance, CandidateLimit, Content, Cursor, Order, Predicate, Query, Work, compile};
 use crate::store::Snapshot;
@@ -297,27 +298,6 @@ impl Directory {
             place,
             replica,
         })
-    }
-
-    /// Whether an update hid from the view what it could see before. A cookie proves nothing of who had it, so what the feed has
-    /// of such an entry's past is told to nobody any more.
-    fn hid_since(&self, view: &View, since: Position, until: Position) -> bool {
-        let updates = self.feed.between(since, until);
-        let mut changes = updates.iter().flat_map(|update| &update.changes);
-        changes.any(|change| self.hid(view, change))
-    }
-
-    fn hid(&self, view: &View, change: &EntryChange) -> bool {
-        let (Some(before), Some(after)) = (&change.before, &change.after) else {
-            return false;
-        };
-        let schema = &self.schema();
-        let [old, new] = [before, after].map(|image| image.record(schema.type_numbers()));
-        if !self.sees(view, after) {
-            return self.sees(view, before);
-        }
-        let mut hidden = view.hiding.attributes().iter().map(|(id, _)| *id);
-        hidden.any(|id| view.hides_attribute(new, id, schema) && !view.hides_attribute(old, id, schema))
     }
 
     /// The replica a cookie names, and its state: `rid=001,csn=20260101120000.000000Z#000000#000#000000` as OpenLDAP writes them.
