@@ -171,8 +171,8 @@ pub struct PolicySettings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    #[error("{file}: {source}; name a readable configuration file with --config")]
-    Unreadable { file: String, source: std::io::Error },
+    #[error("{file}: {cause}; name a readable configuration file with --config")]
+    Unreadable { file: String, cause: std::io::Error },
     #[error("{file}:{line}: {key}: {message}")]
     Faulty {
         file: String,
@@ -182,6 +182,10 @@ pub enum ConfigError {
     },
 }
 
+/// As many as the check of a message has room for.
+const NESTING_MAX: usize = 48;
+/// More only stand in each other's way.
+const THREADS_MAX: usize = 1024;
 /// Ten years: no clock counts so far that it cannot add that.
 const SECONDS_MAX: usize = 315_360_000;
 
@@ -190,7 +194,7 @@ impl Config {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Config::parse(&file, &text)?.beside(path)),
-            Err(source) => Err(ConfigError::Unreadable { file, source }),
+            Err(cause) => Err(ConfigError::Unreadable { file, cause }),
         }
     }
 
@@ -224,7 +228,10 @@ impl Config {
                 file: file.to_owned(),
                 line,
                 key,
-                message: error.message().replace('\n', ", "),
+                message: error.message().replace('\n', ", ").replace(
+                    "invalid socket address syntax",
+                    "expected an IP address and a port, like \"0.0.0.0:636\"",
+                ),
             }
         })?;
         match config.first_fault() {
@@ -320,6 +327,8 @@ impl Config {
         let at_most = at_most.map(|(key, value, most)| (key, value as usize, most as usize));
         let mut at_most = at_most.into_iter().chain([
             ("limits.rename_bytes", limits.rename_bytes, UPDATE_OCTETS_MAX),
+            ("limits.message_nesting", limits.message_nesting, NESTING_MAX),
+            ("limits.worker_threads", limits.worker_threads, THREADS_MAX),
             (
                 "limits.handshake_seconds",
                 limits.handshake_seconds as usize,
@@ -687,7 +696,7 @@ mod tests {
             ),
             (
                 "[listen]\nldaps = [\"nonsense\"]\n",
-                "c.toml:2: listen.ldaps: invalid socket address syntax",
+                "c.toml:2: listen.ldaps: expected an IP address and a port, like \"0.0.0.0:636\"",
             ),
             (
                 "[listen]\nmetrics = \"0.0.0.0:9\"\n",

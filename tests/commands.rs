@@ -693,3 +693,55 @@ fn schema_files_are_checked_before_a_server_believes_them() {
     assert_eq!(text(&show("2.5.6.6").stdout).lines().count(), 1);
     assert_eq!(show("localColour").status.code(), Some(1));
 }
+
+/// What would be found out at the first bind, or never, is said at once.
+#[test]
+fn names_that_nothing_has_are_refused() {
+    let place = Place::filled();
+    place.account("app", "reader");
+    let wrong = [
+        (&["account", "create", "other", "--profile", "raeder"][..], "`raeder`"),
+        (&["account", "set", "app", "--profile", "raeder"], "`raeder`"),
+        (
+            &["account", "set", "app", "--certificate", "12:34"],
+            "64 hexadecimal digits",
+        ),
+    ];
+    for (arguments, part) in wrong {
+        let said = place.refuse(2, arguments);
+        assert!(said.contains(part), "{said}");
+    }
+    place.succeed(&["account", "set", "app", "--certificate", &"0A:".repeat(32)], "");
+    let settings = [
+        ("[general]\nenabled = true\nprofile = \"raeder\"\n", "general.profile"),
+        (
+            "[general]\nenabled = true\nrules = [{ base = \"o=nhs\", profile = \"raeder\" }]\n",
+            "general.rules",
+        ),
+        ("[store]\nunindexed = [\"jpgePhoto\"]\n", "store.unindexed"),
+    ];
+    let config = place.data().join("nhsdir.toml");
+    let before = fs::read_to_string(&config).unwrap();
+    for (text, key) in settings {
+        fs::write(&config, format!("{before}{text}")).unwrap();
+        let said = place.refuse(2, &["serve", "--listen", "127.0.0.1:0"]);
+        assert!(said.contains(key) && said.contains("expected"), "{said}");
+    }
+}
+
+#[test]
+fn an_import_can_be_tried() {
+    let place = Place::empty();
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/people.ldif");
+    let fixture = fixture.to_str().unwrap();
+    let before = place.succeed(&["export"], "");
+    let said = place.succeed(&["import", "--dry-run", fixture], "");
+    assert!(said.contains("entries can be imported"), "{said}");
+    let orphan = "dn: cn=a,ou=Nowhere,o=nhs\nobjectClass: device\ncn: a\n";
+    let output = place.run(&["import", "--dry-run", "-"], orphan);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("its parent is missing"));
+    assert_eq!(place.succeed(&["export"], ""), before);
+    let change = "dn: cn=a,o=nhs\nchangetype: delete\n";
+    assert_eq!(place.run(&["import", "--dry-run", "-"], change).status.code(), Some(2));
+}

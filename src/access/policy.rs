@@ -82,6 +82,11 @@ const NUMBERS_64: [&str; 2] = ["candidates", "daily_entries"];
 const FLAGS: [&str; 5] = ["may_scan", "may_page", "may_write", "may_set_secrets", "may_sync"];
 
 impl Policy {
+    /// Whether it has a profile of that name.
+    pub fn has(&self, profile: &str) -> bool {
+        self.profiles.contains_key(profile)
+    }
+
     /// The built-in policy: profiles `reader`, `full`, `writer`, `administrator`.
     pub fn builtin() -> Policy {
         let (profiles, faults) = Reader::read(BUILTIN_FILE, BUILTIN_TEXT);

@@ -1,5 +1,6 @@
 //! What flags, environment and configuration come to.
 
+use crate::access::Policy;
 use crate::config::Config;
 use crate::directory::DirectoryOptions;
 use crate::schema::Schema;
@@ -77,6 +78,23 @@ impl Setting {
         match self.config.policy.file.as_str() {
             "" => Ok(None),
             file => read_named(Path::new(file), "policy.file").map(Some),
+        }
+    }
+
+    /// Whether the policy has a release profile of that name.
+    pub fn check_profile(&self, name: &str) -> anyhow::Result<()> {
+        let policy = match self.policy_file()? {
+            Some((file, text)) => Policy::parse(&file, &text).map_err(|faults| {
+                anyhow::anyhow!(
+                    "{}",
+                    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                )
+            })?,
+            None => Policy::builtin(),
+        };
+        match policy.has(name) {
+            true => Ok(()),
+            false => bail!("expected a release profile of the policy, found `{name}`; add it to policy.file first"),
         }
     }
 

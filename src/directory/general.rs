@@ -12,6 +12,7 @@ use crate::query::{Truth, compile, evaluate};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::Snapshot;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// SHA-256 of a client certificate that an entry may bind with.
@@ -108,6 +109,23 @@ impl General {
             old_secret_needed: options.old_secret_needed,
             whole: View::for_protocol(schema),
         })
+    }
+
+    /// Whoever binds as something that the policy does not have is refused: that is said at the start.
+    pub(super) fn check_profiles(&self, views: &HashMap<String, Arc<View>>) -> Result<(), DirectoryError> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let of_rules = self.rules.iter().filter_map(|rule| rule.profile.as_ref());
+        let named = std::iter::once(("general.profile", &self.profile)).chain(of_rules.map(|it| ("general.rules", it)));
+        let mut unknown = named.filter(|(_, profile)| !views.contains_key(*profile));
+        match unknown.next() {
+            None => Ok(()),
+            Some((key, profile)) => Err(DirectoryError::General {
+                key: key.to_owned(),
+                reason: format!("expected a release profile of the policy, found {profile:?}"),
+            }),
+        }
     }
 
     pub(super) fn manager(&self) -> Option<&AccountFacts> {

@@ -207,8 +207,8 @@ pub enum DirectoryError {
     Schema(Vec<SchemaFault>),
     #[error("{}", lines(.0))]
     Policy(Vec<PolicyFault>),
-    #[error("audit log {path}: {source}; make the directory writable, or free space")]
-    Audit { path: String, source: std::io::Error },
+    #[error("audit log {path}: {cause}; make the directory writable, or free space")]
+    Audit { path: String, cause: std::io::Error },
     #[error("{suffix} is no naming context: {reason}")]
     Suffix { suffix: String, reason: String },
     #[error("{key}: {reason}")]
@@ -361,6 +361,8 @@ impl Directory {
         let (times, changed) = SchemaTimes::of(&schema, &keyed);
         let policy = in_force::parse_policy(&options.policy)?;
         let in_force = InForce::new(schema.clone(), policy, &suffixes, times, None).map_err(DirectoryError::Policy)?;
+        general.check_profiles(&in_force.views)?;
+        check_unindexed(&options.store, &schema)?;
         if let Some(changed) = changed {
             let mut group = store.begin();
             group.apply(Vec::new(), vec![changed]);
@@ -492,9 +494,9 @@ fn open_accounts(
 fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, DirectoryError> {
     Audit::open(data, options)
         .map(Arc::new)
-        .map_err(|source| DirectoryError::Audit {
+        .map_err(|cause| DirectoryError::Audit {
             path: data.join("audit").display().to_string(),
-            source,
+            cause,
         })
 }
 
@@ -507,6 +509,18 @@ fn open_feed(store: &Store, keyed: &[KeyedPair], limits: &SyncLimits) -> feed::F
         feed::Position(last),
         feed::Position(loaded.unwrap_or_default()),
     )
+}
+
+/// A name that is misspelt would leave the index where it is, and nobody would be told.
+fn check_unindexed(options: &StoreOptions, schema: &Schema) -> Result<(), DirectoryError> {
+    let mut names = options.unindexed.iter();
+    match names.find(|name| schema.find_attribute(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(DirectoryError::General {
+            key: "store.unindexed".to_owned(),
+            reason: format!("expected attribute types of the schema, found {name:?}"),
+        }),
+    }
 }
 
 fn subschema_key(schema: &Schema) -> NormalizedDn {

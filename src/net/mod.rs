@@ -60,11 +60,13 @@ pub enum NetError {
     },
     #[error("cannot listen on {address}: another process does; stop it or choose another address")]
     PortInUse { address: SocketAddr },
-    #[error("cannot listen on {address}: {reason}")]
+    #[error(
+        "cannot listen on {address}: {reason}; name an address of this machine and a port that this process may take"
+    )]
     Listen { address: SocketAddr, reason: String },
     #[error("cannot listen on {path}: a running server does; stop it or choose another data directory")]
     LocalInUse { path: PathBuf },
-    #[error("cannot listen on {path}: {reason}")]
+    #[error("cannot listen on {path}: {reason}; name another path with listen.ldapi in the configuration")]
     ListenLocal { path: PathBuf, reason: String },
     #[error("expected a certificate and a key for {address}, found none configured")]
     NoCertificate { address: SocketAddr },

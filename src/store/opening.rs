@@ -105,12 +105,17 @@ pub(super) fn open(path: &Path, schema: Arc<Schema>, options: StoreOptions) -> R
         Err(error) => return Err(io_error(path, error)),
         Ok(_) => {}
     }
-    let no_journal = !path.join(JOURNAL).exists();
-    if path.join(CREATING).exists() || (no_journal && !path.join(MARK).exists()) {
+    // Who may not look is not told that there is nothing.
+    let is_there = |name| {
+        let item = path.join(name);
+        item.try_exists().map_err(|e| io_error(&item, e))
+    };
+    let (no_journal, no_mark) = (!is_there(JOURNAL)?, !is_there(MARK)?);
+    if is_there(CREATING)? || (no_journal && no_mark) {
         return Err(missing());
     }
     let lock = lock(path)?;
-    if no_journal || !path.join(MARK).exists() {
+    if no_journal || no_mark {
         let lost = if no_journal { JOURNAL } else { MARK };
         return Err(corrupt(
             &path.join(lost),

@@ -70,7 +70,7 @@ pub(super) struct Expire {
 impl Create {
     pub(super) async fn run(self) -> anyhow::Result<Answer> {
         let chosen = chosen_secret(self.secret_stdin)?;
-        let mut facts = self.facts.attributes()?;
+        let mut facts = self.facts.attributes(&self.common.place.setting()?)?;
         if self.facts.role.is_none() {
             facts.push(("nhsdirRole", Role::Reader.name().to_owned()));
         }
@@ -95,7 +95,7 @@ impl Create {
 
 impl Set {
     pub(super) async fn run(self) -> anyhow::Result<Answer> {
-        let facts = self.facts.attributes()?;
+        let facts = self.facts.attributes(&self.common.place.setting()?)?;
         if facts.is_empty() {
             bail!("nothing to set; name at least one fact, for example --purpose TEXT");
         }

@@ -207,7 +207,20 @@ impl Role {
 
 impl Facts {
     /// Attribute and value of every fact that was given; an empty value is one to remove.
-    fn attributes(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+    fn attributes(&self, setting: &Setting) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let is_fingerprint = |text: &str| {
+            let digits = text.bytes().filter(|octet| *octet != b':');
+            digits.clone().count() == 64 && digits.clone().all(|octet| octet.is_ascii_hexdigit())
+        };
+        if let Some(text) = self.certificate.as_deref().filter(|text| !text.is_empty()) {
+            anyhow::ensure!(
+                is_fingerprint(text),
+                "expected a certificate's SHA-256 as 64 hexadecimal digits, found `{text}`; see openssl x509 -fingerprint -sha256"
+            );
+        }
+        if let Some(profile) = self.profile.as_deref().filter(|profile| !profile.is_empty()) {
+            setting.check_profile(profile)?;
+        }
         let mut given = Vec::new();
         given.extend(self.role.map(|role| ("nhsdirRole", role.name().to_owned())));
         for (attribute, value) in [

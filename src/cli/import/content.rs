@@ -108,8 +108,10 @@ pub(super) fn load(directory: &Directory, sources: Vec<Source>, arguments: &Argu
         keep(&mut loading, &before, &kept.keys)?;
     }
     let existing = (!kept.replaces).then_some(&*before);
-    if refused {
-        return loading.tell_faults_of_order(existing, &suffixes);
+    if refused || arguments.dry_run {
+        let entries = loading.origins.len() as u64;
+        let summary = loading.tell_faults_of_order(existing, &suffixes)?;
+        return Ok(Summary { entries, ..summary });
     }
     loading.finish(existing, &suffixes, now, arguments.skip_bad)
 }

@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Forget every entry that is there before, except application accounts
     #[arg(long)]
     replace: bool,
+    /// Read and check entries, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Arguments {
@@ -50,6 +53,7 @@ impl Arguments {
             files: vec![file],
             skip_bad: false,
             replace: false,
+            dry_run: false,
         }
     }
 }
@@ -86,11 +90,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let started = Instant::now();
     let is_changes = sources.iter().find_map(Source::begins_with_change).unwrap_or(false);
+    anyhow::ensure!(
+        !(is_changes && arguments.dry_run),
+        "--dry-run is for entries; of changes `nhsdir apply --dry-run` says whether they can be read"
+    );
     let summary = if is_changes {
         changes::apply(&directory, sources, arguments.skip_bad)?
     } else {
         content::load(&directory, sources, &arguments)?
     };
+    if arguments.dry_run {
+        return Ok(summary.print_dry());
+    }
     note_in_audit(&directory, &arguments, &summary, started)?;
     directory.flush();
     Ok(summary.print(started))
@@ -138,6 +149,23 @@ impl Source {
 }
 
 impl Summary {
+    /// What an import would come to.
+    fn print_dry(&self) -> Answer {
+        for note in &self.notes {
+            eprintln!("{note}");
+        }
+        match self.faults {
+            0 => {
+                println!("{} entries can be imported", self.entries);
+                Answer::Done
+            }
+            faults => {
+                eprintln!("{faults} faults; nothing was written");
+                Answer::No
+            }
+        }
+    }
+
     fn print(&self, started: Instant) -> Answer {
         let seconds = started.elapsed().as_secs_f64();
         for note in &self.notes {
