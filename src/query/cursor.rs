@@ -30,8 +30,17 @@ pub struct Cursor {
     /// With [`Order::Name`]: ids of `layer` below this come before the heads of all other sources; 0 where that is not known.
     leads_until: u32,
     examiner: Examiner,
+    base: Base,
     /// The candidate limit was reached.
     limited: bool,
+}
+
+/// Whether only the base object is asked for, where that is known and so small that no plan is cheaper than looking at it.
+#[derive(Clone, Copy)]
+enum Base {
+    Planned,
+    At(Location),
+    Given,
 }
 
 /// How far one layer has come.
@@ -95,6 +104,8 @@ struct Examiner {
 const ITEMS_A_UNIT: usize = 8;
 /// Entries that one layer gives in a row before it is looked up how far it may go on; few in tests, whose directories are small.
 const LEADS_AFTER: u32 = if cfg!(test) { 2 } else { 16 };
+/// Octets of a base object's record, and items of a filter, up to which the one is held to the other without a plan.
+const SMALL_BASE: (usize, usize) = (4 << 10, 8);
 /// Ids whose probes are asked together.
 const PROBED_AT_ONCE: usize = 32;
 /// Candidates whose records are brought near together.
@@ -108,7 +119,14 @@ impl Cursor {
         let plan = Plan::new(&snapshot, &mut query);
         let nothing = plan.wanted == Predicate::False;
         let tail = if nothing { snapshot.tail.len() } else { 0 };
+        let small =
+            |at: &Location| snapshot.record(*at).octets().len() <= SMALL_BASE.0 && plan.wanted.items() <= SMALL_BASE.1;
+        let base = match scope.base_object().filter(small) {
+            Some(at) if !nothing => Base::At(at),
+            _ => Base::Planned,
+        };
         let mut cursor = Cursor {
+            base,
             examiner: Examiner {
                 schema: Arc::clone(snapshot.schema()),
                 scope,
@@ -130,7 +148,7 @@ impl Cursor {
             limited: false,
             snapshot,
         };
-        if cursor.plan.order == Order::Name {
+        if cursor.plan.order == Order::Name && matches!(base, Base::Planned) {
             cursor.plan_all();
         }
         cursor
@@ -164,9 +182,11 @@ impl Cursor {
         if self.limited {
             return Advance::CandidateLimit;
         }
-        let advance = match self.plan.order {
-            Order::Any => self.advance_any(work),
-            Order::Name => self.advance_by_name(work),
+        let advance = match (self.base, self.plan.order) {
+            (Base::At(at), _) => self.advance_to_base(at, work),
+            (Base::Given, _) => Advance::End,
+            (Base::Planned, Order::Any) => self.advance_any(work),
+            (Base::Planned, Order::Name) => self.advance_by_name(work),
         };
         self.limited = advance == Advance::CandidateLimit;
         advance
@@ -220,6 +240,37 @@ impl Cursor {
     /// Candidates examined so far: visible entries in scope that were probed or evaluated, or given as they are.
     pub fn candidates(&self) -> u64 {
         self.examiner.candidates
+    }
+
+    fn advance_to_base(&mut self, at: Location, work: &mut Work) -> Advance {
+        if work.left == 0 {
+            return Advance::Paused;
+        }
+        work.left = work.left.saturating_sub(self.examiner.effort);
+        self.base = Base::Given;
+        let (record, examiner) = (self.snapshot.record(at), &mut self.examiner);
+        if !examiner.scope.gives_base() {
+            return Advance::End;
+        }
+        if !examiner.count(|| record) {
+            return Advance::CandidateLimit;
+        }
+        let Examiner {
+            evaluator,
+            schema,
+            scope,
+            ..
+        } = examiner;
+        let candidate = Candidate {
+            record,
+            key: scope.base_key(),
+        };
+        let truth = evaluator.truth(&self.plan.wanted, candidate, schema);
+        work.left = work.left.saturating_sub(evaluator.take_spent());
+        match truth {
+            Truth::True => Advance::Entry(at),
+            Truth::False | Truth::Undefined => Advance::End,
+        }
     }
 
     fn advance_any(&mut self, work: &mut Work) -> Advance {

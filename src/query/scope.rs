@@ -83,6 +83,20 @@ impl Scope {
         self.scope == SearchScope::BaseObject
     }
 
+    /// Where the one entry lies that can be in scope, where that is known.
+    pub fn base_object(&self) -> Option<Location> {
+        self.base_at.filter(|_| self.is_base_object())
+    }
+
+    pub fn base_key(&self) -> &[u8] {
+        &self.base.0
+    }
+
+    /// Whether the base object is in scope.
+    pub fn gives_base(&self) -> bool {
+        self.covers(&self.base.0, u8::try_from(self.depth).unwrap_or(u8::MAX))
+    }
+
     /// Nothing can be given.
     pub fn is_nothing(&self) -> bool {
         self.nothing

@@ -126,7 +126,7 @@ impl Default for StoreOptions {
             tail_entries: 32,
             compact_after_entries: 100_000,
             unindexed: Vec::new(),
-            cache_bytes: 64 << 20,
+            cache_bytes: 8 << 20,
             background: true,
         }
     }

@@ -3,7 +3,7 @@
 use super::super::Directory;
 use super::super::conditions::{Target, no_such_object};
 use crate::access::View;
-use crate::model::{Dn, Filter, Outcome, ResultCode};
+use crate::model::{Dn, Filter, Outcome, Rdn, ResultCode};
 use crate::query::Groups;
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::{Location, Snapshot};
@@ -22,6 +22,15 @@ struct LastBase {
 thread_local! {
     /// The base object that this thread looked for last, that of single entries apart: nearly all searches have the one of before.
     static LAST: RefCell<Option<LastBase>> = const { RefCell::new(None) };
+    /// The superior of the single entry that this thread looked for last: the next one often has the same.
+    static SUPERIOR: RefCell<Option<Superior>> = const { RefCell::new(None) };
+}
+
+/// A name as spelled, and its key.
+struct Superior {
+    schema: Arc<Schema>,
+    spelled: String,
+    key: NormalizedDn,
 }
 
 impl LastBase {
@@ -29,6 +38,37 @@ impl LastBase {
         let (state, at) = self.found.as_ref()?;
         std::ptr::eq(state.as_ptr(), Arc::as_ptr(snapshot)).then_some(*at)
     }
+}
+
+/// The key of a name of which all but the first RDN is as it was before; `None` where the whole is to be read.
+fn key_below_superior(schema: &Arc<Schema>, name: &str) -> Option<NormalizedDn> {
+    let (rdn, superior) = split_plain(name)?;
+    let rdn = Rdn::parse(rdn).ok()?;
+    SUPERIOR.with_borrow_mut(|last| {
+        let same = |last: &&mut Superior| last.spelled == superior && Arc::ptr_eq(&last.schema, schema);
+        if last.as_mut().filter(same).is_none() {
+            let dn = Dn::parse(superior).ok().filter(|dn| dn.rdns().len() <= SUPERIOR_RDNS)?;
+            *last = Some(Superior {
+                schema: Arc::clone(schema),
+                spelled: superior.to_owned(),
+                key: schema.normalize_dn(&dn).ok()?,
+            });
+        }
+        schema.normalize_child(&last.as_ref()?.key, &rdn).ok()
+    })
+}
+
+/// Longer names are read as a whole, with their limits.
+const SUPERIOR_RDNS: usize = 16;
+const PLAIN_OCTETS: usize = 512;
+
+/// The first RDN of a name and what is behind its comma, where nothing in the RDN could make that comma part of a value.
+fn split_plain(name: &str) -> Option<(&str, &str)> {
+    let comma = name.bytes().position(|octet| octet == b',')?;
+    let (rdn, superior) = (name.get(..comma)?, name.get(comma + 1..)?);
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"=-._@ ".contains(&octet);
+    let whole = name.len() <= PLAIN_OCTETS && !superior.is_empty() && !rdn.ends_with(' ');
+    (whole && rdn.bytes().all(plain)).then_some((rdn, superior))
 }
 
 impl Directory {
@@ -71,11 +111,13 @@ impl Directory {
 
     /// The key of a base object.
     pub(in crate::directory) fn base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
+        let schema = self.schema();
+        if let Some(key) = key_below_superior(&schema, base) {
+            return Ok(key);
+        }
         let invalid = |fault: String| Outcome::new(ResultCode::InvalidDnSyntax, fault);
         let dn = Dn::parse(base).map_err(|fault| invalid(fault.to_string()))?;
-        self.schema()
-            .normalize_dn(&dn)
-            .map_err(|fault| invalid(fault.to_string()))
+        schema.normalize_dn(&dn).map_err(|fault| invalid(fault.to_string()))
     }
 
     /// The base object must exist and be visible, or be above everything the view allows. Where it is; the root is nowhere.
@@ -120,5 +162,60 @@ impl Directory {
             (Some(assertion), Some(at)) => Target { groups, key }.check(assertion, snapshot.record(at)),
             (Some(_), None) => Err(Outcome::new(ResultCode::AssertionFailed, "")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the short way gives a key it is the one of the whole name, and it refuses nothing that the whole name would not.
+    #[test]
+    fn a_name_below_a_superior_has_the_key_of_the_whole_name() {
+        let schema = Arc::new(Schema::load(&[]).expect("the built-in schema loads"));
+        let superiors = [
+            "ou=people,o=nhs",
+            " OU = People , o=NHS",
+            "o=nhs",
+            r"ou=a\,b,o=nhs",
+            "ou=\"a,b\",o=nhs",
+            "",
+            ",o=nhs",
+            "o=nhs,",
+            "bad",
+        ];
+        let rdns = [
+            "uid=1",
+            "UID=A b ",
+            "uid=a  B",
+            " uid=1",
+            "uid = 1",
+            "cn=a+sn=b",
+            r"cn=a\",
+            r"cn=\61",
+            "cn=\"a",
+            "cn=é",
+            "uid",
+            "=1",
+            "uid=",
+            "2.5.4.3=x",
+            "nosuch=1",
+            "uid=a=b",
+            "uid=#0401",
+            "uid=1;ou=x",
+            "mail=a.b-c_d@nhs.net",
+        ];
+        let mut short = 0;
+        for superior in superiors {
+            for rdn in rdns {
+                let name = format!("{rdn},{superior}");
+                let whole = Dn::parse(&name).ok().and_then(|dn| schema.normalize_dn(&dn).ok());
+                if let Some(key) = key_below_superior(&schema, &name) {
+                    assert_eq!(Some(key), whole, "{name}");
+                    short += 1;
+                }
+            }
+        }
+        assert!(short > 20, "{short}");
     }
 }

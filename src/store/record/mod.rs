@@ -90,7 +90,7 @@ impl<'a> Record<'a> {
     }
 
     /// As [`encode`] made it, with type numbers of this record's table.
-    pub(super) fn octets(&self) -> &'a [u8] {
+    pub fn octets(&self) -> &'a [u8] {
         self.bytes
     }
 
