@@ -149,6 +149,7 @@ pub struct AuditSettings {
 pub struct StoreSettings {
     pub tail_entries: usize,
     pub compact_after_entries: usize,
+    pub compact_after_bytes: u64,
     pub unindexed: Vec<String>,
     pub cache_bytes: u64,
 }
@@ -574,6 +575,7 @@ impl Default for StoreSettings {
         Self {
             tail_entries: options.tail_entries,
             compact_after_entries: options.compact_after_entries,
+            compact_after_bytes: options.compact_after_octets,
             unindexed: options.unindexed,
             cache_bytes: options.cache_bytes,
         }
@@ -585,6 +587,7 @@ impl StoreSettings {
         StoreOptions {
             tail_entries: self.tail_entries,
             compact_after_entries: self.compact_after_entries,
+            compact_after_octets: self.compact_after_bytes,
             unindexed: self.unindexed.clone(),
             cache_bytes: self.cache_bytes,
             ..StoreOptions::default()

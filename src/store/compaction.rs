@@ -47,10 +47,11 @@ impl Pace {
 pub(super) fn compact(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
     core.writable()?;
     let _generation = locked(&core.generation);
-    let (inputs, covered, generation) = {
+    let (inputs, covered, octets, generation) = {
         let _merging = locked(&core.merging);
         let mut writer = core.lock_writer();
         let covered = writer.position;
+        let octets = writer.journal_octets;
         let outdated = has_indexes_set_aside(&core.published.load());
         if covered == writer.manifest.applied && !outdated {
             return Ok(());
@@ -61,19 +62,27 @@ pub(super) fn compact(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
                 ..writer.manifest.clone()
             };
             switch(core, &mut writer, Batch::default(), manifest)?;
+            writer.covered_octets = octets;
             drop(writer);
             return forget_covered(core, covered.sequence, pace);
         }
         (
             overlay::claim_all(core, &mut writer),
             covered,
+            octets,
             writer.manifest.generation + 1,
         )
     };
     let path = core.segments.join(segment_name(generation));
     let installed = write_verified(core, &path, &inputs, pace)
         .and_then(|segment| install(core, &inputs.layers, segment, generation, covered));
-    core.lock_writer().claimed.clear();
+    {
+        let mut writer = core.lock_writer();
+        writer.claimed.clear();
+        if installed.is_ok() {
+            writer.covered_octets = octets;
+        }
+    }
     match installed {
         Ok(Some(old)) => remove_if_there(&core.segments.join(old.name))?,
         Ok(None) => {}
@@ -88,13 +97,13 @@ pub(super) fn compact(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
     forget_covered(core, covered.sequence, pace)
 }
 
-/// Whether the segment alone is the directory: then only keyed writes were committed since.
 /// Whether a compaction would give searches an index that they have to do without now.
 pub(super) fn has_indexes_set_aside(snapshot: &Snapshot) -> bool {
     let base = snapshot.layers.first();
     base.is_some_and(|base| base.segment.set_aside().next().is_some())
 }
 
+/// Whether the segment alone is the directory: then only keyed writes were committed since.
 fn overlay_is_empty(writer: &Writer, snapshot: &Snapshot) -> bool {
     let mapped = usize::from(writer.manifest.segment.is_some());
     let (base, others) = snapshot.layers.split_at(mapped.min(snapshot.layers.len()));

@@ -178,6 +178,11 @@ impl<'a> Group<'a> {
         ))
     }
 
+    /// Octets of its changes.
+    pub fn octets(&self) -> u64 {
+        self.changes.len() as u64
+    }
+
     /// Calls `each` with every change; `None` is a number spent on keyed writes only.
     fn walk(&self, each: &mut dyn FnMut(Option<ChangeRef<'a>>) -> Result<(), String>) -> Result<(), String> {
         let mut rest = self.changes;

@@ -23,6 +23,8 @@ pub mod record;
 #[cfg(test)]
 mod schema_tests;
 pub mod segment;
+#[cfg(test)]
+mod size_tests;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -109,8 +111,10 @@ pub enum StoreError {
 pub struct StoreOptions {
     /// Entries in the tail before it becomes an in-memory segment.
     pub tail_entries: usize,
-    /// Overlay entries that start a compaction.
+    /// Changes that start a compaction ...
     pub compact_after_entries: usize,
+    /// ... and their octets in the journal. What was changed is in memory until then.
+    pub compact_after_octets: u64,
     /// Attribute types (by name) that get no index.
     pub unindexed: Vec<String>,
     /// Bytes of sled's page cache.
@@ -125,6 +129,7 @@ impl Default for StoreOptions {
         Self {
             tail_entries: 32,
             compact_after_entries: 100_000,
+            compact_after_octets: 256 << 20,
             unindexed: Vec::new(),
             cache_bytes: 8 << 20,
             background: true,
@@ -164,6 +169,9 @@ struct Core {
 struct Writer {
     manifest: Manifest,
     position: Position,
+    /// Octets of the journal's groups since the open, those found then included; and how many of them a segment covers.
+    journal_octets: u64,
+    covered_octets: u64,
     mark_slot: usize,
     tables: TypeTables,
     /// The type table of the schema in force.
@@ -499,6 +507,7 @@ impl WriteGroup<'_> {
         write_keyed(&self.writer, &self.keyed, &mut batch, &mut cells);
         let after = self.group.finish(&mut batch);
         self.core.commit(&mut self.writer, batch, after, None)?;
+        self.writer.journal_octets += octets as u64;
         note_cells(&mut self.writer, cells);
         overlay::bound_tail(self.core, &self.writer, &mut self.snapshot);
         let overlay_is_due = overlay::is_due(self.core, &self.snapshot);
@@ -587,6 +596,7 @@ impl NextGeneration<'_> {
         };
         let old = self.writer.manifest.segment.clone();
         compaction::switch(self.core, &mut self.writer, batch, manifest)?;
+        self.writer.covered_octets = self.writer.journal_octets;
         note_cells(&mut self.writer, cells);
         let mut next = Snapshot::empty(Arc::clone(self.snapshot.schema()));
         next.sequence = after.number();

@@ -143,7 +143,7 @@ pub(super) fn open_on(
         snapshot.layers.push(Layer::new(Arc::new(segment)));
     }
     let mut tables = TypeTables::read(&*kv)?;
-    let position = replay(&*kv, &manifest, &mark, &tables, &schema, &options, &mut snapshot)?;
+    let (position, journal_octets) = replay(&*kv, &manifest, &mark, &tables, &schema, &options, &mut snapshot)?;
     let mut batch = Batch::default();
     let table = tables.current(&schema, &mut batch);
     if !batch.writes.is_empty() {
@@ -160,6 +160,8 @@ pub(super) fn open_on(
         table,
         keyed_cells,
         tables_since: vec![table],
+        journal_octets,
+        covered_octets: 0,
         claimed: Vec::new(),
     };
     let core = Core {
@@ -227,7 +229,7 @@ fn open_segment(segments: &Path, manifest: &Manifest, schema: &Schema) -> Result
     Ok(Some(segment))
 }
 
-/// Adds what the journal holds to the snapshot; gives the position of its end. The mark must not lie beyond it.
+/// Adds what the journal holds to the snapshot; gives the position of its end, and how many octets it has. The mark must not lie beyond it.
 fn replay(
     kv: &dyn Kv,
     manifest: &Manifest,
@@ -236,7 +238,7 @@ fn replay(
     schema: &Schema,
     options: &StoreOptions,
     snapshot: &mut Snapshot,
-) -> Result<Position, StoreError> {
+) -> Result<(Position, u64), StoreError> {
     let mut at_mark = (mark.position.sequence == manifest.applied.sequence).then_some(manifest.applied.hash);
     let mut newest: BTreeMap<NormalizedDn, Option<Vec<u8>>> = BTreeMap::new();
     let mut types = TypeNumbers {
@@ -244,7 +246,9 @@ fn replay(
         schema,
         table: None,
     };
+    let mut octets = 0;
     let (end, torn) = journal::replay(kv, manifest.applied, &mut |group, after| {
+        octets += group.octets();
         if after.sequence == mark.position.sequence {
             at_mark = Some(after.hash);
         }
@@ -266,7 +270,7 @@ fn replay(
     if snapshot.tail.len() > options.tail_entries {
         overlay::freeze_all(snapshot);
     }
-    Ok(end)
+    Ok((end, octets))
 }
 
 /// Rewrites records that were written under another schema.

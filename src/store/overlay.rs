@@ -111,13 +111,16 @@ fn give_way() {
     }
 }
 
-/// Counts changes rather than entries: the journal is what a start has to read. Indexes that were made by other rules are
+/// Counts changes and their octets rather than entries: the journal is what a start has to read. Indexes that were made by other rules are
 /// made anew at once.
 fn compaction_is_due(core: &Core) -> bool {
     let outdated = compaction::has_indexes_set_aside(&core.published.load());
     let writer = core.lock_writer();
     let changes = writer.position.sequence - writer.manifest.applied.sequence;
-    core.fault.get().is_none() && (outdated || changes >= core.options.compact_after_entries as u64)
+    let octets = writer.journal_octets.saturating_sub(writer.covered_octets);
+    let options = &core.options;
+    let is_long = changes >= options.compact_after_entries as u64 || octets >= options.compact_after_octets;
+    core.fault.get().is_none() && (outdated || is_long)
 }
 
 /// Compacts in a thread of its own, at half speed, so that merging goes on.
