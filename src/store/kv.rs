@@ -236,19 +236,20 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 /// An I/O error with what to do about it.
-pub fn io_error(path: &Path, source: io::Error) -> StoreError {
-    let advice = match source.kind() {
+pub fn io_error(path: &Path, cause: io::Error) -> StoreError {
+    let advice = match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on this disk, then start nhsdir again",
         io::ErrorKind::PermissionDenied => "give the user that nhsdir runs as read and write access to it",
         io::ErrorKind::ReadOnlyFilesystem => "mount this file system read-write, then start nhsdir again",
         io::ErrorKind::NotFound => "check the path; if the file is lost, restore the latest backup",
+        io::ErrorKind::AlreadyExists => "another file is in the way: choose another path",
         io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => "check the path",
         _ => "check the disk and the system log, then start nhsdir again",
     };
     StoreError::Io {
         path: path.display().to_string(),
         advice,
-        source,
+        cause,
     }
 }
 

@@ -84,13 +84,14 @@ pub enum StoreError {
     AlreadyThere { path: String },
     #[error("{path} is in use by another nhsdir process; stop it, or talk to it instead")]
     Locked { path: String },
-    #[error("{path}: {source}; {advice}")]
+    #[error("{path}: {cause}; {advice}")]
     Io {
         path: String,
         advice: &'static str,
-        source: std::io::Error,
+        /// Said with the rest, so no source of its own.
+        cause: std::io::Error,
     },
-    #[error("{path}: {detail}; restore the latest backup with `nhsdir restore`, or import the data again")]
+    #[error("{path}: {detail}; restore the latest backup of the data directory, or import the data again")]
     Corrupt { path: String, detail: String },
     #[error("the store is read-only since an I/O error ({detail}); free or repair the disk, then restart nhsdir")]
     ReadOnly { detail: String },
