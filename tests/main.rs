@@ -14,6 +14,7 @@ mod integrity;
 mod links;
 mod lists;
 mod matched_values;
+mod no_op;
 mod password_policy;
 mod persistent_search;
 mod proxied;

@@ -372,7 +372,7 @@ impl Writer {
         secret: Option<SecretPlan>,
         following: &mut Following,
     ) -> Result<Effects, Outcome> {
-        let permissive = request.permissive;
+        let (permissive, no_op) = (request.permissive, request.no_op);
         let planned = following.plan(&self.context, key, secret, permissive)?;
         let relaxed = match request.relax {
             true => relax::asked(&self.context.schema, &request.update),
@@ -417,6 +417,9 @@ impl Writer {
         };
         self.check_size(&effects.changes, &referring)?;
         following.check_names(&self.context, key, &planned, &effects.changes)?;
+        if no_op {
+            return Err(Outcome::new(ResultCode::NoOperation, ""));
+        }
         // From here on nothing is refused: what follows changes accounts at once.
         let put = (planned, std::mem::take(&mut effects.locks));
         let writes = following.put(&self.context, key, put, author.now, who.connection);

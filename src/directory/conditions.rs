@@ -28,6 +28,8 @@ pub struct UpdateRequest {
     pub permissive: bool,
     /// What the server says of entries may be given (Relax Rules), by administrators.
     pub relax: bool,
+    /// Everything is looked at, and nothing done (No-Op).
+    pub no_op: bool,
     /// A referral object is an entry like others (RFC 3296).
     pub manage_dsa_it: bool,
     /// Octets of the request that it came with.
@@ -71,6 +73,7 @@ impl From<Update> for UpdateRequest {
             post_read: None,
             permissive: false,
             relax: false,
+            no_op: false,
             manage_dsa_it: false,
             octets: 0,
         }

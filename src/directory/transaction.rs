@@ -55,6 +55,10 @@ impl Directory {
 
     /// Gives the key, and whether a session changes its own secret.
     fn admit_queued(&self, session: &Session, request: &mut UpdateRequest) -> Result<(NormalizedDn, bool), Outcome> {
+        if request.no_op {
+            let message = "an update within a transaction cannot be one that has no effect";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        }
         let (key, own) = self.admit_update(session, request)?;
         let to = match &request.update {
             Update::ModifyDn {

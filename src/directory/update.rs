@@ -202,6 +202,10 @@ impl Directory {
         let (key, own) = self.admit_update(session, &mut request)?;
         let room = self.committer.room(request.memory())?;
         let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
+        if request.no_op && secret.is_some() {
+            let message = "an update that is to have no effect cannot have a secret";
+            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
+        }
         let (reply, answer) = oneshot::channel();
         let actor = session.identity.account.facts.dn.clone();
         let asked = Box::new(Asked {

@@ -55,6 +55,7 @@ impl Conversation {
                     post_read: controls.post_read.filter(|_| !deleted).map(compile),
                     permissive: controls.permissive_modify,
                     relax: controls.relax_rules,
+                    no_op: controls.no_op,
                     manage_dsa_it: controls.manage_dsa_it,
                     octets: self.request_octets,
                 };

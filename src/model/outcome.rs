@@ -56,6 +56,8 @@ pub enum ResultCode {
     AuthorizationDenied = 123,
     /// RFC 4533 section 2.6.
     SyncRefreshRequired = 4096,
+    /// draft-zeilenga-ldap-noop, under the number that OpenLDAP has for it.
+    NoOperation = 16654,
 }
 
 /// The scope of a search, and of a release profile's bases.

@@ -77,6 +77,9 @@ pub const SESSION_TRACKING: &str = "1.3.6.1.4.1.21008.108.63.1";
 /// Dereference (draft-masarati-ldap-deref), under the number that OpenLDAP has for it. Answered with each entry.
 pub const DEREFERENCE: &str = "1.3.6.1.4.1.4203.666.5.16";
 
+/// No-Op (draft-zeilenga-ldap-noop), under the number that OpenLDAP has for it.
+pub const NO_OP: &str = "1.3.6.1.4.1.4203.666.5.2";
+
 /// Every control listed in the root DSE.
 pub const SUPPORTED: &[&str] = &[
     PAGED_RESULTS,
@@ -101,6 +104,7 @@ pub const SUPPORTED: &[&str] = &[
     AUTHORIZATION_IDENTITY,
     SESSION_TRACKING,
     DEREFERENCE,
+    NO_OP,
 ];
 
 /// Operations that a control is for, one bit each.
@@ -127,7 +131,7 @@ fn operations(oid: &str) -> u8 {
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
         DONT_USE_COPY => on::SEARCH | on::COMPARE,
         PERMISSIVE_MODIFY => on::MODIFY,
-        RELAX_RULES => on::UPDATES,
+        RELAX_RULES | NO_OP => on::UPDATES,
         TREE_DELETE => on::DELETE,
         PROXIED_AUTHORIZATION => on::SEARCH | on::COMPARE | on::UPDATES | on::EXTENDED,
         TRANSACTION => on::UPDATES | on::EXTENDED,
@@ -159,6 +163,8 @@ pub struct Controls<'a> {
     pub post_read: Option<Vec<&'a str>>,
     pub permissive_modify: bool,
     pub relax_rules: bool,
+    /// An update is to come to nothing but its result.
+    pub no_op: bool,
     pub manage_dsa_it: bool,
     /// Everything below the entry is to go too.
     pub tree_delete: bool,
@@ -286,6 +292,10 @@ impl<'a> Controls<'a> {
             Some(PERMISSIVE_MODIFY) => {
                 no_value("permissive modify", value)?;
                 self.permissive_modify = true;
+            }
+            Some(NO_OP) => {
+                no_value("No-Op", value)?;
+                self.no_op = true;
             }
             Some(RELAX_RULES) => {
                 no_value("relax rules", value)?;
