@@ -8,7 +8,7 @@ use super::predicate::{Item, Origin, Predicate, Test};
 use crate::access::{Condition, View};
 use crate::model::{Dn, Filter};
 use crate::schema::matching::Comparison;
-use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
+use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema, Syntax};
 use crate::store::record::{derived_types, indexed_derived_types};
 use smallvec::{SmallVec, smallvec};
 use std::cell::{Cell, OnceCell};
@@ -304,7 +304,7 @@ impl<'a> Compiler<'a> {
         dn_attributes: bool,
     ) -> Predicate {
         let rule = match rule.map(|name| self.schema.find_rule(name)) {
-            Some(None) => return Predicate::Undefined,
+            Some(None) => return self.approximately(rule, description, value, dn_attributes),
             Some(Some(rule)) => Some(rule),
             None => None,
         };
@@ -342,6 +342,53 @@ impl<'a> Compiler<'a> {
         };
         match test {
             Some(test) => self.item(&target, test, dn_attributes),
+            None => Predicate::Undefined,
+        }
+    }
+
+    /// OpenLDAP's names for approximate matching, each for attributes of one syntax.
+    fn approximately(
+        &self,
+        rule: Option<&str>,
+        description: Option<&str>,
+        value: &[u8],
+        dn_attributes: bool,
+    ) -> Predicate {
+        let is = |names: [&str; 2]| rule.is_some_and(|rule| names.iter().any(|name| name.eq_ignore_ascii_case(rule)));
+        let (syntax, equality) = match () {
+            () if is(["directoryStringApproxMatch", "1.3.6.1.4.1.4203.666.4.4"]) => {
+                (Syntax::DirectoryString, MatchingRule::CaseIgnore)
+            }
+            () if is(["IA5StringApproxMatch", "1.3.6.1.4.1.4203.666.4.5"]) => {
+                (Syntax::Ia5String, MatchingRule::CaseIgnoreIa5)
+            }
+            () => return Predicate::Undefined,
+        };
+        let filter = Filter::Approximate {
+            attribute: "".into(),
+            value: value.into(),
+        };
+        if let Some(description) = description {
+            let target = self.target(description);
+            let target = target.filter(|target| target.attribute.syntax == syntax);
+            let test = target
+                .as_ref()
+                .and_then(|target| by_own_rule(self.schema, target.attribute, &filter));
+            return match (target, test) {
+                (Some(target), Some(test)) => self.item(&target, test, dn_attributes),
+                _ => Predicate::Undefined,
+            };
+        }
+        let takes = |attribute: &&AttributeType| attribute.syntax == syntax && attribute.equality == Some(equality);
+        let all = self.schema.attributes().iter().filter(takes);
+        let test = all
+            .clone()
+            .next()
+            .and_then(|one| by_own_rule(self.schema, one, &filter));
+        let types = all.map(|attribute| attribute.id);
+        let types = types.filter(|id| self.view.searchable.contains(*id) && !self.is_derived(*id));
+        match test {
+            Some(test) => self.guarded(None, types.collect(), Vec::new(), test, dn_attributes),
             None => Predicate::Undefined,
         }
     }

@@ -80,6 +80,8 @@ enum Found {
 pub(super) enum Examined {
     Yes,
     No,
+    /// The work is used up: ask again for the same entry.
+    Paused,
     /// The candidate limit was reached.
     Limit,
 }
@@ -218,17 +220,18 @@ impl Cursor {
         if !examiner.scope.covers(&examiner.key, depth) {
             return Examined::No;
         }
-        if !examiner.count(|| record) {
+        if !examiner.evaluator.is_paused() && !examiner.count(|| record) {
             return Examined::Limit;
         }
         let Examiner {
             evaluator, schema, key, ..
         } = examiner;
-        let truth = evaluator.truth(&self.plan.wanted, Candidate { record, key }, schema);
+        let truth = evaluator.truth_within(&self.plan.wanted, Candidate { record, key }, schema, work.left);
         work.left = work.left.saturating_sub(evaluator.take_spent());
         match truth {
-            Truth::True => Examined::Yes,
-            Truth::False | Truth::Undefined => Examined::No,
+            None => Examined::Paused,
+            Some(Truth::True) => Examined::Yes,
+            Some(Truth::False | Truth::Undefined) => Examined::No,
         }
     }
 
@@ -384,7 +387,7 @@ impl Cursor {
                 continue;
             }
             let record = self.snapshot.tail_record(entry);
-            if !self.examiner.count(|| record) {
+            if !self.examiner.evaluator.is_paused() && !self.examiner.count(|| record) {
                 return Found::Limited;
             }
             let candidate = Candidate {
@@ -392,10 +395,15 @@ impl Cursor {
                 key: &entry.key.0,
             };
             let Examiner { evaluator, schema, .. } = &mut self.examiner;
-            let truth = evaluator.truth(&self.plan.wanted, candidate, schema);
+            let truth = evaluator.truth_within(&self.plan.wanted, candidate, schema, work.left);
             work.left = work.left.saturating_sub(evaluator.take_spent());
-            if truth == Truth::True {
-                return Found::Id(index);
+            match truth {
+                Some(Truth::True) => return Found::Id(index),
+                Some(Truth::False | Truth::Undefined) => {}
+                None => {
+                    self.tail -= 1;
+                    return Found::Paused;
+                }
             }
         }
         Found::End
@@ -447,11 +455,16 @@ impl LayerRun {
         loop {
             while let Some(id) = self.waiting.pop_front() {
                 work.left = work.left.saturating_sub(examiner.effort - 1);
-                let fulfils = examiner.fulfils(&plan.residual, layer, id);
+                let fulfils = examiner.fulfils(&plan.residual, layer, id, work.left);
                 let spent = examiner.evaluator.take_spent();
                 work.left = work.left.saturating_sub(spent);
-                if fulfils {
-                    return Found::Id(id);
+                match fulfils {
+                    Some(true) => return Found::Id(id),
+                    Some(false) => {}
+                    None => {
+                        self.waiting.push_front(id);
+                        return Found::Paused;
+                    }
                 }
                 // Those that wait may take as long again.
                 if spent > 0 && work.left == 0 {
@@ -581,7 +594,8 @@ impl Examiner {
         self.scope.covers(&self.key, layer.segment.depth(EntryId(id)))
     }
 
-    fn fulfils(&mut self, residual: &Predicate, layer: &Layer, id: u32) -> bool {
+    /// `None` where the work is used up: ask again for the same entry.
+    fn fulfils(&mut self, residual: &Predicate, layer: &Layer, id: u32, allowed: u32) -> Option<bool> {
         if self.needs_key {
             layer.segment.names().value(Ordinal(id), &mut self.key);
         }
@@ -589,6 +603,9 @@ impl Examiner {
             record: layer.segment.record(EntryId(id)),
             key: &self.key,
         };
-        self.evaluator.truth(residual, candidate, &self.schema) == Truth::True
+        let truth = self
+            .evaluator
+            .truth_within(residual, candidate, &self.schema, allowed)?;
+        Some(truth == Truth::True)
     }
 }

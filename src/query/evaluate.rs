@@ -8,6 +8,7 @@ use crate::schema::matching::{Comparison, integer_of_form, integer_value};
 use crate::schema::{AttributeId, ClassId, MatchingRule, Schema, approximate};
 use crate::store::record::derived_values;
 use crate::store::{Record, RecordAttribute};
+use std::collections::HashMap;
 
 /// Evaluates without any index (RFC 4511 section 4.5.1.7). `key` is the entry's key, for entryDN and `:dn:`.
 pub fn evaluate(predicate: &Predicate, record: Record<'_>, key: &[u8], schema: &Schema) -> Truth {
@@ -29,6 +30,14 @@ pub struct Evaluator {
     large: Vec<Large>,
     /// Work that looking at other entries took, since it was last asked.
     spent: u32,
+    /// Work after which the evaluation of one entry pauses.
+    allowed: u32,
+    /// What terms came to on large attributes, by the addresses of both, so that an evaluation that paused goes on.
+    decided: HashMap<(usize, usize), bool>,
+    /// A term was decided since the evaluation began or went on.
+    went_on: bool,
+    /// The last evaluation is not over.
+    is_paused: bool,
 }
 
 /// An attribute of so many octets is large: a filter of a thousand terms that compared each of its values anew would take the
@@ -50,15 +59,50 @@ struct Large {
 }
 
 impl Evaluator {
-    /// The work that looking at other entries took since this was last asked.
+    /// The work that looking at other entries and at large attributes took since this was last asked.
     #[inline]
     pub(super) fn take_spent(&mut self) -> u32 {
         std::mem::take(&mut self.spent)
     }
 
     pub fn truth(&mut self, predicate: &Predicate, candidate: Candidate<'_>, schema: &Schema) -> Truth {
-        self.large.clear();
+        self.forget();
+        self.allowed = u32::MAX;
         self.decide(predicate, candidate, schema)
+    }
+
+    /// The same, but no more terms are held to large attributes once so much work is spent: `None` then, and to be asked again for
+    /// the same entry. One term at least is decided each time.
+    #[inline]
+    pub(super) fn truth_within(
+        &mut self,
+        predicate: &Predicate,
+        candidate: Candidate<'_>,
+        schema: &Schema,
+        allowed: u32,
+    ) -> Option<Truth> {
+        if self.is_paused {
+            (self.is_paused, self.went_on) = (false, false);
+        } else {
+            self.forget();
+        }
+        self.allowed = allowed;
+        let truth = self.decide(predicate, candidate, schema);
+        (!self.is_paused).then_some(truth)
+    }
+
+    /// Whether the entry that was evaluated last is to be asked for again.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    #[inline]
+    fn forget(&mut self) {
+        if !self.decided.is_empty() {
+            self.large.clear();
+            self.decided.clear();
+        }
+        (self.is_paused, self.went_on) = (false, false);
     }
 
     fn decide(&mut self, predicate: &Predicate, candidate: Candidate<'_>, schema: &Schema) -> Truth {
@@ -151,9 +195,24 @@ impl Evaluator {
         }
     }
 
-    /// The same for an attribute of many values, or of a long one.
+    /// The same for an attribute of many values, or of a long one: a filter of many terms pauses between them.
     #[cold]
     fn large(&mut self, test: &Test, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
+        let place = (std::ptr::from_ref(test).addr(), attribute.encoded.as_ptr().addr());
+        if let Some(decided) = self.decided.get(&place) {
+            return *decided;
+        }
+        self.is_paused |= self.went_on && self.spent >= self.allowed;
+        if self.is_paused {
+            return false;
+        }
+        self.went_on = true;
+        let decided = self.decide_large(test, attribute, schema);
+        self.decided.insert(place, decided);
+        decided
+    }
+
+    fn decide_large(&mut self, test: &Test, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
         let at = attribute.encoded.as_ptr().addr();
         let octets = u32::try_from(attribute.encoded.len()).unwrap_or(u32::MAX);
         self.spent = self.spent.saturating_add(octets / OCTETS_A_UNIT);

@@ -220,6 +220,12 @@ QUESTIONS = [
     search("ou=Admin,dc=test", SUB, controls=[RequestControl(SUBENTRIES, True, None)]),
     search("ou=Admin,dc=test", SUB, controls=[RequestControl(SUBENTRIES, True, b"\x01\x01")]),
     person("cn=x,cn=Rules,ou=Admin,dc=test"), ("modify", "cn=Rules,ou=Admin,dc=test", TITLE), ("compare", "cn=Rules,ou=Admin,dc=test", "cn", b"rules"),
+    # OpenLDAP's names of approximate matching, each for one syntax.
+    *[search(BASE, SUB, "(%s:=%s)" % (rule, value)) for value in ("smith", "jones") for rule in (
+        "cn:directoryStringApproxMatch", "cn:1.3.6.1.4.1.4203.666.4.4", "sn:directorystringapproxmatch", "cn:IA5StringApproxMatch", "cn:1.3.6.1.4.1.4203.666.4.5",
+        "cn:dn:directoryStringApproxMatch", "seeAlso:directoryStringApproxMatch", ":directoryStringApproxMatch", ":IA5StringApproxMatch", "aliasedObjectName:directoryStringApproxMatch")],
+    *[search(BASE, SUB, "(!(%s:=nobody))" % rule) for rule in ("cn:directoryStringApproxMatch", "cn:IA5StringApproxMatch", "ref:directoryStringApproxMatch")],
+    *[search(BASE, SUB, "(%s:=ann)" % rule) for rule in ("cn:rdnMatch", "cn:certificateMatch")],
     # What is counted below an entry.
     *[search(BASE, SUB, text) for text in ("(hasSubordinates=TRUE)", "(!(hasSubordinates=FALSE))", "(hasSubordinates=*)", "(entryDN=ou=people,dc=test)", "(structuralObjectClass=person)")],
 ]

@@ -30,6 +30,8 @@ pub struct Walk {
     together: usize,
     /// For the ids that have a value.
     held: Held,
+    /// An entry that is being examined.
+    again: Option<Location>,
 }
 
 /// What is still to be walked, the next stage last.
@@ -116,6 +118,7 @@ impl Walk {
             one_key,
             together,
             held: Held::nothing(room),
+            again: None,
         }
     }
 
@@ -232,7 +235,8 @@ impl Walk {
                 return Some(WalkStep::Paused);
             }
             work.left -= 1;
-            let Some(at) = member.next(cursor, self.stages.last(), work) else {
+            let again = self.again.take();
+            let Some(at) = again.or_else(|| member.next(cursor, self.stages.last(), work)) else {
                 if work.left > 0 {
                     self.at += 1;
                 }
@@ -241,6 +245,10 @@ impl Walk {
             match cursor.examine(at, work) {
                 Examined::Yes => {}
                 Examined::No => continue,
+                Examined::Paused => {
+                    self.again = Some(at);
+                    return Some(WalkStep::Paused);
+                }
                 Examined::Limit => return Some(WalkStep::CandidateLimit),
             }
             let octets = keys.octets(cursor.snapshot(), at);

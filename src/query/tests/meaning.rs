@@ -3,7 +3,7 @@
 use super::fixture::{changes, entry, full_view, names, query, schema, snapshot};
 use crate::access::{Condition, View};
 use crate::model::{Filter, SearchScope};
-use crate::query::{Advance, Cursor, Groups, Predicate, Work, compile, compile_in};
+use crate::query::{Advance, CandidateLimit, Cursor, Groups, Predicate, Work, compile, compile_in};
 use crate::store::Snapshot;
 use std::sync::Arc;
 
@@ -141,6 +141,13 @@ fn filters_find_what_the_rfcs_say() {
         ("(cn:noSuchMatch:=x)", &[]),
         ("(!(cn:noSuchMatch:=x))", &[]),
         ("(cn~=obrien)", &[BOB]),
+        ("(cn:directoryStringApproxMatch:=obrien)", &[BOB]),
+        ("(cn:1.3.6.1.4.1.4203.666.4.4:=obrien)", &[BOB]),
+        ("(:directoryStringApproxMatch:=obrien)", &[BOB]),
+        ("(ou:dn:directoryStringApproxMatch:=peeple)", &[PEOPLE, ANN, BOB]),
+        ("(mail:IA5StringApproxMatch:=an.smyth@nhs.example)", &[ANN]),
+        ("(!(mail:directoryStringApproxMatch:=bob))", &[]),
+        ("(!(cn:IA5StringApproxMatch:=bob))", &[]),
     ];
     for (filter, expected) in cases {
         assert_eq!(names(&directory, filter, &view), *expected, "{filter}");
@@ -268,6 +275,54 @@ fn counting_what_is_hidden_is_work() {
             assert!(
                 work >= least + 500,
                 "{filter}: {work}, and {least} where nothing is hidden"
+            );
+        }
+    }
+}
+
+/// A filter of many terms on an attribute of many values is evaluated in turns, and counts its entry as one candidate.
+#[test]
+fn many_terms_on_many_values_give_way() {
+    let values: Vec<String> = (0..3000).map(|number| format!("value {number}")).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let one = entry(
+        "ou=People,o=nhs",
+        &[
+            ("objectClass", &["organizationalUnit"]),
+            ("ou", &["People"]),
+            ("description", &values),
+        ],
+    );
+    let mut view = full_view();
+    view.quotas.candidates = 1;
+    let terms: String = (0..50)
+        .map(|number| format!("(description=*nothing {number}*)"))
+        .collect();
+    for directory in [
+        snapshot(&[changes(std::slice::from_ref(&one))], &changes(&[])),
+        snapshot(&[], &changes(std::slice::from_ref(&one))),
+    ] {
+        for (last, found) in [("(description=*ue 2999)", 1), ("(description=*ue 3000)", 0)] {
+            let mut asked = query(&format!("(|{terms}{last})"), &view);
+            asked.base = super::fixture::key("ou=People,o=nhs");
+            asked.scope = SearchScope::BaseObject;
+            asked.candidate_limit = CandidateLimit::of(&view, &schema());
+            let mut cursor = Cursor::open(Arc::clone(&directory), asked);
+            let (mut seen, mut turns) = (0, 0);
+            loop {
+                let mut work = Work { left: 16 };
+                match cursor.advance(&mut work) {
+                    Advance::Entry(_) => seen += 1,
+                    Advance::Paused => turns += 1,
+                    Advance::End => break,
+                    Advance::CandidateLimit => panic!("one candidate was counted as more"),
+                }
+                assert!(turns < 100, "a turn without any progress");
+            }
+            assert_eq!(seen, found, "{last}");
+            assert!(
+                turns >= 25,
+                "{last}: 51 terms of ten units each in {turns} turns of sixteen"
             );
         }
     }
