@@ -152,11 +152,14 @@ pub struct StoreSettings {
     pub compact_after_bytes: u64,
     pub unindexed: Vec<String>,
     pub cache_bytes: u64,
+    pub deletion_bytes: usize,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchemaSettings {
+    /// Whether the schema of the NHS Directory is there.
+    pub nhs: bool,
     /// Files that extend the built-in schema, read in this order.
     pub files: Vec<PathBuf>,
 }
@@ -381,6 +384,15 @@ impl Config {
     }
 }
 
+impl Default for SchemaSettings {
+    fn default() -> Self {
+        Self {
+            nhs: true,
+            files: Vec::new(),
+        }
+    }
+}
+
 impl Default for DirectorySettings {
     fn default() -> Self {
         Self {
@@ -578,6 +590,7 @@ impl Default for StoreSettings {
             compact_after_bytes: options.compact_after_octets,
             unindexed: options.unindexed,
             cache_bytes: options.cache_bytes,
+            deletion_bytes: options.deletion_octets,
         }
     }
 }
@@ -590,6 +603,7 @@ impl StoreSettings {
             compact_after_octets: self.compact_after_bytes,
             unindexed: self.unindexed.clone(),
             cache_bytes: self.cache_bytes,
+            deletion_octets: self.deletion_bytes,
             ..StoreOptions::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Relax Rules (1.3.6.1.4.1.4203.666.5.12, `-e relax` of OpenLDAP's tools): entries are restored as they were, by administrators alone.
 
-use crate::server::{BASE, Place, found, set};
+use crate::server::{BASE, Place, ZOE, found, set};
 use crate::{general, sync, transactions};
 use ldap3::controls::{RawControl, RefreshMode};
 use ldap3::{Mod, Scope, SearchEntry};
@@ -207,4 +207,37 @@ async fn entries_of_a_transaction_share_no_uuid() {
         found(&mut admin, BASE, Scope::Subtree, &filter, &["1.1"]).await.len(),
         1
     );
+}
+
+/// As with slapd, relaxed rules let an administrator add what is obsolete and take a unique value twice; others are held to both.
+#[tokio::test]
+async fn what_is_obsolete_or_unique_is_let_through() {
+    let place =
+        Place::filled().with("[integrity]\nunique = [{ attribute = \"mail\" }]\n[schema]\nfiles = [\"old.schema\"]\n");
+    let schema = "objectclass ( 1.3.6.1.4.1.32473.1.9 NAME 'oldThing' OBSOLETE SUP top AUXILIARY MAY ( mail $ oldName ) )\n\
+        attributetype ( 1.3.6.1.4.1.32473.1.8 NAME 'oldName' OBSOLETE EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )\n";
+    std::fs::write(place.data().join("old.schema"), schema).unwrap();
+    let server = place.serve();
+    let mut admin = server.bound("administrator").await;
+    let mut writer = server.bound("writer").await;
+    let taken = ("mail", "ann.oneill-smith@example.nhs.uk");
+    let old = ("oldName", "x");
+    let classes = || ("objectClass", set(&["device", "oldThing"]));
+    for (more, code) in [(taken, 65), (old, 19)] {
+        let entry = || [device("1", &[more]), vec![classes()]].concat();
+        let entry = || {
+            let mut entry = entry();
+            entry.remove(0);
+            entry
+        };
+        assert_eq!(admin.add(DN, entry()).await.unwrap().rc, code);
+        assert_eq!(writer.with_controls(relax()).add(DN, entry()).await.unwrap().rc, code);
+        let done = admin.with_controls(relax()).add(DN, entry()).await.unwrap();
+        assert_eq!(done.rc, 0, "{done}");
+        assert_eq!(admin.delete(DN).await.unwrap().rc, 0);
+    }
+    let again = || vec![Mod::Replace("mail", set(&[taken.1]))];
+    assert_eq!(admin.modify(ZOE, again()).await.unwrap().rc, 19);
+    assert_eq!(writer.with_controls(relax()).modify(ZOE, again()).await.unwrap().rc, 19);
+    assert_eq!(admin.with_controls(relax()).modify(ZOE, again()).await.unwrap().rc, 0);
 }

@@ -66,6 +66,7 @@ pub async fn next(stream: &mut Stream) -> Option<String> {
         });
     }
     let state: SyncState = control(&entry.1, STATE).expect("a sync state control").parse();
+    let is_reference = entry.is_ref();
     assert_eq!(state.entry_uuid.len(), 16);
     let sign = match state.state {
         EntryState::Present => '=',
@@ -73,13 +74,20 @@ pub async fn next(stream: &mut Stream) -> Option<String> {
         EntryState::Modify => '~',
         EntryState::Delete => '-',
     };
+    if is_reference {
+        return Some(format!("{sign}{}", ldap3::parse_refs(entry.0).join(" ")));
+    }
     let entry = SearchEntry::construct(entry);
     assert_eq!(entry.attrs.is_empty(), sign == '-', "{entry:?}");
     Some(format!("{sign}{}", entry.dn))
 }
 
 async fn poll(ldap: &mut Ldap, cookie: Option<&[u8]>, reload_hint: bool) -> Poll {
-    let mut stream = begin(ldap, asked(RefreshMode::RefreshOnly, cookie, reload_hint), PERSON).await;
+    poll_for(PERSON, ldap, cookie, reload_hint).await
+}
+
+async fn poll_for(filter: &'static str, ldap: &mut Ldap, cookie: Option<&[u8]>, reload_hint: bool) -> Poll {
+    let mut stream = begin(ldap, asked(RefreshMode::RefreshOnly, cookie, reload_hint), filter).await;
     let mut lines = Vec::new();
     while let Some(line) = next(&mut stream).await {
         lines.push(line);
@@ -160,17 +168,143 @@ async fn a_poll_gives_all_and_then_what_changed() {
             format!("-{BOB}")
         ]
     );
+}
 
-    // A restart forgets who is gone: what is not named as unchanged is.
+/// The accounts `copy` and `feed` of a place whose server does not run: the former follows with this profile.
+fn accounts(place: &Place, profile: &str) -> [String; 2] {
+    let create = [
+        "account",
+        "create",
+        "copy",
+        "--role",
+        "reader",
+        "--profile",
+        profile,
+        "--json",
+    ];
+    let secret: serde_json::Value = serde_json::from_str(&place.succeed(&create, "")).unwrap();
+    [
+        secret["secret"].as_str().unwrap().to_owned(),
+        place.account("feed", "writer"),
+    ]
+}
+
+async fn bound_both(server: &Server, secrets: &[String; 2]) -> [Ldap; 2] {
+    let [mut copy, mut feed] = [server.connect().await, server.connect().await];
+    copy.simple_bind("copy", &secrets[0]).await.unwrap().success().unwrap();
+    feed.simple_bind("feed", &secrets[1]).await.unwrap().success().unwrap();
+    [copy, feed]
+}
+
+/// Who went is remembered over kills, stops and compactions; what left the content in another way is told too.
+#[tokio::test]
+async fn deletions_outlive_a_restart() {
+    const IN: &str = "(&(objectClass=inetOrgPerson)(!(description=out)))";
+    let place = Place::filled();
+    let secrets = accounts(&place, "writer");
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    let first = poll_for(IN, &mut copy, None, false).await;
+    assert_eq!(first.lines.len(), 3);
+    feed.delete(BOB).await.unwrap().success().unwrap();
+    describe(&mut feed, ANN, "changed").await;
+    let place = server.kill();
+
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    let second = poll_for(IN, &mut copy, Some(&first.cookie), false).await;
+    assert_eq!(second.lines, [format!("+{ANN}"), "=1 true".to_owned()]);
+    assert!(second.deletes && second.result.rc == 0);
+    // A name that is free by now is another entry's.
+    let person = vec![
+        ("objectClass", HashSet::from(["inetOrgPerson"])),
+        ("cn", HashSet::from(["New Bob"])),
+        ("sn", HashSet::from(["Bob"])),
+    ];
+    feed.add(BOB, person).await.unwrap().success().unwrap();
+    let folk = "ou=People,o=nhs";
+    feed.modifydn(folk, "ou=Folk", true, None)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let [ann, zoe, bob] = [ANN, ZOE, BOB].map(|dn| dn.replace("ou=People", "ou=Folk"));
+    describe(&mut feed, &zoe, "out").await;
+    let (place, _) = server.stop();
+    place.succeed(&["compact"], "");
+
+    let server = place.serve();
+    let [mut copy, feed] = bound_both(&server, &secrets).await;
+    let moved = poll_for(IN, &mut copy, Some(&second.cookie), false).await;
+    // Zoe left the content; Bob and Ann are told of where they are, not that they went. The rest of what moved is told in vain.
+    assert_eq!(moved.lines[..2], [format!("+{ann}"), format!("+{bob}")]);
+    assert_eq!((moved.lines.len(), moved.deletes), (3, true));
+    assert_eq!(moved.lines[2], "=2 true", "Zoe and the organizational unit");
+    let from_the_first = poll_for(IN, &mut copy, Some(&first.cookie), false).await;
+    assert_eq!(from_the_first.lines[2], "=3 true", "and Bob that was");
+    let nothing = poll_for(IN, &mut copy, Some(&moved.cookie), false).await;
+    assert_eq!((nothing.lines.len(), nothing.deletes), (0, true));
+
+    // Following goes on from there.
     let (place, _) = server.stop();
     let server = place.serve();
-    let mut feed = server.connect().await;
-    let secret = server.place.account("feed2", "writer");
-    feed.simple_bind("feed2", &secret).await.unwrap().success().unwrap();
-    describe(&mut feed, ANN, "again").await;
-    let third = poll(&mut feed, Some(&second.cookie), false).await;
-    assert_eq!((third.result.rc, third.deletes), (0, false));
-    assert_eq!(third.lines, [format!("+{ANN}"), "=1 false".to_owned()]);
+    let [mut copy, mut feed_again] = bound_both(&server, &secrets).await;
+    drop(feed);
+    let control = asked(RefreshMode::RefreshAndPersist, Some(&second.cookie), false);
+    let mut stream = begin(&mut copy, control, IN).await;
+    assert_eq!(next(&mut stream).await.unwrap(), "=2 true");
+    for _ in 0..2 {
+        assert!(next(&mut stream).await.unwrap().starts_with('+'));
+    }
+    assert_eq!(next(&mut stream).await.unwrap(), "deleted true with cookie");
+    feed_again.delete(&bob).await.unwrap().success().unwrap();
+    assert_eq!(next(&mut stream).await.unwrap(), format!("-{bob}"));
+}
+
+/// Where it is not known what a client was shown, or too long ago, it is told what is there.
+#[tokio::test]
+async fn what_is_not_known_of_the_past_is_a_present_phase() {
+    let place = Place::filled();
+    let secrets = accounts(&place, "full");
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    let hiding = poll(&mut copy, None, false).await.cookie;
+    let seeing = poll(&mut feed, None, false).await.cookie;
+    feed.delete(BOB).await.unwrap().success().unwrap();
+    let (mut place, _) = server.stop();
+
+    let present = |poll: Poll, unchanged: usize| {
+        assert_eq!((poll.result.rc, poll.deletes), (0, false));
+        assert_eq!(poll.lines, [format!("={unchanged} false")]);
+    };
+    // A profile that hides entries: what is hidden now may have been seen then.
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    present(poll(&mut copy, Some(&hiding), false).await, 2);
+    assert!(poll(&mut feed, Some(&seeing), false).await.deletes);
+    (place, _) = server.stop();
+
+    // Another policy, in which who follows may not see all it saw.
+    let policy = "[profile.writer]\nlike = \"writer\"\nexcluded = [\"ou=Services,{suffix}\"]\n";
+    std::fs::write(place.data().join("policy.toml"), policy).unwrap();
+    let server = place.with("[policy]\nfile = \"policy.toml\"\n").serve();
+    let [_, mut feed] = bound_both(&server, &secrets).await;
+    present(poll(&mut feed, Some(&seeing), false).await, 2);
+    let under_it = poll(&mut feed, Some(&seeing), false).await.cookie;
+    (place, _) = server.stop();
+    let server = place.serve();
+    let [_, mut feed] = bound_both(&server, &secrets).await;
+    assert!(poll(&mut feed, Some(&under_it), false).await.deletes);
+    (place, _) = server.stop();
+
+    // Nothing is remembered.
+    let server = place.with("[store]\ndeletion_bytes = 0\n").serve();
+    let [_, mut feed] = bound_both(&server, &secrets).await;
+    feed.delete(ZOE).await.unwrap().success().unwrap();
+    let (place, _) = server.stop();
+    let server = place.serve();
+    let [_, mut feed] = bound_both(&server, &secrets).await;
+    present(poll(&mut feed, Some(&under_it), false).await, 1);
 }
 
 #[tokio::test]
@@ -492,4 +626,108 @@ async fn a_transaction_is_told_as_what_it_came_to() {
         [ANN, ANN, ZOE, BOB].map(|dn| format!("+{dn}")),
     );
     assert_eq!(told.lines, [&there[..], &gone[..]].concat());
+}
+
+/// Without ManageDsaIT a referral object is told as a reference, under its entryUUID, whatever the filter (RFC 4533 section 3.3).
+#[tokio::test]
+async fn referral_objects_are_told_as_references() {
+    const ELSEWHERE: &str = "ou=Elsewhere,o=nhs";
+    let place = Place::filled();
+    let secrets = accounts(&place, "writer");
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    let managed = || RawControl::from(ldap3::controls::ManageDsaIt);
+    let referral = vec![
+        ("objectClass", HashSet::from(["referral", "extensibleObject"])),
+        ("ref", HashSet::from(["ldap://one.example/ou=There,o=nhs"])),
+    ];
+    feed.add(ELSEWHERE, referral).await.unwrap().success().unwrap();
+    let first = poll(&mut copy, None, false).await;
+    let url = |host: &str| format!("+ldap://{host}.example/ou=There,o=nhs??sub");
+    assert_eq!(first.lines.len(), 4);
+    assert!(first.lines.contains(&url("one")), "{:?}", first.lines);
+    // As an entry where it is managed; then the filter decides.
+    let mut stream = {
+        let sync = asked(RefreshMode::RefreshOnly, None, false);
+        let search = copy.with_controls(vec![sync, managed()]);
+        let found = search.streaming_search(BASE, Scope::Subtree, "(objectClass=referral)", vec!["ref"]);
+        found.await.unwrap()
+    };
+    assert_eq!(next(&mut stream).await.unwrap(), format!("+{ELSEWHERE}"));
+    assert_eq!(next(&mut stream).await, None);
+
+    let control = asked(RefreshMode::RefreshAndPersist, Some(&first.cookie), false);
+    let mut stream = begin(&mut copy.clone(), control, PERSON).await;
+    assert_eq!(next(&mut stream).await.unwrap(), "deleted true with cookie");
+    let other = vec![Mod::Replace(
+        "ref",
+        HashSet::from(["ldap://two.example/ou=There,o=nhs"]),
+    )];
+    feed.with_controls(managed());
+    feed.modify(ELSEWHERE, other).await.unwrap().success().unwrap();
+    assert_eq!(next(&mut stream).await.unwrap(), url("two").replace('+', "~"));
+    feed.with_controls(managed());
+    feed.delete(ELSEWHERE).await.unwrap().success().unwrap();
+    assert_eq!(next(&mut stream).await.unwrap(), "-", "no URL where it is gone");
+    drop(stream);
+
+    // The same over a restart.
+    let (place, _) = server.stop();
+    let server = place.serve();
+    let [mut copy, _] = bound_both(&server, &secrets).await;
+    let second = poll(&mut copy, Some(&first.cookie), false).await;
+    assert_eq!((second.lines, second.deletes), (vec!["=1 true".to_owned()], true));
+}
+
+/// Who follows ends when its account does, though nothing else happens.
+#[tokio::test]
+async fn an_account_is_followed_for_until_it_ends() {
+    let place = Place::filled();
+    let secrets = accounts(&place, "writer");
+    let end = time::OffsetDateTime::now_utc() + time::Duration::seconds(5);
+    let end = end.format(&time::format_description::well_known::Rfc3339).unwrap();
+    place.succeed(&["account", "expire", "copy", &end], "");
+    let server = place.serve();
+    let [mut copy, _] = bound_both(&server, &secrets).await;
+    let mut stream = begin(
+        &mut copy,
+        asked(RefreshMode::RefreshAndPersist, None, false),
+        "(uid=none)",
+    )
+    .await;
+    assert_eq!(next(&mut stream).await.unwrap(), "present true with cookie");
+    let ended = tokio::time::timeout(Duration::from_secs(10), next(&mut stream)).await;
+    assert_eq!(ended.expect("it ends by itself"), None);
+    let result = stream.finish().await;
+    assert_eq!(result.rc, 50);
+    assert!(result.text.contains("end"), "{}", result.text);
+}
+
+/// On the connection that changes its own secret everything goes on; what runs for the account elsewhere ends.
+#[tokio::test]
+async fn what_follows_goes_on_when_its_connection_changes_the_secret() {
+    let place = Place::filled();
+    let secrets = accounts(&place, "writer");
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    let [mut elsewhere, _] = bound_both(&server, &secrets).await;
+    let persist = || asked(RefreshMode::RefreshAndPersist, None, false);
+    let mut here = begin(&mut copy.clone(), persist(), "(uid=000000000001)").await;
+    let mut there = begin(&mut elsewhere, persist(), "(uid=000000000001)").await;
+    for stream in [&mut here, &mut there] {
+        next(stream).await.unwrap();
+        next(stream).await.unwrap();
+    }
+    let change = ldap3::exop::PasswordModify {
+        user_id: None,
+        old_pass: Some(&secrets[0]),
+        new_pass: None,
+    };
+    copy.extended(change).await.unwrap().success().unwrap();
+    describe(&mut feed, ANN, "after").await;
+    assert_eq!(next(&mut here).await.unwrap(), format!("~{ANN}"));
+    assert_eq!(next(&mut there).await, None);
+    let result = there.finish().await;
+    assert_eq!(result.rc, 50);
+    assert!(result.text.contains("bind again"), "{}", result.text);
 }

@@ -82,6 +82,9 @@ const NUMBERS_64: [&str; 2] = ["candidates", "daily_entries"];
 const FLAGS: [&str; 5] = ["may_scan", "may_page", "may_write", "may_set_secrets", "may_sync"];
 
 impl Policy {
+    /// The file of the built-in policy.
+    pub const BUILTIN_TEXT: &str = BUILTIN_TEXT;
+
     /// Whether it has a profile of that name.
     pub fn has(&self, profile: &str) -> bool {
         self.profiles.contains_key(profile)

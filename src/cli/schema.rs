@@ -19,6 +19,9 @@ enum Command {
         /// OpenLDAP `.schema` files, or LDIF with olcAttributeTypes or attributeTypes; one that builds on another comes after it
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// As they do without the schema of the NHS Directory (schema.nhs)
+        #[arg(long)]
+        without_nhs: bool,
     },
     /// Print definitions of the configured schema as clients read them
     Show {
@@ -31,12 +34,12 @@ enum Command {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     match arguments.command {
-        Command::Check { files } => check(&files),
+        Command::Check { files, without_nhs } => check(&files, without_nhs),
         Command::Show { place, name } => show(&place, name.as_deref()),
     }
 }
 
-fn check(files: &[PathBuf]) -> anyhow::Result<Answer> {
+fn check(files: &[PathBuf], without_nhs: bool) -> anyhow::Result<Answer> {
     let mut texts = Vec::with_capacity(files.len());
     for path in files {
         let name = path.display().to_string();
@@ -44,7 +47,11 @@ fn check(files: &[PathBuf]) -> anyhow::Result<Answer> {
             std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read; name a schema file"))?;
         texts.push((name, text));
     }
-    match Schema::load(&texts) {
+    let loaded = match without_nhs {
+        true => Schema::load_without_nhs(&texts),
+        false => Schema::load(&texts),
+    };
+    match loaded {
         Ok(schema) => {
             let (types, classes) = (schema.attributes().len(), schema.classes().len());
             println!("sound: {types} attribute types and {classes} object classes with the built-in ones");

@@ -243,6 +243,9 @@ fn reload_all(directory: &Directory, place: &Place) {
         }
     };
     match setting.schema_files().map_err(|error| vec![format!("{error:#}")]) {
+        Ok(_) if setting.config.schema.nhs == directory.schema().is_without_nhs() => {
+            refuse_schema(&["a change of schema.nhs needs a restart".to_owned()]);
+        }
         Ok(files) => reload_schema(directory, &files),
         Err(faults) => refuse_schema(&faults),
     }

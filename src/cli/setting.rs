@@ -50,6 +50,7 @@ impl Setting {
         Ok(DirectoryOptions {
             data: self.data.clone(),
             schema: self.schema_files()?,
+            without_nhs: !self.config.schema.nhs,
             policy: self.policy_file()?,
             store: self.config.store.options(),
             accounts: self.config.accounts.options(),
@@ -64,7 +65,12 @@ impl Setting {
 
     /// The built-in schema extended by the configured files. Every fault is in the error.
     pub fn schema(&self) -> anyhow::Result<Schema> {
-        Schema::load(&self.schema_files()?).map_err(|faults| {
+        let files = self.schema_files()?;
+        let loaded = match self.config.schema.nhs {
+            true => Schema::load(&files),
+            false => Schema::load_without_nhs(&files),
+        };
+        loaded.map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
             anyhow::anyhow!(
                 "{}; mend the schema file or take it out of schema.files",

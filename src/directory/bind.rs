@@ -7,7 +7,7 @@ use crate::audit::{Act, Actor, AuditRecord};
 use crate::model::{Address, Outcome, PasswordWarning, ResultCode, SharedSource, Source};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Directory {
     /// Bind by DN, account name or mail-like name, or `uid` in a general directory. Waits for the argon2 pool, never for the disk. `authorization` is
@@ -141,6 +141,35 @@ impl Directory {
             (Some(warning), _) => Some(warning),
             (None, left) => left.map(PasswordWarning::ExpiresIn),
         }
+    }
+
+    /// The session of an operation that is under way, as it goes on after its own connection changed the secret it is bound with.
+    pub fn going_on_as(&self, session: &Session) -> Option<Session> {
+        self.renewed(session)
+            .filter(|next| Arc::ptr_eq(&next.view, &session.view))
+    }
+
+    /// Why a session does not hold any more, for who was using it.
+    pub fn why_ended(&self, session: &Session) -> &'static str {
+        let mut identities = std::iter::once(&session.identity).chain(session.bound.as_deref());
+        match self.holds_view(session) {
+            _ if identities.clone().any(|identity| !identity.holds(|| 0)) => {
+                "the account, its secret or what it may do was changed: bind again"
+            }
+            _ if identities.any(|identity| !identity.holds(clock::seconds)) => {
+                "the account, or the secret it is bound with, has come to its end"
+            }
+            false => "another policy is in force: ask again",
+            true => "the session has ended: bind again",
+        }
+    }
+
+    /// How long a session can hold at most.
+    pub fn ends_in(&self, session: &Session) -> Option<Duration> {
+        let identities = std::iter::once(&session.identity).chain(session.bound.as_deref());
+        let end = identities.filter_map(Identity::ends).min()?;
+        let left = end.saturating_mul(1_000_000).saturating_sub(clock::microseconds());
+        Some(Duration::from_micros(left))
     }
 
     /// Whether the session's view is one of the policy in force.

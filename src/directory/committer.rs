@@ -22,7 +22,8 @@ use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{
-    Change, KeyedWrite, Location, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
+    Change, Deleted, KeyedWrite, Location, Operational, Record, SequenceNumber, Snapshot, Store, StoreError,
+    WriteGroup, record,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -357,7 +358,7 @@ impl Writer {
             return;
         }
         let keys = effects.changes.iter().map(|change| match change {
-            Change::Put { key, .. } | Change::Delete { key } => key.clone(),
+            Change::Put { key, .. } | Change::Delete { key, .. } => key.clone(),
         });
         self.touched.borrow_mut().extend(keys);
     }
@@ -372,9 +373,9 @@ impl Writer {
         secret: Option<SecretPlan>,
         following: &mut Following,
     ) -> Result<Effects, Outcome> {
-        let (permissive, no_op) = (request.permissive, request.no_op);
+        let (permissive, relax, no_op) = (request.permissive, request.relax, request.no_op);
         let planned = following.plan(&self.context, key, secret, permissive)?;
-        let relaxed = match request.relax {
+        let relaxed = match relax {
             true => relax::asked(&self.context.schema, &request.update),
             false => Vec::new(),
         };
@@ -410,7 +411,9 @@ impl Writer {
             }
         };
         let integrity = &self.context.integrity;
-        integrity.check_unique(snapshot, &self.context.schema, &effects)?;
+        if !relax {
+            integrity.check_unique(snapshot, &self.context.schema, &effects)?;
+        }
         let referring = match deletes || renames {
             true => self.referring(snapshot, who, key, renames, &mut effects)?,
             false => Vec::new(),
@@ -634,6 +637,15 @@ impl Author<'_> {
         snapshot
             .find(key)
             .ok_or_else(|| no_such_object(snapshot, self.view, key))
+    }
+
+    /// The entry of this record goes from where it was.
+    pub(super) fn deletes(&self, key: NormalizedDn, record: Record<'_>) -> Change {
+        let of = Some(Deleted {
+            entry_uuid: record.operational().entry_uuid,
+            changed: self.changed,
+        });
+        Change::Delete { key, of }
     }
 
     /// The operational facts of an entry after this change.

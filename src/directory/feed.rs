@@ -227,7 +227,7 @@ impl LoggedUpdate {
         for change in changes {
             let (key, record) = match change {
                 Change::Put { key, record } => (key, Some(record)),
-                Change::Delete { key } => (key, None),
+                Change::Delete { key, .. } => (key, None),
             };
             let before = Image::of(snapshot, key);
             let after = record.map(|record| Image {

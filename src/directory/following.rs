@@ -274,7 +274,7 @@ impl Following {
         let moves = Moves::new(key, changes);
         let concerned = |change: &Change| match change {
             Change::Put { key, .. } => is_long(key) && is_account_key(key, &context.suffixes),
-            Change::Delete { key: gone } => {
+            Change::Delete { key: gone, .. } => {
                 let to = moves.destination(gone).map(|(to, _)| to);
                 to.is_some_and(is_long) && self.has_secret(context, gone)
             }
@@ -360,7 +360,9 @@ impl Later {
         let mut goes = false;
         let moves = Moves::new(key, changes);
         for change in changes {
-            let Change::Delete { key: gone } = change else { continue };
+            let Change::Delete { key: gone, .. } = change else {
+                continue;
+            };
             goes = true;
             if !context.general.enabled || context.general.is_manager(gone) {
                 continue;
@@ -391,7 +393,9 @@ fn follow(context: &Context, key: &NormalizedDn, effects: &mut Effects) {
     let mut moved = HashSet::new();
     let moves = Moves::new(key, &effects.changes);
     for change in &effects.changes {
-        let Change::Delete { key: gone } = change else { continue };
+        let Change::Delete { key: gone, .. } = change else {
+            continue;
+        };
         let to = moves.destination(gone);
         if let Some((to, record)) = to.filter(|(to, _)| is_account(gone) && is_account(to)) {
             moved.insert(to);

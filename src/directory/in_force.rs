@@ -198,12 +198,18 @@ impl Directory {
     ///
     /// # Errors
     /// Every fault of the policy; the one in force stays.
-    pub fn reload_policy(&self, policy: &Option<(String, String)>) -> Result<(), DirectoryError> {
+    pub fn reload_policy(&self, asked: &Option<(String, String)>) -> Result<(), DirectoryError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.in_force.load_full();
-        let policy = parse_policy(policy)?;
+        let policy = parse_policy(asked)?;
         let next = InForce::new(Arc::clone(&now.schema), policy, &self.suffixes, now.times, Some(&now));
-        self.put_in_force(next.map_err(DirectoryError::Policy)?);
+        let next = next.map_err(DirectoryError::Policy)?;
+        if let Some(changed) = self.policy_since.renew(asked, self.feed.position()) {
+            let mut group = self.store.begin();
+            group.apply(Vec::new(), vec![changed]);
+            group.commit()?;
+        }
+        self.put_in_force(next);
         Ok(())
     }
 

@@ -104,7 +104,7 @@ impl Integrity {
             return Ok(());
         }
         let replaced = effects.changes.iter().map(|change| match change {
-            Change::Put { key, .. } | Change::Delete { key } => key,
+            Change::Put { key, .. } | Change::Delete { key, .. } => key,
         });
         // A moved entry holds the value under its old name.
         let replaced: HashSet<&NormalizedDn> = replaced.collect();

@@ -27,6 +27,7 @@ mod modify;
 mod named;
 mod page;
 mod password_policy;
+mod policy_since;
 mod protocol;
 mod proxied;
 mod referral;
@@ -89,6 +90,8 @@ pub struct DirectoryOptions {
     pub data: PathBuf,
     /// `(file name, text)` of schema files beside the built-in ones.
     pub schema: Vec<(String, String)>,
+    /// Leaves the built-in schema of the NHS Directory out.
+    pub without_nhs: bool,
     /// `(file name, text)` of a policy file; `None` is the built-in policy.
     pub policy: Option<(String, String)>,
     pub store: StoreOptions,
@@ -236,6 +239,7 @@ pub struct Directory {
     suffixes: Vec<(Dn, NormalizedDn)>,
     committer: committer::Committer,
     feed: Arc<feed::Feed>,
+    policy_since: policy_since::PolicySince,
     cookies: page::CookieSeal,
     daily: daily::DailyCounts,
     refusals: refusals::RefusalPace,
@@ -311,7 +315,7 @@ impl Directory {
     /// # Errors
     /// A suffix that is no DN of the schema, a place that already holds a directory, or an I/O error.
     pub fn create(suffixes: &[Dn], options: DirectoryOptions) -> Result<Arc<Directory>, DirectoryError> {
-        let schema = Arc::new(Schema::load(&options.schema).map_err(DirectoryError::Schema)?);
+        let schema = load_schema(&options)?;
         normalized_suffixes(&schema, suffixes)?;
         let store = Store::create(&options.data, schema.clone(), options.store.clone())?;
         let text = suffixes.iter().map(Dn::to_string).collect::<Vec<_>>().join("\n");
@@ -332,7 +336,7 @@ impl Directory {
     /// # Errors
     /// See [`DirectoryError`]; each says what to do.
     pub fn open(options: DirectoryOptions) -> Result<Arc<Directory>, DirectoryError> {
-        let schema = Arc::new(Schema::load(&options.schema).map_err(DirectoryError::Schema)?);
+        let schema = load_schema(&options)?;
         let store = Store::open(&options.data, schema.clone(), options.store.clone())?;
         Self::with_store(store, schema, options)
     }
@@ -358,19 +362,21 @@ impl Directory {
         if let Some(manager) = general.manager() {
             accounts.put(manager.clone());
         }
+        let feed = Arc::new(open_feed(&store, &keyed, &options.limits.sync));
         let (times, changed) = SchemaTimes::of(&schema, &keyed);
+        let (policy_since, other) = policy_since::PolicySince::of(&options.policy, &keyed, feed.position());
         let policy = in_force::parse_policy(&options.policy)?;
         let in_force = InForce::new(schema.clone(), policy, &suffixes, times, None).map_err(DirectoryError::Policy)?;
         general.check_profiles(&in_force.views)?;
         check_unindexed(&options.store, &schema)?;
-        if let Some(changed) = changed {
+        let writes: Vec<KeyedWrite> = changed.into_iter().chain(other).collect();
+        if !writes.is_empty() {
             let mut group = store.begin();
-            group.apply(Vec::new(), vec![changed]);
+            group.apply(Vec::new(), writes);
             group.commit()?;
         }
         let refusals = refusals::RefusalPace::new(options.audit.refusals_per_second);
         let audit = open_audit(&options.data, options.audit.clone())?;
-        let feed = Arc::new(open_feed(&store, &keyed, &options.limits.sync));
         let sort_limits = options.limits.sort;
         let committer = committer::Committer::start(committer::Context {
             store: store.clone(),
@@ -392,6 +398,7 @@ impl Directory {
             policy_number: AtomicU64::new(POLICY_UNKNOWN + 1),
             suffixes,
             feed,
+            policy_since,
             committer,
             cookies: page::CookieSeal::new(),
             daily: daily::DailyCounts::default(),
@@ -441,6 +448,14 @@ impl Directory {
         self.committer.flush_bookkeeping();
         self.audit.flush();
     }
+}
+
+fn load_schema(options: &DirectoryOptions) -> Result<Arc<Schema>, DirectoryError> {
+    let loaded = match options.without_nhs {
+        true => Schema::load_without_nhs(&options.schema),
+        false => Schema::load(&options.schema),
+    };
+    loaded.map(Arc::new).map_err(DirectoryError::Schema)
 }
 
 fn normalized_suffixes(schema: &Schema, suffixes: &[Dn]) -> Result<Vec<(Dn, NormalizedDn)>, DirectoryError> {
@@ -503,7 +518,9 @@ fn open_audit(data: &Path, options: AuditOptions) -> Result<Arc<Audit>, Director
 fn open_feed(store: &Store, keyed: &[KeyedPair], limits: &SyncLimits) -> feed::Feed {
     let kept = keyed.iter().find(|(key, _)| key == LOADED_KEY);
     let loaded = kept.and_then(|(_, value)| Some(u64::from_be_bytes(value.as_slice().try_into().ok()?)));
-    let last = store.snapshot().last_change();
+    // Deletions that are not known were made before now.
+    let deleted = store.begin_deletions(clock::microseconds());
+    let last = store.snapshot().last_change().max(deleted);
     feed::Feed::new(
         limits.clone(),
         feed::Position(last),

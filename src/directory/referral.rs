@@ -4,7 +4,7 @@
 //! answered from here unless ManageDsaIT asks for the object itself.
 
 use super::conditions::UpdateRequest;
-use super::kinds::{Held, Kind};
+use super::kinds::Kind;
 use super::{Directory, Update};
 use crate::access::{View, references};
 use crate::model::{Dn, LdapUrl, Outcome, ResultCode, SearchScope};
@@ -43,7 +43,7 @@ impl Knowledge<'_> {
             let record = found.map(|at| self.snapshot.record(at));
             if let Some(record) =
                 record.filter(|record| !(itself && asked.manage) && self.kind.is(*record, self.schema))
-                && let Some(urls) = self.urls(record, asked)
+                && let Some(urls) = urls(record, self.view, self.schema, asked)
             {
                 return Some(Outcome::referral(urls).matching(record.dn().to_owned()));
             }
@@ -51,35 +51,35 @@ impl Knowledge<'_> {
         }
         None
     }
+}
 
-    fn urls(&self, record: Record<'_>, asked: &Asked<'_>) -> Option<Vec<String>> {
-        let object = Dn::parse(record.dn()).ok()?;
-        let references = references(record, self.view, self.schema);
-        let urls: Vec<String> = references
-            .into_iter()
-            .map(|text| rewritten(text, &object, asked))
-            .collect();
-        (!urls.is_empty()).then_some(urls)
-    }
+fn urls(record: Record<'_>, view: &View, schema: &Schema, asked: &Asked<'_>) -> Option<Vec<String>> {
+    let object = Dn::parse(record.dn()).ok()?;
+    let references = references(record, view, schema);
+    let urls: Vec<String> = references
+        .into_iter()
+        .map(|text| rewritten(text, &object, asked))
+        .collect();
+    (!urls.is_empty()).then_some(urls)
+}
 
-    /// The URLs with which a search goes on below a referral object in its scope.
-    pub(super) fn continuation(&self, record: Record<'_>, scope: SearchScope) -> Vec<String> {
-        let Ok(object) = Dn::parse(record.dn()) else {
-            return Vec::new();
-        };
-        let asked = Asked {
-            dn: &object,
-            key: &NormalizedDn::default(),
-            scope: Some(match scope {
-                SearchScope::SingleLevel => SearchScope::BaseObject,
-                // The object elsewhere is below the base.
-                SearchScope::Subordinates => SearchScope::WholeSubtree,
-                other => other,
-            }),
-            manage: false,
-        };
-        self.urls(record, &asked).unwrap_or_default()
-    }
+/// The URLs with which a search goes on below a referral object in its scope.
+pub(super) fn continuation(record: Record<'_>, scope: SearchScope, view: &View, schema: &Schema) -> Vec<String> {
+    let Ok(object) = Dn::parse(record.dn()) else {
+        return Vec::new();
+    };
+    let asked = Asked {
+        dn: &object,
+        key: &NormalizedDn::default(),
+        scope: Some(match scope {
+            SearchScope::SingleLevel => SearchScope::BaseObject,
+            // The object elsewhere is below the base.
+            SearchScope::Subordinates => SearchScope::WholeSubtree,
+            other => other,
+        }),
+        manage: false,
+    };
+    urls(record, view, schema, &asked).unwrap_or_default()
 }
 
 /// What lies at or below a referral object is changed elsewhere, and nothing moves there (RFC 3296 section 5.2).
@@ -140,13 +140,12 @@ fn rewritten(text: &str, object: &Dn, asked: &Asked<'_>) -> String {
 pub(super) struct Continuations {
     cursor: Cursor,
     scope: SearchScope,
-    held: Arc<Held>,
 }
 
 impl Continuations {
     /// `scope` as the client asked.
-    pub(super) fn new(cursor: Cursor, scope: SearchScope, held: Arc<Held>) -> Continuations {
-        Continuations { cursor, scope, held }
+    pub(super) fn new(cursor: Cursor, scope: SearchScope) -> Continuations {
+        Continuations { cursor, scope }
     }
 }
 
@@ -163,13 +162,7 @@ impl Continuations {
             match self.cursor.advance(work) {
                 Advance::Entry(at) => {
                     let snapshot = self.cursor.snapshot();
-                    let knowledge = Knowledge {
-                        kind: &self.held.kinds.referral,
-                        snapshot,
-                        schema: snapshot.schema(),
-                        view,
-                    };
-                    let urls = knowledge.continuation(snapshot.record(at), self.scope);
+                    let urls = continuation(snapshot.record(at), self.scope, view, snapshot.schema());
                     if !urls.is_empty() {
                         return Continuation::Urls(urls);
                     }

@@ -1,5 +1,6 @@
 //! Relax Rules (draft-zeilenga-ldap-relax), as far as restoring entries needs it: an administrator says who made and changed an
-//! entry, and when, which the server says otherwise; and which entryUUID a new entry has.
+//! entry, and when, which the server says otherwise; and which entryUUID a new entry has. As with slapd, obsolete types and classes
+//! may be added, and unique values taken twice.
 //!
 //! Invariants: nothing else that the server keeps is opened by it, above all nothing of accounts and groups; the time of a change
 //! stays the server's (entryCSN), because those who follow changes go by it. slapd opens neither that nor structuralObjectClass.

@@ -50,7 +50,7 @@ pub(super) fn effects(
     };
     below(context, snapshot, author, &moved, &mut effects)?;
     if moved.to != *key {
-        effects.changes.push(Change::Delete { key: key.clone() });
+        effects.changes.push(author.deletes(key.clone(), old));
     }
     let record = record::encode(&entry, &operational, &context.schema);
     effects.changes.push(Change::Put { key: moved.to, record });
@@ -148,7 +148,7 @@ fn below(
         let tail = key.0.get(moved.from.0.len()..).unwrap_or_default();
         let to = NormalizedDn([moved.to.0.as_slice(), tail].concat());
         if to != *key {
-            effects.changes.push(Change::Delete { key: key.clone() });
+            effects.changes.push(author.deletes(key.clone(), record));
         }
         // Who asks for what is newer must find it under its new name; who changed it, and when, stays.
         let operational = Operational {

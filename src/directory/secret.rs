@@ -9,7 +9,7 @@ use super::update::{Modification, ModificationKind, Update};
 use super::{Directory, Session, clock};
 use crate::access::View;
 use crate::account::{
-    Accounts, ChangeAsked, PasswordPolicy, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep,
+    Accounts, ChangeAsked, Identity, PasswordPolicy, PreparedSecret, Role, Secret, SecretFault, SecretRules, SecretStep,
 };
 use crate::audit::Act;
 use crate::model::{AttributeDescription, Outcome, PasswordFault, ResultCode, Value};
@@ -511,9 +511,13 @@ impl Directory {
     /// The session as it goes on after its account's secret was changed on its own connection, or another policy or schema came
     /// into force; `None` where it must bind again.
     pub fn renewed(&self, session: &Session) -> Option<Session> {
-        let successor = self.accounts.successor(&session.identity, session.source.connection);
+        let succeeding = |identity: &Identity| {
+            let successor = self.accounts.successor(identity, session.source.connection);
+            successor.unwrap_or_else(|| identity.clone())
+        };
         let next = Session {
-            identity: successor.unwrap_or_else(|| session.identity.clone()),
+            identity: succeeding(&session.identity),
+            bound: session.bound.as_deref().map(|bound| Box::new(succeeding(bound))),
             view: self.view(&session.view.profile)?,
             ..session.clone()
         };

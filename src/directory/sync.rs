@@ -1,27 +1,33 @@
 //! Content synchronisation (RFC 4533): what a search gives, then what changes in it, each once and in order.
 //!
 //! A client's state is a position in the order of updates, which its cookie says as a change sequence number, so that OpenLDAP's
-//! consumer can keep it. From there on the changes are told from the feed where it reaches so far back (a delete phase), else by
-//! what is newer in the snapshot and the UUIDs of what is not (a present phase).
+//! consumer can keep it. From there on the changes are told from the feed where it reaches so far back, else by what is newer in the
+//! snapshot and the UUIDs of what left (a delete phase both), else, where that is not known, by what is newer and the UUIDs of what
+//! is not (a present phase).
 //!
 //! Invariants: a follower is given what its view releases and is told of an entry's going only where it could see the entry;
 //! one that begins is not told what the feed has of an entry from before it, or an attribute of it, was hidden;
 //! attributes that follow from other entries are neither given nor searched; memory for what waits is the feed's.
 
+mod contents;
+mod left;
+mod opening;
 mod past;
 mod persistent;
 mod trail;
 
+use self::contents::{Contents, Shape};
+use self::left::Left;
 pub use self::persistent::{ChangeType, Notice, PersistentRequest};
 use self::trail::Trail;
-use super::feed::{Follower, Image, LoggedUpdate, Next, Position};
-use super::search::{Limits, given_kinds};
-use super::{Directory, SearchRequest, Session, clock};
+use super::feed::{EntryChange, Follower, Image, LoggedUpdate, Next, Position};
+use super::search::Limits;
+use super::{Directory, Session, clock};
 use crate::access::{ReleasedEntry, Selection, release};
-use crate::model::{Outcome, ResultCode, SearchScope};
-use crate::query::{Advance, CandidateLimit, Content, Cursor, Order, Predicate, Query, Work, compile};
-use crate::store::Snapshot;
-use crate::store::record::{csn_text, csn_time};
+use crate::model::{Outcome, ResultCode};
+use crate::query::{Advance, Cursor, Work};
+use crate::store::record::csn_text;
+use crate::store::{Record, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -64,6 +70,15 @@ pub enum SyncMessage<'a> {
         entry: &'a ReleasedEntry<'a>,
         notice: Option<Notice<'a>>,
     },
+    /// A reference; without URLs where it is gone.
+    Reference {
+        urls: &'a [String],
+        entry_uuid: &'a [u8; 16],
+        state: SyncState,
+        cookie: Option<&'a str>,
+    },
+    /// Entries that are not there any more.
+    Gone(&'a [[u8; 16]]),
     /// Entries that are there and unchanged.
     Unchanged(&'a [[u8; 16]]),
     /// The refresh is over and changes follow. `deletes`: what is gone was said; else what was not named is gone.
@@ -91,7 +106,7 @@ pub struct Sync {
     directory: Arc<Directory>,
     session: Session,
     selection: Selection,
-    content: Content,
+    content: Contents,
     stage: Stage,
     persist: bool,
     persistent: Option<PersistentRequest>,
@@ -99,14 +114,24 @@ pub struct Sync {
     replica: String,
     /// What the client has got when the stage is over; while following, what it has got.
     position: Position,
-    /// Changes of the next update that are told already.
+    /// Changes of the next update that were looked at.
     told: usize,
+    /// The last of them that concerns the client, which is not told yet.
+    found: Option<Found>,
     unannounced: u32,
     moved: watch::Receiver<Position>,
     limits: Limits,
     given: u32,
     trail: Trail,
     _place: Follower,
+}
+
+/// A change of an update that concerns the client.
+#[derive(Clone, Copy)]
+struct Found {
+    at: usize,
+    shape: Shape,
+    state: SyncState,
 }
 
 /// What is told with an entry.
@@ -123,6 +148,13 @@ enum Stage {
         snapshot: Arc<Snapshot>,
         since: Option<Position>,
         unchanged: Vec<[u8; 16]>,
+        /// What left was told; the cursor gives only what is newer.
+        deletes: bool,
+    },
+    /// What left since the client's cookie, before what is newer: names are free then.
+    Left {
+        left: Box<Left>,
+        then: Box<Stage>,
     },
     /// What changed since the client's cookie, from the feed: every update in its order, so that no step of it meets a name that is
     /// still taken or a parent that is not there yet.
@@ -135,209 +167,6 @@ enum Stage {
     Following,
 }
 
-/// What a cookie says.
-enum Cookie {
-    Initial,
-    Since(Position),
-    Unusable,
-}
-
-impl Directory {
-    /// Begins to synchronise the content of a search.
-    ///
-    /// # Errors
-    /// insufficientAccessRights where the profile does not allow it, busy where all places are taken, e-syncRefreshRequired
-    /// for a cookie that is of no use, else as [`Directory::search`]. The refusal is in the audit.
-    pub fn sync(
-        self: &Arc<Self>,
-        session: Option<&Session>,
-        request: SearchRequest<'_>,
-        asked: SyncRequest<'_>,
-    ) -> Result<Sync, Outcome> {
-        let Some(session) = session else {
-            let message = "bind before you search";
-            return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
-        };
-        let withheld = self.in_force().secret_names.withhold(request.filter);
-        let filter = withheld.as_ref().unwrap_or(request.filter);
-        let mut trail = Trail {
-            audit: None,
-            base: request.base.to_owned(),
-            scope: request.scope,
-            filter: filter.clone().into_owned(),
-            attributes: request.attributes.iter().map(|name| (*name).to_owned()).collect(),
-            started: Instant::now(),
-        };
-        trail.begin(
-            session,
-            match asked.persistent {
-                Some(_) => "persistent search",
-                None => "synchronise",
-            },
-        );
-        self.open_sync(session, request, asked, trail).map_err(|refused| {
-            let (outcome, mut trail) = *refused;
-            trail.finish(self, &outcome);
-            outcome
-        })
-    }
-
-    fn open_sync(
-        self: &Arc<Self>,
-        session: &Session,
-        request: SearchRequest<'_>,
-        asked: SyncRequest<'_>,
-        trail: Trail,
-    ) -> Result<Sync, Box<(Outcome, Trail)>> {
-        let opened = self.open_stage(session, &request, asked);
-        let Opened {
-            stage,
-            content,
-            position,
-            place,
-            replica,
-        } = match opened {
-            Ok(opened) => opened,
-            Err(outcome) => return Err(Box::new((outcome, trail))),
-        };
-        Ok(Sync {
-            directory: self.clone(),
-            session: session.clone(),
-            selection: request.selection,
-            content,
-            stage,
-            persist: asked.persist,
-            persistent: asked.persistent,
-            replica,
-            position,
-            told: 0,
-            unannounced: 0,
-            moved: self.feed.subscribe(),
-            limits: Limits::of_sync(session, request.size_limit, request.time_limit_seconds, trail.started),
-            given: 0,
-            trail,
-            _place: place,
-        })
-    }
-
-    fn open_stage(
-        self: &Arc<Self>,
-        session: &Session,
-        request: &SearchRequest<'_>,
-        asked: SyncRequest<'_>,
-    ) -> Result<Opened, Outcome> {
-        let view = &session.view;
-        if !view.quotas.may_sync {
-            let message = "the account's release profile does not allow content synchronisation";
-            return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
-        }
-        if request.page.is_some() || request.sort.is_some() {
-            let message = "content synchronisation is neither paged nor sorted";
-            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
-        }
-        let base = self.base_key(request.base)?;
-        if base == *self.subschema_key() || (base.is_root() && request.scope == SearchScope::BaseObject) {
-            let message = "the server's own entries are not synchronised";
-            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
-        }
-        let (replica, cookie) = self.read_cookie(asked.cookie);
-        // Whoever it acts as, the places are those of who is bound.
-        let identity = session.bound.as_deref().unwrap_or(&session.identity);
-        let Some(place) = self.feed.follow(&self.store, &identity.account.facts.key) else {
-            return Err(Outcome::new(
-                ResultCode::Busy,
-                "as many clients follow as the server allows, or as many of this account",
-            ));
-        };
-        // In this order: what is published between the two is told again, and nothing is left out.
-        let position = self.feed.position();
-        let snapshot = self.store.snapshot();
-        let base_at = self.check_base(&snapshot, view, &base)?;
-        self.check_assertion(&snapshot, view, &base, base_at, request.assertion)?;
-        // There may be such entries later. Gap: without ManageDsaIT, referral objects are left out, and no references are sent.
-        let given = given_kinds(request, &self.held(&snapshot).any(), snapshot.schema());
-        let query = Query {
-            base,
-            base_at,
-            scope: request.scope,
-            predicate: Predicate::and(vec![compile(request.filter, snapshot.schema(), view), given]),
-            order: Order::Name,
-            after: None,
-            within: view.bases.clone(),
-            without: view.excluded.clone(),
-            candidate_limit: CandidateLimit::of(view, snapshot.schema()),
-        };
-        let content = Content::new(query.clone());
-        let since = match cookie {
-            Cookie::Initial => None,
-            Cookie::Since(since) if since <= position && since >= self.feed.loaded => Some(since),
-            Cookie::Since(_) | Cookie::Unusable if asked.reload => None,
-            Cookie::Since(_) | Cookie::Unusable => return Err(refresh_required("the cookie is not of use here")),
-        };
-        let changes_only = asked.persistent.is_some_and(|asked| asked.changes_only);
-        let (stage, position) = match since {
-            _ if changes_only => (Stage::Following, position),
-            Some(since) if self.feed.reaches(since) && !self.hid_since(view, since, position) => {
-                (Stage::Replay { until: position }, since)
-            }
-            since => {
-                let cursor = self.open_planned(view, snapshot.clone(), query)?;
-                let stage = Stage::Present {
-                    cursor: Box::new(cursor),
-                    snapshot,
-                    since,
-                    unchanged: Vec::new(),
-                };
-                (stage, position)
-            }
-        };
-        Ok(Opened {
-            stage,
-            content,
-            position,
-            place,
-            replica,
-        })
-    }
-
-    /// The replica a cookie names, and its state: `rid=001,csn=20260101120000.000000Z#000000#000#000000` as OpenLDAP writes them.
-    fn read_cookie(&self, cookie: Option<&[u8]>) -> (String, Cookie) {
-        let mut replica = "rid=000".to_owned();
-        let mut state = Cookie::Initial;
-        let Ok(text) = std::str::from_utf8(cookie.unwrap_or_default()) else {
-            return (replica, Cookie::Unusable);
-        };
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            match part.split_once('=') {
-                Some(("rid", number)) if number.len() == 3 && number.bytes().all(|digit| digit.is_ascii_digit()) => {
-                    replica = part.to_owned();
-                }
-                // A consumer's own number; ours are without.
-                Some(("sid", _)) => {}
-                Some(("csn", numbers)) => {
-                    let ours = numbers
-                        .split(';')
-                        .find(|number| number.split('#').nth(2) == Some("000"));
-                    state = match ours.and_then(csn_time) {
-                        Some(time) => Cookie::Since(Position(time)),
-                        None => Cookie::Unusable,
-                    };
-                }
-                _ => return (replica, Cookie::Unusable),
-            }
-        }
-        (replica, state)
-    }
-}
-
-struct Opened {
-    stage: Stage,
-    content: Content,
-    position: Position,
-    place: Follower,
-    replica: String,
-}
-
 fn refresh_required(message: &str) -> Outcome {
     Outcome::new(ResultCode::SyncRefreshRequired, message)
 }
@@ -345,7 +174,7 @@ fn refresh_required(message: &str) -> Outcome {
 impl Sync {
     /// Runs for at most `work`; calls `emit` with each message, which says whether to go on.
     pub fn step(&mut self, work: &mut Work, emit: &mut dyn FnMut(SyncMessage<'_>) -> bool) -> SyncStep {
-        if !self.directory.holds(&self.session) {
+        if !self.may_go_on() {
             return self.revoked();
         }
         loop {
@@ -355,6 +184,7 @@ impl Sync {
                 return self.done(Outcome::new(ResultCode::TimeLimitExceeded, ""));
             }
             let step = match self.stage {
+                Stage::Left { .. } => self.tell_left(work, emit),
                 Stage::Present { .. } => self.present(work, emit),
                 Stage::Replay { until } => self.replay(until, work, emit),
                 Stage::Refreshed { deletes } => self.refreshed(deletes, emit),
@@ -368,13 +198,26 @@ impl Sync {
         }
     }
 
-    /// Ready when something was changed since [`SyncStep::Waiting`].
+    /// Ready when something was changed since [`SyncStep::Waiting`], or when the account that follows comes to its end.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut moved = self.moved.clone();
+        let ends_in = self.directory.ends_in(&self.session);
         async move {
             // The feed lives as long as the directory, which this synchronisation holds.
-            let _ = moved.changed().await;
+            match ends_in {
+                Some(left) => drop(tokio::time::timeout(left, moved.changed()).await),
+                None => drop(moved.changed().await),
+            }
         }
+    }
+
+    /// Whether the session still holds, where it changed its own secret under its new one.
+    fn may_go_on(&mut self) -> bool {
+        if self.directory.holds(&self.session) {
+            return true;
+        }
+        let next = self.directory.going_on_as(&self.session);
+        next.map(|next| self.session = next).is_some()
     }
 
     fn cookie(&self, position: Position) -> String {
@@ -393,6 +236,7 @@ impl Sync {
                 snapshot,
                 since,
                 unchanged,
+                deletes,
             } = &mut self.stage
             else {
                 return Ok(true);
@@ -419,17 +263,21 @@ impl Sync {
                         continue;
                     }
                     let snapshot = snapshot.clone();
-                    let told = match self.persistent {
-                        Some(_) => Told::Changed(None),
-                        None => Told::State(SyncState::Add, None),
+                    let record = snapshot.record(at);
+                    let goes_on = match self.persistent {
+                        Some(_) => self.give(record, Told::Changed(None), emit)?,
+                        None => {
+                            let shape = self.content.shape_of(record, snapshot.schema());
+                            self.give_as(shape, record, (SyncState::Add, None), emit)?
+                        }
                     };
-                    if !self.give(snapshot.record(at), told, emit)? {
+                    if !goes_on {
                         return Ok(false);
                     }
                 }
                 Advance::End => {
                     let uuids = std::mem::take(unchanged);
-                    self.stage = Stage::Refreshed { deletes: false };
+                    self.stage = Stage::Refreshed { deletes: *deletes };
                     return Ok(uuids.is_empty() || emit(SyncMessage::Unchanged(&uuids)));
                 }
             }
@@ -463,7 +311,7 @@ impl Sync {
     }
 
     fn revoked(&mut self) -> SyncStep {
-        let message = "the account this connection is bound to was changed: bind again";
+        let message = self.directory.why_ended(&self.session);
         self.done(Outcome::new(ResultCode::InsufficientAccessRights, message))
     }
 
@@ -518,7 +366,7 @@ impl Sync {
                 Next::Nothing => return self.wait(emit),
                 Next::Lost => return self.lost(),
             };
-            if !self.directory.holds(&self.session) {
+            if !self.may_go_on() {
                 return self.revoked();
             }
             match self.tell(&update, work, emit) {
@@ -529,8 +377,8 @@ impl Sync {
         }
     }
 
-    /// One update, of which `told` changes are told. The last that concerns the client carries the cookie: before it, the client
-    /// has not all of the update.
+    /// One update, of which `told` changes are looked at. The last that concerns the client carries the cookie, because before it the
+    /// client has not all of the update: so each is told when the next is found. `Ok(false)` where it does not go on yet.
     fn tell(
         &mut self,
         update: &LoggedUpdate,
@@ -540,50 +388,78 @@ impl Sync {
         if let Some(asked) = self.persistent {
             return self.notify(asked, update, work, emit);
         }
-        let directory = self.directory.clone();
-        let mut last = update.changes.len();
-        while last > self.told {
-            let change = &update.changes[last - 1];
-            let sides = [&change.before, &change.after];
-            if sides.into_iter().flatten().any(|image| self.holds(image)) {
-                break;
+        while let Some(change) = update.changes.get(self.told) {
+            if work.left == 0 {
+                return Ok(false);
             }
-            last -= 1;
-        }
-        let concerned = last > self.told;
-        let replays = matches!(self.stage, Stage::Replay { .. });
-        while self.told < last {
-            work.left = work.left.saturating_sub(1);
-            let change = &update.changes[self.told];
+            work.left -= 1;
             self.told += 1;
-            let before = change.before.as_ref().filter(|image| self.holds(image));
-            let after = change.after.as_ref().filter(|image| self.holds(image));
-            let (image, state) = match (before, after) {
-                (None, None) => continue,
-                (None, Some(after)) => (after, SyncState::Add),
-                // In a refresh there are no modifications (RFC 4533 section 3.3.2).
-                (Some(_), Some(after)) if replays => (after, SyncState::Add),
-                (Some(_), Some(after)) => (after, SyncState::Modify),
-                (Some(before), None) => (before, SyncState::Delete),
+            let Some((shape, state)) = self.concerns(change) else {
+                continue;
             };
-            let cookie = (self.told == last && !replays).then(|| self.cookie(update.position));
-            let record = image.record(directory.schema().type_numbers());
-            let goes_on = self.give(record, Told::State(state, cookie.as_deref()), emit)?;
-            if !goes_on && self.told < last {
-                return Ok(false);
-            }
-            if !goes_on {
-                self.ended(update.position, concerned);
+            let found = Found {
+                at: self.told - 1,
+                shape,
+                state,
+            };
+            if let Some(before) = self.found.replace(found)
+                && !self.tell_found(update, before, None, emit)?
+            {
                 return Ok(false);
             }
         }
+        let last = self.found.take();
+        let concerned = last.is_some();
+        let goes_on = match last {
+            None => true,
+            Some(last) => {
+                let replays = matches!(self.stage, Stage::Replay { .. });
+                let cookie = (!replays).then(|| self.cookie(update.position));
+                self.tell_found(update, last, cookie.as_deref(), emit)?
+            }
+        };
         self.ended(update.position, concerned);
-        Ok(true)
+        Ok(goes_on)
+    }
+
+    /// What a change is to the client; `None` where it does not concern it.
+    fn concerns(&mut self, change: &EntryChange) -> Option<(Shape, SyncState)> {
+        let before = change.before.as_ref().and_then(|image| self.shape(image));
+        let after = change.after.as_ref().and_then(|image| self.shape(image));
+        match (before, after) {
+            (None, None) => None,
+            (None, Some(after)) => Some((after, SyncState::Add)),
+            // In a refresh there are no modifications (RFC 4533 section 3.3.2).
+            (Some(_), Some(after)) if matches!(self.stage, Stage::Replay { .. }) => Some((after, SyncState::Add)),
+            (Some(_), Some(after)) => Some((after, SyncState::Modify)),
+            (Some(before), None) => Some((before, SyncState::Delete)),
+        }
+    }
+
+    fn tell_found(
+        &mut self,
+        update: &LoggedUpdate,
+        found: Found,
+        cookie: Option<&str>,
+        emit: &mut dyn FnMut(SyncMessage<'_>) -> bool,
+    ) -> Result<bool, Box<SyncStep>> {
+        let Some(change) = update.changes.get(found.at) else {
+            return Ok(true);
+        };
+        let side = match found.state {
+            SyncState::Delete => &change.before,
+            SyncState::Add | SyncState::Modify => &change.after,
+        };
+        let Some(image) = side else { return Ok(true) };
+        let schema = self.directory.schema();
+        let record = image.record(schema.type_numbers());
+        self.give_as(found.shape, record, (found.state, cookie), emit)
     }
 
     fn ended(&mut self, position: Position, concerned: bool) {
         self.position = position;
         self.told = 0;
+        self.found = None;
         self.unannounced = if concerned { 0 } else { self.unannounced + 1 };
     }
 
@@ -597,15 +473,32 @@ impl Sync {
     }
 
     fn holds(&mut self, image: &Image) -> bool {
+        self.shape(image).is_some()
+    }
+
+    fn shape(&mut self, image: &Image) -> Option<Shape> {
         let schema = self.directory.schema();
         let record = image.record(schema.type_numbers());
-        self.content.holds(&image.key, record, &schema)
+        self.content.shape(&image.key, record, &schema)
+    }
+
+    fn give_as(
+        &mut self,
+        shape: Shape,
+        record: Record<'_>,
+        (state, cookie): (SyncState, Option<&str>),
+        emit: &mut dyn FnMut(SyncMessage<'_>) -> bool,
+    ) -> Result<bool, Box<SyncStep>> {
+        match shape {
+            Shape::Entry => self.give(record, Told::State(state, cookie), emit),
+            Shape::Reference => Ok(self.refer(record, (state, cookie), emit)),
+        }
     }
 
     /// Releases and emits one entry; `Ok(false)` where `emit` wants a pause.
     fn give(
         &mut self,
-        record: crate::store::Record<'_>,
+        record: Record<'_>,
         told: Told<'_>,
         emit: &mut dyn FnMut(SyncMessage<'_>) -> bool,
     ) -> Result<bool, Box<SyncStep>> {

@@ -4,7 +4,7 @@ use super::committer::{Applied, Asked, Job};
 use super::conditions::{UpdateDone, UpdateRequest};
 use super::general::CERTIFICATE;
 use super::trail::AuditPool;
-use super::wellformed::{check_contents, new_key};
+use super::wellformed::{Lifted, check_contents, new_key};
 use super::withheld::SecretNames;
 use super::{Directory, Session, application, clock, referral, relax};
 use crate::access::View;
@@ -252,10 +252,16 @@ impl Directory {
             true => relax::asked(&schema, &request.update),
             false => Vec::new(),
         };
-        if !relaxed.is_empty() && session.identity.account.facts.role != Role::Administrator {
+        // Others are held to every rule, whatever they ask.
+        request.relax &= session.identity.account.facts.role == Role::Administrator;
+        if !relaxed.is_empty() && !request.relax {
             return Err(insufficient("rules are relaxed for administrators"));
         }
-        check_contents(&schema, &mut request.update, &relaxed)?;
+        let lifted = Lifted {
+            types: &relaxed,
+            obsolete: request.relax,
+        };
+        check_contents(&schema, &mut request.update, lifted)?;
         Ok((key, own))
     }
 

@@ -70,10 +70,19 @@ pub(super) fn new_key(
     schema.normalize_child(&superior, new_rdn).map_err(invalid)
 }
 
-/// Checks types and values; completes an entry to add by its naming values. `relaxed` are types that only this update may set.
-pub(super) fn check_contents(schema: &Schema, update: &mut Update, relaxed: &[AttributeId]) -> Result<(), Outcome> {
+/// Which rules do not hold because they are relaxed.
+#[derive(Clone, Copy)]
+pub(super) struct Lifted<'a> {
+    /// Types that only this update may set.
+    pub types: &'a [AttributeId],
+    /// That nothing obsolete is added.
+    pub obsolete: bool,
+}
+
+/// Checks types and values; completes an entry to add by its naming values.
+pub(super) fn check_contents(schema: &Schema, update: &mut Update, lifted: Lifted<'_>) -> Result<(), Outcome> {
     match update {
-        Update::Add(entry) => check_new_entry(schema, entry, relaxed),
+        Update::Add(entry) => check_new_entry(schema, entry, lifted),
         Update::Delete { .. } => Ok(()),
         Update::Modify { changes, .. } => {
             let mut changed = Vec::with_capacity(changes.len());
@@ -83,7 +92,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update, relaxed: &[At
                     ModificationKind::Delete | ModificationKind::Increment => false,
                 };
                 schema.spell_description(&mut change.description);
-                let id = check_attribute(schema, &change.description, &change.values, adds)?;
+                let id = check_attribute(schema, &change.description, &change.values, (adds, lifted))?;
                 if change.kind == ModificationKind::Increment && schema.attribute(id).syntax != Syntax::Integer {
                     let message = format!("{} does not hold integers", change.description);
                     return Err(Outcome::new(ResultCode::ConstraintViolation, message));
@@ -93,7 +102,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update, relaxed: &[At
             }
             // They stand for the state of an account: of other entries they are refused later.
             let mut kept = changed.iter().filter(|(_, description)| !is_lock(description));
-            kept.try_for_each(|(id, description)| check_settable(schema, *id, description, relaxed))
+            kept.try_for_each(|(id, description)| check_settable(schema, *id, description, lifted.types))
         }
         Update::ModifyDn { new_rdn, .. } => {
             check_naming_values(schema, new_rdn)?;
@@ -102,7 +111,7 @@ pub(super) fn check_contents(schema: &Schema, update: &mut Update, relaxed: &[At
     }
 }
 
-fn check_new_entry(schema: &Schema, entry: &mut Entry, relaxed: &[AttributeId]) -> Result<(), Outcome> {
+fn check_new_entry(schema: &Schema, entry: &mut Entry, lifted: Lifted<'_>) -> Result<(), Outcome> {
     check_count(entry.attributes.len())?;
     let mut met: Vec<(AttributeId, &[String])> = Vec::with_capacity(entry.attributes.len());
     let naming = entry.dn.rdn().cloned();
@@ -111,7 +120,7 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry, relaxed: &[AttributeId]) 
     descriptions.for_each(|description| schema.spell_description(description));
     for attribute in &entry.attributes {
         let description = &attribute.description;
-        let id = check_attribute(schema, description, &attribute.values, true)?;
+        let id = check_attribute(schema, description, &attribute.values, (true, lifted))?;
         if attribute.values.is_empty() {
             let message = format!("{description} has no values");
             return Err(Outcome::new(ResultCode::ProtocolError, message));
@@ -133,7 +142,7 @@ fn check_new_entry(schema: &Schema, entry: &mut Entry, relaxed: &[AttributeId]) 
     let kept = |description: &AttributeDescription| !(has_secret && is_lock(description));
     let mut each = met.iter().zip(&entry.attributes);
     each.try_for_each(|((id, _), attribute)| match kept(&attribute.description) {
-        true => check_settable(schema, *id, &attribute.description, relaxed),
+        true => check_settable(schema, *id, &attribute.description, lifted.types),
         false => Ok(()),
     })?;
     naming.iter().try_for_each(|rdn| check_naming_types(schema, rdn))?;
@@ -156,11 +165,11 @@ fn check_attribute(
     schema: &Schema,
     description: &AttributeDescription,
     values: &[Value],
-    adds: bool,
+    (adds, lifted): (bool, Lifted<'_>),
 ) -> Result<AttributeId, Outcome> {
     let id = defined(schema, description)?;
     let attribute_type = schema.attribute(id);
-    if adds && attribute_type.obsolete {
+    if adds && attribute_type.obsolete && !lifted.obsolete {
         let message = format!("{description} is obsolete");
         return Err(Outcome::new(ResultCode::ConstraintViolation, message));
     }
@@ -175,7 +184,7 @@ fn check_attribute(
     }
     let known = schema.well_known();
     if id == known.structural_object_class || (adds && id == known.object_class) {
-        values.iter().try_for_each(|value| check_class(schema, value))?;
+        values.iter().try_for_each(|value| check_class(schema, value, lifted))?;
     }
     if adds && attribute_type.single_value && values.len() > 1 {
         let message = format!("{description} is single-valued and has {} values", values.len());
@@ -188,14 +197,14 @@ fn check_attribute(
     Ok(id)
 }
 
-fn check_class(schema: &Schema, value: &[u8]) -> Result<(), Outcome> {
+fn check_class(schema: &Schema, value: &[u8], lifted: Lifted<'_>) -> Result<(), Outcome> {
     let name = String::from_utf8_lossy(value);
     match schema.find_class(&name).map(|class| schema.class(class).obsolete) {
-        Some(true) => {
+        Some(true) if !lifted.obsolete => {
             let message = format!("object class {name} is obsolete");
             Err(Outcome::new(ResultCode::ObjectClassViolation, message))
         }
-        Some(false) => Ok(()),
+        Some(_) => Ok(()),
         None => {
             let message = format!("object class {name} is not defined");
             Err(Outcome::new(ResultCode::InvalidAttributeSyntax, message))

@@ -197,6 +197,15 @@ pub fn search_result_reference(out: &mut Vec<u8>, id: MessageId, urls: &[String]
     });
 }
 
+/// The same with controls, whose contents `controls` appends.
+pub fn reference_with_controls(out: &mut Vec<u8>, id: MessageId, urls: &[String], controls: impl FnOnce(&mut Vec<u8>)) {
+    ber::put_nested(out, ber::SEQUENCE, |out| {
+        ber::put_integer(out, ber::INTEGER, id.0);
+        ber::put_nested(out, tag::SEARCH_RESULT_REFERENCE, |out| put_urls(out, urls));
+        ber::put_nested(out, super::frame::CONTROLS, controls);
+    });
+}
+
 fn put_urls(out: &mut Vec<u8>, urls: &[String]) {
     for url in urls {
         ber::put_octets(out, ber::OCTET_STRING, url.as_bytes());

@@ -187,13 +187,25 @@ impl Conversation {
         let mut at = 0;
         while let Some(running) = self.searches.get(at) {
             let session = running.session.as_deref();
-            if session.is_none_or(|session| self.directory.holds(session)) {
-                at += 1;
-                continue;
-            }
+            let lost = session.filter(|session| !self.directory.holds(session));
+            let goes_on = lost.map(|session| {
+                self.directory
+                    .going_on_as(session)
+                    .ok_or(self.directory.why_ended(session))
+            });
+            let message = match goes_on {
+                None => {
+                    at += 1;
+                    continue;
+                }
+                Some(Ok(next)) => {
+                    self.searches[at].session = Some(Arc::new(next));
+                    continue;
+                }
+                Some(Err(message)) => message,
+            };
             let mut running = self.searches.swap_remove(at);
             self.metrics().searches_running.decrement();
-            let message = "the account this search is for was changed: ask again";
             let done = running
                 .search
                 .end(Outcome::new(ResultCode::InsufficientAccessRights, message));

@@ -231,15 +231,14 @@ fn put_message(out: &mut Vec<u8>, id: MessageId, message: &SyncMessage<'_>) {
             |out| put_notice(out, *notice),
             |out| entry.append_attributes(out),
         ),
-        SyncMessage::Unchanged(uuids) => put_info(out, id, |out| {
-            ber::put_nested(out, 0xa3, |out| {
-                ber::put_nested(out, ber::SET, |out| {
-                    uuids
-                        .iter()
-                        .for_each(|uuid| ber::put_octets(out, ber::OCTET_STRING, uuid));
-                });
-            });
-        }),
+        SyncMessage::Reference {
+            urls,
+            entry_uuid,
+            state,
+            cookie,
+        } => encode::reference_with_controls(out, id, urls, |out| put_state(out, *state, entry_uuid, *cookie)),
+        SyncMessage::Gone(uuids) => put_uuids(out, id, uuids, true),
+        SyncMessage::Unchanged(uuids) => put_uuids(out, id, uuids, false),
         // refreshDone is TRUE, and so left out.
         SyncMessage::Refreshed { deletes, cookie } => put_info(out, id, |out| {
             let choice = if *deletes { 0xa1 } else { 0xa2 };
@@ -249,6 +248,22 @@ fn put_message(out: &mut Vec<u8>, id: MessageId, message: &SyncMessage<'_>) {
         }),
         SyncMessage::Cookie(cookie) => put_info(out, id, |out| ber::put_octets(out, 0x80, cookie.as_bytes())),
     }
+}
+
+/// A syncIdSet (RFC 4533 section 2.5): UUIDs of entries that are gone, or there and unchanged.
+fn put_uuids(out: &mut Vec<u8>, id: MessageId, uuids: &[[u8; 16]], deletes: bool) {
+    put_info(out, id, |out| {
+        ber::put_nested(out, 0xa3, |out| {
+            if deletes {
+                ber::put_octets(out, ber::BOOLEAN, &[0xff]);
+            }
+            ber::put_nested(out, ber::SET, |out| {
+                uuids
+                    .iter()
+                    .for_each(|uuid| ber::put_octets(out, ber::OCTET_STRING, uuid));
+            });
+        });
+    });
 }
 
 /// The contents of a message's controls: a sync state control (RFC 4533 section 2.3).

@@ -44,6 +44,7 @@ const MAX_NESTED_NAMES: usize = 4;
 const NIS: &str = "schema/nis.schema";
 
 /// The schema files compiled into the program.
+const NHS: &str = "schema/nhs.schema";
 const BUILTIN: &[(&str, &str)] = &[
     ("schema/00-system.schema", include_str!("../../schema/00-system.schema")),
     ("schema/core.schema", include_str!("../../schema/core.schema")),
@@ -55,7 +56,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ),
     (NIS, include_str!("../../schema/nis.schema")),
     ("schema/ppolicy.schema", include_str!("../../schema/ppolicy.schema")),
-    ("schema/nhs.schema", include_str!("../../schema/nhs.schema")),
+    (NHS, include_str!("../../schema/nhs.schema")),
     ("schema/nhsdir.schema", include_str!("../../schema/nhsdir.schema")),
 ];
 
@@ -282,6 +283,7 @@ pub struct Schema {
     extensible_object: ClassId,
     printed: subschema::Printed,
     places: successor::Places,
+    without_nhs: bool,
 }
 
 impl Schema {
@@ -296,7 +298,20 @@ impl Schema {
     /// # Errors
     /// Every fault of every file. Repeating a definition there is already is none.
     pub fn load(extensions: &[(String, String)]) -> Result<Schema, Vec<SchemaFault>> {
-        resolve::resolve(definitions(extensions), None)
+        resolve::resolve(definitions(extensions, false), None)
+    }
+
+    /// The same without the schema of the NHS Directory, whose names are then free for the files.
+    ///
+    /// # Errors
+    /// As [`Schema::load`].
+    pub fn load_without_nhs(extensions: &[(String, String)]) -> Result<Schema, Vec<SchemaFault>> {
+        resolve::resolve(definitions(extensions, true), None)
+    }
+
+    /// Whether it was loaded without the schema of the NHS Directory. Its successors are too.
+    pub fn is_without_nhs(&self) -> bool {
+        self.without_nhs
     }
 
     pub fn well_known(&self) -> &WellKnown {
@@ -509,9 +524,9 @@ impl Schema {
 }
 
 /// What the built-in files and these say.
-fn definitions(extensions: &[(String, String)]) -> source::Definitions {
-    let mut definitions = source::Definitions::default();
-    for (file, text) in BUILTIN {
+fn definitions(extensions: &[(String, String)], without_nhs: bool) -> source::Definitions {
+    let mut definitions = source::Definitions::new(without_nhs);
+    for (file, text) in BUILTIN.iter().filter(|(file, _)| !(without_nhs && *file == NHS)) {
         definitions.read(file, text);
     }
     for (file, text) in extensions {

@@ -70,6 +70,7 @@ pub(super) fn resolve(definitions: Definitions, before: Option<&Schema>) -> Resu
                 .map(|(head, _)| head.print_syntax())
                 .collect(),
         },
+        without_nhs: definitions.without_nhs,
         places: Places {
             attributes: attributes.into_iter().map(|(place, _)| place).collect(),
             classes: classes.into_iter().map(|(place, _)| place).collect(),

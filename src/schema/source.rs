@@ -40,6 +40,8 @@ pub(super) struct Definitions {
     /// Syntaxes that are as another one is: those that X-SUBST names.
     pub(super) substitutes: Vec<(Head, Syntax)>,
     pub(super) faults: Vec<SchemaFault>,
+    /// The built-in definitions of the NHS are left out.
+    pub(super) without_nhs: bool,
     /// `objectidentifier` macros by lower-case name.
     macros: HashMap<String, String>,
 }
@@ -67,6 +69,13 @@ const BOOKKEEPING: &[&str] = &[
 ];
 
 impl Definitions {
+    pub(super) fn new(without_nhs: bool) -> Definitions {
+        Definitions {
+            without_nhs,
+            ..Definitions::default()
+        }
+    }
+
     /// Adds what one file defines; faults are collected, not returned.
     pub(super) fn read(&mut self, file: &str, text: &str) {
         for line in logical_lines(text) {
@@ -264,4 +273,30 @@ fn logical_lines(text: &str) -> Vec<LogicalLine<'_>> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Schema;
+
+    /// Without the schema of the NHS Directory its names are free for others (`changeNumber` of OpenLDAP's dsee.schema), and nothing
+    /// that is built in beside it wants for it.
+    #[test]
+    fn names_of_the_nhs_are_free_without_its_schema() {
+        let change_number = "attributetype ( 2.16.840.1.113730.3.1.5 NAME 'changeNumber' EQUALITY integerMatch \
+             ORDERING integerOrderingMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 )";
+        let files = [("dsee.schema".to_owned(), change_number.to_owned())];
+        let faults = Schema::load(&files).err().expect("the name is another type's");
+        assert_eq!(
+            (faults.len(), faults[0].file.as_str()),
+            (1, "dsee.schema"),
+            "{faults:?}"
+        );
+        let schema = Schema::load_without_nhs(&files).unwrap();
+        let id = schema.find_attribute("changenumber").unwrap();
+        assert_eq!(schema.attribute(id).oid, "2.16.840.1.113730.3.1.5");
+        assert!(schema.find_class("nhsPerson").is_none() && schema.find_class("nhsdirPrivacy").is_some());
+        let next = schema.successor(&files).unwrap();
+        assert!(next.says_the_same(&schema) && next.is_without_nhs());
+    }
 }

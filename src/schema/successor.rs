@@ -23,7 +23,7 @@ impl Schema {
     /// # Errors
     /// Every fault of every file, or every definition that is not what it was, with its place.
     pub fn successor(&self, extensions: &[(String, String)]) -> Result<Schema, Vec<SchemaFault>> {
-        let next = resolve::resolve(definitions(extensions), Some(self))?;
+        let next = resolve::resolve(definitions(extensions, self.without_nhs), Some(self))?;
         let mut faults = Vec::new();
         for before in &self.attributes {
             self.compare_attribute(before, &next, &mut faults);

@@ -204,6 +204,7 @@ fn visible(layers: &[Layer], pace: Rest<'_>, emit: Emit<'_>) -> Result<(), Store
 /// Makes the manifest durable, with whatever else is in the batch, and the mark of the new generation with it.
 pub(super) fn switch(core: &Core, writer: &mut Writer, mut batch: Batch, manifest: Manifest) -> Result<(), StoreError> {
     manifest.write(&mut batch);
+    core.deletions().write(&mut batch);
     // A bulk load's manifest covers the number it takes; a compaction's covers less than what is committed.
     let after = if manifest.applied.sequence > writer.position.sequence {
         manifest.applied

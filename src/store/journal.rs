@@ -3,14 +3,15 @@
 //! One record a group, so a group is there whole or not at all:
 //! ```text
 //! version u8 = 1, first sequence number u64, number of changes u32, type table u32, hash of the group before 32 octets,
-//! changes: kind u8 (0 keyed writes only, 1 put, 2 delete), key length u32, key, for a put: record length u32, record
+//! changes: kind u8 (0 keyed writes only, 1 put, 2 delete, 3 delete of a known entry), key length u32, key,
+//!          for a put: record length u32, record; for 3: entryUUID 16 octets, time u64
 //! hash: SHA-256 of all of the above, 32 octets
 //! ```
 //! Integers are little-endian. The record's name in the journal's area is the first sequence number, big-endian.
 
 use super::cell::{self, Torn};
 use super::kv::{Batch, Kv, corrupt};
-use super::{Change, SequenceNumber, StoreError};
+use super::{Change, Deleted, SequenceNumber, StoreError};
 use crate::schema::NormalizedDn;
 use sha2::{Digest, Sha256};
 
@@ -67,9 +68,12 @@ impl GroupWriter {
                 self.push_octets(&key.0);
                 self.push_octets(record);
             }
-            Change::Delete { key } => {
-                self.octets.push(2);
+            Change::Delete { key, of } => {
+                self.octets.push(if of.is_some() { 3 } else { 2 });
                 self.push_octets(&key.0);
+                if let Some(of) = of {
+                    of.append(&mut self.octets);
+                }
             }
         }
         self.count += 1;
@@ -195,8 +199,12 @@ impl<'a> Group<'a> {
                     key,
                     record: take_octets(&mut rest)?,
                 }))?,
-                2 => each(Some(ChangeRef::Delete { key }))?,
-                other => return Err(format!("a change of kind 0, 1 or 2 expected, {other} found")),
+                2 => each(Some(ChangeRef::Delete { key, of: None }))?,
+                3 => each(Some(ChangeRef::Delete {
+                    key,
+                    of: Some(Deleted::take(&mut rest)?),
+                }))?,
+                other => return Err(format!("a change of kind 0 to 3 expected, {other} found")),
             }
         }
         if rest.is_empty() {
@@ -220,7 +228,7 @@ impl<'a> Group<'a> {
 
 enum ChangeRef<'a> {
     Put { key: &'a [u8], record: &'a [u8] },
-    Delete { key: &'a [u8] },
+    Delete { key: &'a [u8], of: Option<Deleted> },
 }
 
 impl ChangeRef<'_> {
@@ -230,8 +238,9 @@ impl ChangeRef<'_> {
                 key: NormalizedDn(key.to_vec()),
                 record: record.to_vec(),
             },
-            ChangeRef::Delete { key } => Change::Delete {
+            ChangeRef::Delete { key, of } => Change::Delete {
                 key: NormalizedDn(key.to_vec()),
+                of: *of,
             },
         }
     }
@@ -280,7 +289,7 @@ fn name(first: u64) -> [u8; 8] {
     first.to_be_bytes()
 }
 
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], String> {
+pub(super) fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], String> {
     let (taken, left) = rest
         .split_at_checked(len)
         .ok_or_else(|| "a group of the journal is cut short".to_owned())?;
@@ -294,13 +303,13 @@ fn take_u32(rest: &mut &[u8]) -> Result<u32, String> {
     ))
 }
 
-fn take_u64(rest: &mut &[u8]) -> Result<u64, String> {
+pub(super) fn take_u64(rest: &mut &[u8]) -> Result<u64, String> {
     Ok(u64::from_le_bytes(
         take(rest, 8)?.try_into().expect("eight octets were taken"),
     ))
 }
 
-fn take_octets<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
+pub(super) fn take_octets<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
     let len = take_u32(rest)? as usize;
     take(rest, len)
 }
@@ -322,6 +331,10 @@ mod tests {
     fn delete(key: &str) -> Change {
         Change::Delete {
             key: NormalizedDn(key.as_bytes().to_vec()),
+            of: key.len().is_multiple_of(2).then_some(Deleted {
+                entry_uuid: [7; 16],
+                changed: 1_234_567,
+            }),
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod cell;
 mod compaction;
+mod deletions;
 #[cfg(test)]
 mod faulty;
 mod holders;
@@ -31,6 +32,7 @@ mod tests;
 
 use crate::schema::{NormalizedDn, Schema};
 use arc_swap::ArcSwap;
+use deletions::Deletions;
 use journal::{GroupWriter, Position};
 use kv::{Batch, Kv};
 use manifest::{Manifest, SegmentFile, TypeTables};
@@ -41,6 +43,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+pub use deletions::{Deleted, Deletion};
 pub use holders::Held;
 pub use record::{Operational, Record, RecordAttribute};
 pub use segment::{AttributeIndex, IndexBytes, Segment};
@@ -54,13 +57,9 @@ pub struct SequenceNumber(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Adds the entry or takes the place of the one with this key. `record` is as [`record::encode`] made it.
-    Put {
-        key: NormalizedDn,
-        record: Vec<u8>,
-    },
-    Delete {
-        key: NormalizedDn,
-    },
+    Put { key: NormalizedDn, record: Vec<u8> },
+    /// `of` is the entry, where it is known: then it is kept in mind that it went.
+    Delete { key: NormalizedDn, of: Option<Deleted> },
 }
 
 /// A write to the small keyed area beside the journal (application accounts' secrets and bookkeeping).
@@ -120,6 +119,8 @@ pub struct StoreOptions {
     pub unindexed: Vec<String>,
     /// Bytes of sled's page cache.
     pub cache_bytes: u64,
+    /// Octets of deletions that are remembered.
+    pub deletion_octets: usize,
     /// Whether threads of the store's own merge the overlay and compact. Without, the overlay is merged within commits and
     /// compaction waits for [`Store::compact`].
     pub background: bool,
@@ -133,6 +134,7 @@ impl Default for StoreOptions {
             compact_after_octets: 256 << 20,
             unindexed: Vec::new(),
             cache_bytes: 8 << 20,
+            deletion_octets: 4 << 20,
             background: true,
         }
     }
@@ -158,6 +160,8 @@ struct Core {
     generation: Mutex<()>,
     merging: Mutex<()>,
     writer: Mutex<Writer>,
+    /// Up to the published snapshot.
+    deletions: Mutex<Deletions>,
     /// The first I/O error: from then on nothing is written.
     fault: OnceLock<String>,
     mark_is_dirty: AtomicBool,
@@ -230,6 +234,18 @@ impl Store {
             Ok(())
         })?;
         Ok(pairs)
+    }
+
+    /// Every deletion after one time of change, up to another; `None` where they are no longer all known.
+    pub fn deletions(&self, after: u64, until: u64) -> Option<Vec<Deletion>> {
+        self.core.deletions().between(after, until)
+    }
+
+    /// Deletions are all known from here on, if it is not known since when they are. Gives the time of the last.
+    pub fn begin_deletions(&self, at: u64) -> u64 {
+        let mut deletions = self.core.deletions();
+        deletions.begin(at);
+        deletions.last()
     }
 
     /// Why the store takes no more writes, if so.
@@ -347,7 +363,12 @@ impl Core {
             snapshot,
             group,
             keyed: Vec::new(),
+            deletions: Vec::new(),
         }
+    }
+
+    fn deletions(&self) -> MutexGuard<'_, Deletions> {
+        self.deletions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {
@@ -438,6 +459,7 @@ pub struct WriteGroup<'a> {
     snapshot: Snapshot,
     group: GroupWriter,
     keyed: Vec<KeyedWrite>,
+    deletions: Vec<Deletion>,
 }
 
 /// A group as it was, for [`WriteGroup::back_to`].
@@ -445,6 +467,7 @@ pub struct Savepoint {
     snapshot: Snapshot,
     extent: (usize, u32),
     keyed: usize,
+    deletions: usize,
 }
 
 impl WriteGroup<'_> {
@@ -454,6 +477,7 @@ impl WriteGroup<'_> {
             snapshot: self.snapshot.clone(),
             extent: self.group.extent(),
             keyed: self.keyed.len(),
+            deletions: self.deletions.len(),
         }
     }
 
@@ -462,6 +486,7 @@ impl WriteGroup<'_> {
         self.snapshot = savepoint.snapshot;
         self.group.back_to(savepoint.extent);
         self.keyed.truncate(savepoint.keyed);
+        self.deletions.truncate(savepoint.deletions);
     }
 
     /// The directory as it will be after what was applied so far.
@@ -482,6 +507,10 @@ impl WriteGroup<'_> {
         }
         for change in changes {
             self.group.push(&change);
+            if let Change::Delete { key, of: Some(entry) } = &change {
+                let (key, entry) = (key.clone(), *entry);
+                self.deletions.push(Deletion { key, entry });
+            }
             self.snapshot.change(change);
         }
         self.keyed.extend(keyed);
@@ -510,6 +539,10 @@ impl WriteGroup<'_> {
         self.core.commit(&mut self.writer, batch, after, None)?;
         self.writer.journal_octets += octets as u64;
         note_cells(&mut self.writer, cells);
+        if !self.deletions.is_empty() {
+            let mut deletions = self.core.deletions();
+            self.deletions.into_iter().for_each(|deletion| deletions.note(deletion));
+        }
         overlay::bound_tail(self.core, &self.writer, &mut self.snapshot);
         let overlay_is_due = overlay::is_due(self.core, &self.snapshot);
         self.core.published.store(Arc::new(self.snapshot));
@@ -596,6 +629,8 @@ impl NextGeneration<'_> {
             ..self.writer.manifest.clone()
         };
         let old = self.writer.manifest.segment.clone();
+        // What was there before is nobody's to follow any more.
+        self.core.deletions().empty();
         compaction::switch(self.core, &mut self.writer, batch, manifest)?;
         self.writer.covered_octets = self.writer.journal_octets;
         note_cells(&mut self.writer, cells);

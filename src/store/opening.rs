@@ -8,6 +8,7 @@
 //! segments/  one file a generation
 //! ```
 
+use super::deletions::{self, Deletion, Deletions};
 use super::journal::{self, Group, Position};
 use super::kv::{Batch, Kv, SledKv, corrupt, io_error, parent, sync_path};
 use super::manifest::{Manifest, TypeTables};
@@ -84,6 +85,7 @@ pub(super) fn found(kv: &dyn Kv, schema: &Schema) -> Result<(), StoreError> {
     let mut batch = Batch::default();
     TypeTables::default().current(schema, &mut batch);
     manifest.write(&mut batch);
+    Deletions::none(0).write(&mut batch);
     kv.commit(batch)?;
     let mark = Mark {
         epoch: 1,
@@ -143,7 +145,9 @@ pub(super) fn open_on(
         snapshot.layers.push(Layer::new(Arc::new(segment)));
     }
     let mut tables = TypeTables::read(&*kv)?;
-    let (position, journal_octets) = replay(&*kv, &manifest, &mark, &tables, &schema, &options, &mut snapshot)?;
+    let mut deletions = Deletions::read(&*kv, options.deletion_octets)?;
+    let replayed = (&mut snapshot, &mut deletions);
+    let (position, journal_octets) = replay(&*kv, &manifest, &mark, &tables, &schema, &options, replayed)?;
     let mut batch = Batch::default();
     let table = tables.current(&schema, &mut batch);
     if !batch.writes.is_empty() {
@@ -173,6 +177,7 @@ pub(super) fn open_on(
         generation: Mutex::new(()),
         merging: Mutex::new(()),
         writer: Mutex::new(writer),
+        deletions: Mutex::new(deletions),
         fault: OnceLock::new(),
         mark_is_dirty: false.into(),
         wake: overlay::Wake::default(),
@@ -229,7 +234,8 @@ fn open_segment(segments: &Path, manifest: &Manifest, schema: &Schema) -> Result
     Ok(Some(segment))
 }
 
-/// Adds what the journal holds to the snapshot; gives the position of its end, and how many octets it has. The mark must not lie beyond it.
+/// Adds what the journal holds to the snapshot and to the deletions; gives the position of its end, and how many octets it has. The mark
+/// must not lie beyond it.
 fn replay(
     kv: &dyn Kv,
     manifest: &Manifest,
@@ -237,7 +243,7 @@ fn replay(
     tables: &TypeTables,
     schema: &Schema,
     options: &StoreOptions,
-    snapshot: &mut Snapshot,
+    (snapshot, deletions): (&mut Snapshot, &mut Deletions),
 ) -> Result<(Position, u64), StoreError> {
     let mut at_mark = (mark.position.sequence == manifest.applied.sequence).then_some(manifest.applied.hash);
     let mut newest: BTreeMap<NormalizedDn, Option<Vec<u8>>> = BTreeMap::new();
@@ -247,6 +253,7 @@ fn replay(
         table: None,
     };
     let mut octets = 0;
+    let read_until = deletions.last();
     let (end, torn) = journal::replay(kv, manifest.applied, &mut |group, after| {
         octets += group.octets();
         if after.sequence == mark.position.sequence {
@@ -255,7 +262,19 @@ fn replay(
         for change in group.changes() {
             match types.translated(kv, group, change)? {
                 Change::Put { key, record } => newest.insert(key, Some(record)),
-                Change::Delete { key } => newest.insert(key, None),
+                Change::Delete { key, of } => {
+                    match of {
+                        Some(entry) => deletions.replay(
+                            Deletion {
+                                key: key.clone(),
+                                entry,
+                            },
+                            read_until,
+                        ),
+                        None => deletions.lose(),
+                    }
+                    newest.insert(key, None)
+                }
             };
         }
         Ok(())
@@ -387,6 +406,9 @@ pub(super) fn check(core: &Core, fault: &mut dyn FnMut(String)) -> Result<CheckR
         Err(error) => fault(damage(error)?),
     }
     if let Err(error) = cell::scan(kv, KEYED, b"", &mut |_, _, _| Ok(())) {
+        fault(damage(error)?);
+    }
+    if let Err(error) = cell::scan(kv, deletions::AREA, b"", &mut |_, _, _| Ok(())) {
         fault(damage(error)?);
     }
     match Mark::newest(&kv.read_marks()?) {

@@ -329,7 +329,7 @@ impl Snapshot {
                     Arc::make_mut(&mut self.tail).insert(at, Arc::new(TailEntry::new(key, record)));
                 }
             },
-            Change::Delete { key } => match self.tail_index(&key) {
+            Change::Delete { key, .. } => match self.tail_index(&key) {
                 Ok(at) => drop(Arc::make_mut(&mut self.tail).remove(at)),
                 Err(_) => self.hide(&key),
             },

@@ -61,6 +61,21 @@ pub(super) fn put(n: u64, version: u64) -> Change {
     }
 }
 
+/// Deletes an entry at a time.
+fn deletion(n: u64, changed: u64) -> Change {
+    let of = Some(Deleted {
+        entry_uuid: [n as u8; 16],
+        changed,
+    });
+    Change::Delete { key: key(n), of }
+}
+
+/// The times of all deletions that a store remembers.
+fn deletions(store: &Store) -> Vec<u64> {
+    let deletions = store.deletions(0, u64::MAX).expect("all are known");
+    deletions.iter().map(|deletion| deletion.entry.changed).collect()
+}
+
 fn options(tail_entries: usize) -> StoreOptions {
     StoreOptions {
         tail_entries,
@@ -104,7 +119,7 @@ pub(super) fn commit_group(store: &Store, n: u64) -> Result<SequenceNumber, Stor
     group.apply(vec![put(n % 4, n), put(10 + n, n)], vec![keyed]);
     group.apply(
         vec![if n % 3 == 2 {
-            Change::Delete { key: key(10 + n - 1) }
+            deletion(10 + n - 1, n)
         } else {
             put(20, n)
         }],
@@ -143,6 +158,8 @@ fn verify_groups(disk: &FaultyKv, data: &Path, expected: std::ops::RangeInclusiv
     );
     assert_eq!(versions(&store.snapshot()), oracle_after(groups), "{what}");
     assert_eq!(store.keyed().unwrap(), keyed_after(groups), "{what}");
+    let deleted: Vec<u64> = (1..=groups).filter(|n| n % 3 == 2).collect();
+    assert_eq!(deletions(&store), deleted, "{what}");
     let mut faults = Vec::new();
     store.check(&mut |fault| faults.push(fault)).unwrap();
     assert!(faults.is_empty(), "{what}: {faults:?}");
@@ -381,6 +398,7 @@ fn random_changes_agree_with_a_plain_map() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
     let mut store = start(&kv, data.path(), 3).unwrap();
     let mut oracle = Oracle::new();
+    let mut deleted = Vec::new();
     for step in 0..400 {
         match random.below(40) {
             0 => store.compact().unwrap(),
@@ -388,24 +406,26 @@ fn random_changes_agree_with_a_plain_map() {
                 drop(store);
                 store = start(&kv, data.path(), 3).unwrap();
             }
-            _ => random_group(&store, &mut oracle, &mut random),
+            _ => random_group(&store, &mut oracle, &mut deleted, &mut random),
         }
         let what = format!("step {step}, seed {}", random.seed);
         verify_snapshot(&store.snapshot(), &oracle, &mut random, &what);
+        assert_eq!(deletions(&store), deleted, "{what}");
     }
     let mut faults = Vec::new();
     store.check(&mut |fault| faults.push(fault)).unwrap();
     assert!(faults.is_empty(), "{faults:?}");
 }
 
-fn random_group(store: &Store, oracle: &mut Oracle, random: &mut Random) {
+fn random_group(store: &Store, oracle: &mut Oracle, deleted: &mut Vec<u64>, random: &mut Random) {
     let mut group = store.begin();
     for _ in 0..1 + random.below(4) {
         let n = random.below(120);
         let version = group.next_sequence().0;
         if random.below(3) == 0 {
-            group.apply(vec![Change::Delete { key: key(n) }], Vec::new());
+            group.apply(vec![deletion(n, version)], Vec::new());
             oracle.remove(&key(n));
+            deleted.push(version);
         } else {
             group.apply(vec![put(n, version)], Vec::new());
             oracle.insert(key(n), version);
@@ -454,22 +474,24 @@ fn verify_snapshot(snapshot: &Snapshot, oracle: &Oracle, random: &mut Random, wh
 fn a_change_during_compaction_is_kept() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
     let store = start(&kv, data.path(), 3).unwrap();
-    let mut oracle = Oracle::new();
+    let (mut oracle, mut deleted) = (Oracle::new(), Vec::new());
     let mut random = Random::from_env();
-    (0..40).for_each(|_| random_group(&store, &mut oracle, &mut random));
+    (0..40).for_each(|_| random_group(&store, &mut oracle, &mut deleted, &mut random));
     let mut rests = 0;
     compaction::compact(&store.core, &mut || {
         rests += 1;
-        (0..if rests == 1 { 20 } else { 1 }).for_each(|_| random_group(&store, &mut oracle, &mut random));
+        (0..if rests == 1 { 20 } else { 1 }).for_each(|_| random_group(&store, &mut oracle, &mut deleted, &mut random));
         Ok(())
     })
     .unwrap();
     assert!(rests > 0);
     verify_snapshot(&store.snapshot(), &oracle, &mut random, "after");
+    assert_eq!(deletions(&store), deleted);
     assert!(store.snapshot().layers.len() > 1);
     drop(store);
     let store = start(&kv, data.path(), 3).unwrap();
     verify_snapshot(&store.snapshot(), &oracle, &mut random, "after a restart");
+    assert_eq!(deletions(&store), deleted, "none is there twice");
     assert_eq!(std::fs::read_dir(data.path().join("segments")).unwrap().count(), 1);
 }
 
@@ -480,10 +502,10 @@ fn a_change_while_the_tail_becomes_a_segment_is_kept() {
     let mut oracle = Oracle::new();
     let mut random = Random::from_env();
     for round in 0..10 {
-        (0..10).for_each(|_| random_group(&store, &mut oracle, &mut random));
+        (0..10).for_each(|_| random_group(&store, &mut oracle, &mut Vec::new(), &mut random));
         let before = store.snapshot();
         let segment = Arc::new(overlay::build(&before.tail, &SCHEMA));
-        (0..10).for_each(|_| random_group(&store, &mut oracle, &mut random));
+        (0..10).for_each(|_| random_group(&store, &mut oracle, &mut Vec::new(), &mut random));
         let next = overlay::frozen(&store.snapshot(), &before.tail, segment);
         verify_snapshot(&next, &oracle, &mut random, &format!("round {round}"));
         store.core.published.store(Arc::new(next));

@@ -188,7 +188,8 @@ class Writes:
     """Random changes below TREE, of which `names` knows what is there."""
 
     def __init__(self):
-        self.names, self.count = {TREE}, 0
+        # Names of entries that were deleted, and nobody has had since.
+        self.names, self.free, self.count = {TREE}, set(), 0
 
     def below(self, dn):
         return [name for name in self.names if name.endswith("," + dn)]
@@ -210,6 +211,7 @@ class Writes:
             name = one(leaves)
             connection.delete_s(name)
             self.names.discard(name)
+            self.free.add(name)
 
     def add(self, connection):
         self.count += 1
@@ -226,20 +228,26 @@ class Writes:
             entry = {"objectClass": [b"inetOrgPerson"], "cn": [text], "sn": [one(["Smith", "O'Brien", "M\u00fcller"]).encode()], "mail": [b"p%d@nhs.test" % self.count]}
         connection.add_s(name + "," + parent, list(entry.items()))
         self.names.add(name + "," + parent)
+        self.free.discard(name + "," + parent)
 
     def rename(self, connection, name):
         self.count += 1
         rdn, _, parent = name.partition(",")
-        # Renames never meet a name that another entry had: where the provider no longer knows who went, as after a restart, slapd's
-        # consumer deletes last, and a rename to a name it has yet to free fails for ever.
+        # Renames meet no name that another entry was renamed from: where the provider tells what changed meanwhile in the order of
+        # names, as after a restart, slapd's consumer would have to free it first. Names of deleted entries are free by then.
+        free = sorted(other for other in self.free if other.endswith("," + parent) and other.count(",") == parent.count(",") + 1 and other[:2] == name[:2])
         rdn = one([rdn, "%s=renamed %d" % (rdn.split("=")[0], self.count)])
         parents = sorted(other for other in self.names if other.startswith("ou=") and other != name and not other.endswith("," + name))
         superior = one([None, one(parents)])
         target = rdn + "," + (superior or parent)
+        if free and rng.random() < 0.4:
+            target, superior = one(free), None
+            rdn = target.partition(",")[0]
         if target == name or target in self.names:
             return
         # The old name never stays as a value: slapd 2.5's consumer now and then deletes it, though it was sent both.
         connection.rename_s(name, rdn, superior, delold=1)
+        self.free.discard(target)
         for old in self.below(name) + [name]:
             self.names.discard(old)
             self.names.add(old[:len(old) - len(name)] + target)

@@ -5,7 +5,7 @@
 use super::{Author, Effects, Writer};
 use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
-use crate::store::{Change, Snapshot};
+use crate::store::Snapshot;
 
 impl Writer {
     pub(super) fn delete(
@@ -21,10 +21,10 @@ impl Writer {
                 "delete the entries below it first",
             ));
         }
-        let entry_uuid = Some(snapshot.record(at).operational().entry_uuid);
+        let record = snapshot.record(at);
         Ok(Effects {
-            changes: vec![Change::Delete { key: key.clone() }],
-            entry_uuid,
+            changes: vec![author.deletes(key.clone(), record)],
+            entry_uuid: Some(record.operational().entry_uuid),
             ..Effects::default()
         })
     }
@@ -45,22 +45,25 @@ impl Writer {
         }
         let hides = !author.view.hiding.entries().is_empty();
         let mut below = Vec::with_capacity(keys.len());
-        for one in &keys {
-            let Some(record) = snapshot.find(one).map(|at| snapshot.record(at)) else {
+        let mut changes = Vec::with_capacity(keys.len());
+        for one in keys {
+            let Some(record) = snapshot.find(&one).map(|at| snapshot.record(at)) else {
                 continue;
             };
             if hides && author.view.hides(record, &self.context.schema) {
                 let message = "the account's release profile does not reach everything below this entry";
                 return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
             }
-            if one != key {
+            if one != *key {
                 below.push(record.operational().entry_uuid);
             }
+            changes.push(author.deletes(one, record));
         }
+        changes.reverse();
         Ok(Effects {
             entry_uuid: Some(snapshot.record(at).operational().entry_uuid),
             below,
-            changes: keys.into_iter().rev().map(|key| Change::Delete { key }).collect(),
+            changes,
             ..Effects::default()
         })
     }

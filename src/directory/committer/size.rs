@@ -37,7 +37,7 @@ impl Writer {
 pub(super) fn octets_of(changes: &[Change]) -> usize {
     let octets = changes.iter().map(|change| match change {
         Change::Put { key, record } => key.0.len() + record.len(),
-        Change::Delete { key } => key.0.len(),
+        Change::Delete { key, .. } => key.0.len(),
     });
     octets.sum()
 }

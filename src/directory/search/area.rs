@@ -161,7 +161,7 @@ impl Area {
             without: view.excluded.clone(),
             candidate_limit: CandidateLimit::default(),
         };
-        Continuations::new(Cursor::open(snapshot.clone(), query), scope, held.clone())
+        Continuations::new(Cursor::open(snapshot.clone(), query), scope)
     }
 
     /// Everything in these subtrees that lies in the view's bases.
