@@ -262,3 +262,32 @@ async fn what_cannot_be_followed_is_refused_or_passed_over() {
     assert!(entry.1.is_empty(), "who does not ask");
     assert_eq!(SearchEntry::construct(entry).dn, WARD);
 }
+
+/// The links of one entry may be many: who asks for them holds nobody up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_links_give_way_to_other_connections() {
+    const MEMBERS: usize = 15_000;
+    let place = Place::empty().with("[limits]\nworker_threads = 1\n");
+    let device = |n| format!("dn: cn=d{n},ou=Lists,o=nhs\nobjectClass: device\ncn: d{n}\n\n");
+    let member = |n| format!("member: cn=d{n},ou=Lists,o=nhs\n");
+    let devices: String = (0..MEMBERS).map(device).collect();
+    let members: String = (0..MEMBERS).map(member).collect();
+    let group = format!("dn: {WARD}\nobjectClass: groupOfNames\ncn: Ward staff\n{members}\n");
+    place.succeed(&["import", "-"], &(devices + &group));
+    let server = place.serve();
+    let mut slow = server.bound("administrator").await;
+    let mut quick = server.bound("reader").await;
+    let asked = asking(&[("member", &["cn", "memberOf"])], true);
+    let links = tokio::spawn(async move {
+        let search = slow
+            .with_controls(asked)
+            .search(WARD, Scope::Base, "(objectClass=*)", vec!["cn"]);
+        let (entries, _) = search.await.unwrap().success().unwrap();
+        let control = entries[0].1.iter().find(|control| control.1.ctype == OID).unwrap();
+        control.1.val.as_ref().unwrap().len()
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    found(&mut quick, BASE, Scope::Base, "(objectClass=*)", &["o"]).await;
+    assert!(!links.is_finished(), "a look-up waited for all the links of another");
+    assert!(links.await.unwrap() > MEMBERS * 50);
+}

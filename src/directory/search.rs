@@ -10,7 +10,6 @@ use self::area::Area;
 pub(super) use self::area::given_kinds;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, size_limit};
-use self::links::LINK_WORK;
 pub use self::links::{LinkRequest, LinkedEntry, Links};
 pub(super) use self::pages::append_search;
 use super::computed::{Computation, Wanted};
@@ -77,6 +76,8 @@ pub struct Search {
     continuations: Option<Box<Continuations>>,
     /// What is read of entries that the given ones name.
     links: Option<Box<Links>>,
+    /// Those of the next entry to give, as far as they were read.
+    reading: Option<links::Reading>,
     wanted: Wanted,
     /// What kinds of entries the snapshot holds; nothing where the search is no directory's.
     held: Option<Arc<Held>>,
@@ -246,6 +247,7 @@ impl Directory {
             entries: Entries::Protocol(here.then(|| (record, schema.clone()))),
             continuations: None,
             links: None,
+            reading: None,
             wanted: Wanted::default(),
             held: None,
             computed: Vec::new(),
@@ -354,6 +356,7 @@ impl Directory {
             entries,
             continuations,
             links: None,
+            reading: None,
             wanted,
             held: Some(held),
             computed: Vec::new(),
@@ -454,7 +457,7 @@ impl Search {
             return self.done(Outcome::new(ResultCode::TimeLimitExceeded, ""), true);
         }
         loop {
-            match self.next_location(work) {
+            match self.next_linked(work) {
                 Advance::Paused => return SearchStep::More,
                 Advance::End if self.sorting().is_some_and(Sorting::is_short) => {
                     return self.done(Outcome::success(), false);
@@ -474,6 +477,7 @@ impl Search {
                 Advance::Entry(_) if self.limits.page_full(self.given) => {
                     return self.done(Outcome::success(), false);
                 }
+                Advance::Entry(at) if !self.reads_links(at, work) => return SearchStep::More,
                 Advance::Entry(_) if !self.limits.counts_today(&self.directory, &self.view) => {
                     let message = "the account's entries of today are used up; it may search again tomorrow (UTC)";
                     return self.done(Outcome::new(ResultCode::AdminLimitExceeded, message), true);
@@ -536,6 +540,7 @@ impl Search {
 
     /// Releases and emits one entry; false where `emit` wants a pause.
     fn emit_entry(&mut self, at: Location, work: &mut Work, emit: &mut Emit<'_>) -> bool {
+        let reading = self.reading.take();
         let Entries::Directory { snapshot, .. } = &self.entries else {
             return false;
         };
@@ -576,12 +581,10 @@ impl Search {
         }
         let held_to = u32::try_from(self.selection.value_items()).unwrap_or(u32::MAX);
         work.left = work.left.saturating_sub(held_to);
-        let Some(links) = &self.links else {
+        let (Some(links), Some(mut reading)) = (&self.links, reading) else {
             return emit(&entry, &[]);
         };
-        let mut linked = links.of(&entry, &computation);
-        let spent = u32::try_from(linked.len() * LINK_WORK).unwrap_or(u32::MAX);
-        work.left = work.left.saturating_sub(spent);
+        let mut linked = links.linked(&mut reading);
         let given = || linked.iter().filter_map(|link| link.entry_uuid.as_ref());
         if !given().all(|_| self.limits.counts_today(directory, &self.view)) {
             linked.clear();

@@ -3,11 +3,13 @@
 //! Invariants: a linked entry is released like one that was searched for, counts for the daily quota and is in the audit; one
 //! that is hidden, one without the attributes and one that is not there look alike.
 
+use super::{Entries, Search};
 use crate::access::{ReleasedEntry, Selection, release};
 use crate::directory::computed::{Computation, Wanted};
 use crate::model::{Dn, Outcome, ResultCode};
-use crate::query::{Groups, TailMembers};
+use crate::query::{Advance, Groups, TailMembers, Work};
 use crate::schema::{AttributeId, Schema, Syntax};
+use crate::store::Location;
 
 /// What is asked of the entries that an attribute names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,7 +41,7 @@ struct Link {
 }
 
 /// Work that one linked entry is, beside its values.
-pub(super) const LINK_WORK: usize = 8;
+const LINK_WORK: u32 = 8;
 
 impl Links {
     /// `None` where nothing is left to follow: what cannot be followed is passed over where the control is not critical.
@@ -72,28 +74,100 @@ impl Links {
         names.join(" ")
     }
 
-    /// The linked entries of one that is given, all of them or, where there are more than the view may follow, none (section 2.1).
-    pub(super) fn of<'a>(&'a self, entry: &ReleasedEntry<'a>, computation: &Computation<'_>) -> Vec<LinkedEntry<'a>> {
-        let most = computation.groups.view.quotas.followed_names as usize;
+    /// The names that an entry to be given has, all of them or, where there are more than the view may follow, none (section 2.1).
+    fn names(&self, entry: &ReleasedEntry<'_>, most: usize) -> Vec<(usize, Vec<u8>)> {
         let names = || {
-            let values = |link: &'a Link| entry.values_of(link.id).map(move |dn| (link, dn));
-            self.0.iter().flat_map(values)
+            let links = self.0.iter().enumerate();
+            links.flat_map(|(number, link)| entry.values_of(link.id).map(move |dn| (number, dn)))
         };
-        if most != 0 && names().nth(most).is_some() {
-            return Vec::new();
+        match most != 0 && names().nth(most).is_some() {
+            true => Vec::new(),
+            false => names().map(|(number, dn)| (number, dn.to_vec())).collect(),
         }
-        names().map(|(link, dn)| link.read(dn, computation)).collect()
+    }
+
+    /// What was read, beside the names that led to it.
+    pub(super) fn linked<'a>(&'a self, reading: &'a mut Reading) -> Vec<LinkedEntry<'a>> {
+        let read = std::mem::take(&mut reading.read);
+        let both = reading.names.iter().zip(read);
+        let linked = both.filter_map(|((number, dn), read)| {
+            Some(LinkedEntry {
+                attribute: &self.0.get(*number)?.name,
+                dn,
+                attributes: read.attributes,
+                entry_uuid: read.entry_uuid,
+            })
+        });
+        linked.collect()
+    }
+}
+
+/// The links of an entry that is about to be given: they may be many, so they are read a few at a time.
+pub(super) struct Reading {
+    at: Location,
+    /// Which link, and the value.
+    names: Vec<(usize, Vec<u8>)>,
+    /// Of the first of them.
+    read: Vec<Read>,
+}
+
+/// What may be given of one linked entry.
+#[derive(Default)]
+struct Read {
+    attributes: Vec<u8>,
+    entry_uuid: Option<[u8; 16]>,
+}
+
+impl Search {
+    /// The entry whose links are being read, else the next one.
+    pub(super) fn next_linked(&mut self, work: &mut Work) -> Advance {
+        match &self.reading {
+            Some(reading) => Advance::Entry(reading.at),
+            None => self.next_location(work),
+        }
+    }
+
+    /// Goes on reading the links of an entry that is to be given; says whether all are read.
+    pub(super) fn reads_links(&mut self, at: Location, work: &mut Work) -> bool {
+        let (Some(links), Entries::Directory { snapshot, .. }) = (&self.links, &self.entries) else {
+            return true;
+        };
+        let (view, schema) = (&self.view, snapshot.schema());
+        let computation = Computation {
+            accounts: &self.directory.accounts,
+            groups: Groups {
+                snapshot,
+                schema,
+                view,
+                collective: self.held.as_ref().and_then(|held| held.collective.as_ref()),
+            },
+            snapshot,
+        };
+        let mut reading = self.reading.take().unwrap_or_else(|| {
+            let entry = release(snapshot.record(at), view, &self.selection, &[], schema);
+            let most = view.quotas.followed_names as usize;
+            Reading {
+                at,
+                names: entry.map_or_else(Vec::new, |entry| links.names(&entry, most)),
+                read: Vec::new(),
+            }
+        });
+        while let Some((number, dn)) = reading.names.get(reading.read.len()).filter(|_| work.left > 0) {
+            let link = links.0.get(*number);
+            let (read, spent) =
+                link.map_or_else(Default::default, |link| link.read(dn, &computation, &self.tail_members));
+            work.left = work.left.saturating_sub(spent.saturating_add(LINK_WORK));
+            reading.read.push(read);
+        }
+        let whole = reading.read.len() == reading.names.len();
+        self.reading = Some(reading);
+        whole
     }
 }
 
 impl Link {
-    fn read<'a>(&'a self, dn: &'a [u8], computation: &Computation<'_>) -> LinkedEntry<'a> {
-        let mut linked = LinkedEntry {
-            attribute: &self.name,
-            dn,
-            attributes: Vec::new(),
-            entry_uuid: None,
-        };
+    /// Gives the work it took too.
+    fn read(&self, dn: &[u8], computation: &Computation<'_>, tail: &TailMembers) -> (Read, u32) {
         let Groups {
             snapshot, schema, view, ..
         } = computation.groups;
@@ -101,15 +175,16 @@ impl Link {
         let key = key.and_then(|dn| schema.normalize_dn(&dn).ok());
         let at = key.filter(|key| view.covers(key)).and_then(|key| snapshot.find(&key));
         let Some(at) = at else {
-            return linked;
+            return Default::default();
         };
         let wanted = Wanted::new(&self.selection, view, schema, computation.groups.collective.is_some());
         let mut computed = Vec::new();
-        computation.compute(wanted, at, &TailMembers::default(), &mut computed);
+        let spent = computation.compute(wanted, at, tail, &mut computed);
+        let mut read = Read::default();
         if let Some(entry) = release(snapshot.record(at), view, &self.selection, &computed, schema) {
-            entry.append_attributes(&mut linked.attributes);
-            linked.entry_uuid = Some(*entry.entry_uuid()).filter(|_| !linked.attributes.is_empty());
+            entry.append_attributes(&mut read.attributes);
+            read.entry_uuid = Some(*entry.entry_uuid()).filter(|_| !read.attributes.is_empty());
         }
-        linked
+        (read, spent)
     }
 }
