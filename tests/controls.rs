@@ -741,3 +741,38 @@ async fn broken_control_values_are_protocol_errors() {
     );
     assert!(uids(&mut ldap, "(title=x)").await.is_empty());
 }
+
+/// A size limit is of all pages, and one that they have used up of what is left: some clients count down. slapd has it so.
+#[tokio::test]
+async fn a_size_limit_on_pages_is_of_all_or_of_what_is_left() {
+    let server = server();
+    let mut ldap = server.bound("reader").await;
+    let mut page = async |cookie: Vec<u8>, limit: i32| {
+        let control: RawControl = ldap3::controls::PagedResults { size: 3, cookie }.into();
+        let options = ldap3::SearchOptions::new().sizelimit(limit);
+        let search = ldap.with_search_options(options).with_controls(control).search(
+            BASE,
+            Scope::Subtree,
+            "(objectClass=*)",
+            vec!["1.1"],
+        );
+        let answer = search.await.unwrap();
+        let cookie = answer.1.ctrls[0].1.parse::<ldap3::controls::PagedResults>().cookie;
+        (answer.0.len(), answer.1.rc, cookie)
+    };
+    let (more, exceeded) = (0, 4);
+    for (first, second, expected) in [
+        (0, 1, (1, exceeded)),
+        (0, 3, (3, exceeded)),
+        (0, 4, (1, exceeded)),
+        (5, 5, (2, exceeded)),
+        (5, 2, (2, exceeded)),
+        (0, 7, (3, more)),
+    ] {
+        let (count, code, cookie) = page(Vec::new(), first).await;
+        assert_eq!((count, code, cookie.is_empty()), (3, more, false));
+        let (count, code, cookie) = page(cookie, second).await;
+        assert_eq!((count, code), expected, "{first} {second}");
+        assert_eq!(cookie.is_empty(), code == exceeded);
+    }
+}

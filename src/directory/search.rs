@@ -9,7 +9,7 @@ mod pages;
 use self::area::Area;
 pub(super) use self::area::given_kinds;
 pub(super) use self::limits::Limits;
-use self::limits::{Page, deadline, size_limit};
+use self::limits::{Page, deadline, of_all_pages, size_limit};
 pub use self::links::{LinkRequest, LinkedEntry, Links};
 pub(super) use self::pages::append_search;
 use super::computed::{Computation, Wanted};
@@ -295,7 +295,8 @@ impl Directory {
             None => (None, None),
         };
         let deadline = deadline(started, request.time_limit_seconds, quotas.time_limit_seconds);
-        let size = size_limit(request.size_limit, quotas, page.is_some());
+        let asked = of_all_pages(request.size_limit, page.as_ref());
+        let size = size_limit(asked, quotas, page.is_some());
         let counted = (quotas.daily_entries != 0).then(|| session.identity.account.facts.key.clone());
         let wanted = Wanted::new(
             &request.selection,

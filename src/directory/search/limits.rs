@@ -31,6 +31,15 @@ pub(super) fn smaller(asked: u32, allowed: u32) -> u32 {
     }
 }
 
+/// The size limit that a client asks for on a page is one of all pages, unless those before have given as many: then it counts
+/// down by itself, as Symfony's component does, and asks for what is left. So slapd takes it.
+pub(super) fn of_all_pages(asked: u32, page: Option<&Page>) -> u32 {
+    match page.map_or(0, |page| page.given_before) {
+        before if asked != 0 && asked <= before => before.saturating_add(asked),
+        _ => asked,
+    }
+}
+
 pub(super) fn size_limit(asked: u32, quotas: &Quotas, paged: bool) -> u32 {
     smaller(asked, if paged { quotas.paged_total } else { quotas.size_limit })
 }
