@@ -41,7 +41,7 @@ pub(super) fn append_certificate(
 ) -> Result<(), InvalidValue> {
     // A serial number may begin with a zero, and that is the octet of a sequence.
     let words = serial_and_issuer(value);
-    if words.is_none() && value.first() == Some(&SEQUENCE) {
+    if words.is_none() && is_sequence(value) {
         let read = |out: &mut Vec<u8>| {
             let (serial, issuer) = certificate_parts(value)?;
             append_serial(serial, out)?;
@@ -83,7 +83,7 @@ pub(super) fn append_certificate_list(
     nesting: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), InvalidValue> {
-    if value.first() == Some(&SEQUENCE) {
+    if is_sequence(value) {
         let read = |out: &mut Vec<u8>| {
             let (issuer, time) = list_parts(value)?;
             time::append_time(&time, out).ok()?;
@@ -109,6 +109,12 @@ fn invalid_assertion(form: &str, reason: &str, value: &[u8]) -> InvalidValue {
         "DER or its assertion in words",
         format!("{}, such as {form}: {reason}", shown(value)),
     )
+}
+
+/// Whether the whole value is one sequence: what else begins with its octet, which is also the digit zero, is no certificate at all.
+fn is_sequence(value: &[u8]) -> bool {
+    let mut whole = Der(value);
+    whole.take(SEQUENCE).is_some() && whole.0.is_empty()
 }
 
 /// A stored value must always have a form of its own, or it could not be deleted again.
@@ -526,6 +532,7 @@ mod tests {
             ("{ serialNumber 5, serialNumber 5, issuer rdnSequence:\"c=GB\" }".into(), None),
             ("{ serialNumber 5, issuer rdnSequence:\"nosuchtype=x\" }".into(), None),
             ("anything".into(), None),
+            ("010".into(), None),
             (String::new(), None),
             ("0$cn=Test Issuer,o=NHS England,c=GB".into(), Some(false)),
         ] {
