@@ -108,6 +108,7 @@ pub struct LimitSettings {
     pub transaction_operations: usize,
     pub transaction_bytes: usize,
     pub transaction_read_bytes: usize,
+    pub dereferenced_bytes: usize,
     pub sync_consumers: usize,
     pub sync_consumers_per_account: usize,
     pub sync_log_changes: usize,
@@ -454,6 +455,7 @@ impl Default for LimitSettings {
             transaction_operations: wire.transaction_updates,
             transaction_bytes: wire.transaction_octets,
             transaction_read_bytes: directory.transaction_read_octets,
+            dereferenced_bytes: directory.dereferenced_octets,
             sync_consumers: directory.sync.consumers,
             sync_consumers_per_account: directory.sync.consumers_per_account,
             sync_log_changes: directory.sync.log_changes,
@@ -477,6 +479,7 @@ impl LimitSettings {
             entry_octets: self.entry_bytes,
             delete_entries: self.delete_entries,
             transaction_read_octets: self.transaction_read_bytes,
+            dereferenced_octets: self.dereferenced_bytes,
             sync: SyncLimits {
                 consumers: self.sync_consumers,
                 consumers_per_account: self.sync_consumers_per_account,

@@ -130,6 +130,8 @@ pub struct DirectoryLimits {
     pub transaction_read_octets: usize,
     /// Seconds between writes of account bookkeeping (last used, failures).
     pub bookkeeping_seconds: u64,
+    /// Octets of the entries that come with one that names them.
+    pub dereferenced_octets: usize,
     pub sort: SortLimits,
     pub sync: SyncLimits,
 }
@@ -170,6 +172,7 @@ impl Default for DirectoryLimits {
             delete_entries: 10_000,
             transaction_read_octets: 4 << 20,
             bookkeeping_seconds: 5,
+            dereferenced_octets: 4 << 20,
             sync: SyncLimits::default(),
             sort: SortLimits::default(),
         }
@@ -255,6 +258,7 @@ pub struct Directory {
     /// Which kinds of entries the newest state holds that was asked about.
     held: ArcSwapOption<kinds::Held>,
     referrals: Vec<String>,
+    dereferenced_octets: usize,
 }
 
 /// A bound identity and what it may see: what a front end holds between operations.
@@ -378,6 +382,7 @@ impl Directory {
         let refusals = refusals::RefusalPace::new(options.audit.refusals_per_second);
         let audit = open_audit(&options.data, options.audit.clone())?;
         let sort_limits = options.limits.sort;
+        let dereferenced_octets = options.limits.dereferenced_octets;
         let committer = committer::Committer::start(committer::Context {
             store: store.clone(),
             feed: feed.clone(),
@@ -413,6 +418,7 @@ impl Directory {
             integrity: options.integrity,
             held: ArcSwapOption::empty(),
             referrals: options.referrals,
+            dereferenced_octets,
         }))
     }
 

@@ -367,7 +367,7 @@ fn text(value: &[u8], expected: &'static str) -> Result<(), InvalidValue> {
 }
 
 /// The name that a value of a syntax that holds names is.
-pub(super) fn parse_name(syntax: Syntax, value: &[u8]) -> Result<Dn, InvalidValue> {
+pub fn parse_name(syntax: Syntax, value: &[u8]) -> Result<Dn, InvalidValue> {
     let invalid = |reason: String| InvalidValue::new("a distinguished name", reason);
     let name = match syntax {
         Syntax::NameAndOptionalUid => split_uid(value).0,

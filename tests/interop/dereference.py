@@ -64,6 +64,9 @@ QUESTIONS = [(specs, critical, filter) for critical in (False, True) for filter 
 RAW = [(value, critical) for critical in (False, True) for value in (None, b"", b"\x30\x00", b"nonsense", b"\x30\x02\x30\x00", b"\x30\x05\x30\x03\x04\x01m")]
 # What differs, and why.
 EXPLAINED = {
+    "({},": "a control that asks for nothing is no list of specifications",
+    "b'0": "a control that asks for nothing is no list of specifications",
+    ";lang-en": "an attribute of names with options is none that is known",
     "nonsense'": "an attribute that no schema knows is passed over, as in any list of attributes (RFC 4511 section 4.5.1.8)",
     "['*']": "all user attributes may be asked for, as in any list of attributes",
     "['1.1']": "no attribute may be asked for, as in any list of attributes",

@@ -6,8 +6,9 @@
 use super::{Entries, Search};
 use crate::access::{ReleasedEntry, Selection, release};
 use crate::directory::computed::{Computation, Wanted};
-use crate::model::{Dn, Outcome, ResultCode};
+use crate::model::{Outcome, ResultCode};
 use crate::query::{Advance, Groups, TailMembers, Work};
+use crate::schema::syntax::parse_name;
 use crate::schema::{AttributeId, Schema, Syntax};
 use crate::store::Location;
 
@@ -52,7 +53,11 @@ impl Links {
         let mut links = Vec::new();
         for request in requests {
             let id = schema.find_attribute(request.attribute);
-            match id.filter(|id| schema.attribute(*id).syntax == Syntax::DistinguishedName) {
+            let holds_names = |id: &AttributeId| {
+                let syntax = schema.attribute(*id).syntax;
+                matches!(syntax, Syntax::DistinguishedName | Syntax::NameAndOptionalUid)
+            };
+            match id.filter(holds_names) {
                 Some(id) => links.push(Link {
                     name: request.attribute.to_owned(),
                     id,
@@ -109,6 +114,7 @@ pub(super) struct Reading {
     names: Vec<(usize, Vec<u8>)>,
     /// Of the first of them.
     read: Vec<Read>,
+    octets: usize,
 }
 
 /// What may be given of one linked entry.
@@ -150,6 +156,7 @@ impl Search {
                 at,
                 names: entry.map_or_else(Vec::new, |entry| links.names(&entry, most)),
                 read: Vec::new(),
+                octets: 0,
             }
         });
         while let Some((number, dn)) = reading.names.get(reading.read.len()).filter(|_| work.left > 0) {
@@ -157,7 +164,12 @@ impl Search {
             let (read, spent) =
                 link.map_or_else(Default::default, |link| link.read(dn, &computation, &self.tail_members));
             work.left = work.left.saturating_sub(spent.saturating_add(LINK_WORK));
+            reading.octets += dn.len() + read.attributes.len();
             reading.read.push(read);
+            // All of them or none, as where they are too many.
+            if reading.octets > self.directory.dereferenced_octets {
+                (reading.names, reading.read) = (Vec::new(), Vec::new());
+            }
         }
         let whole = reading.read.len() == reading.names.len();
         self.reading = Some(reading);
@@ -171,7 +183,7 @@ impl Link {
         let Groups {
             snapshot, schema, view, ..
         } = computation.groups;
-        let key = std::str::from_utf8(dn).ok().and_then(|text| Dn::parse(text).ok());
+        let key = parse_name(schema.attribute(self.id).syntax, dn).ok();
         let key = key.and_then(|dn| schema.normalize_dn(&dn).ok());
         let at = key.filter(|key| view.covers(key)).and_then(|key| snapshot.find(&key));
         let Some(at) = at else {

@@ -37,6 +37,9 @@ pub(super) fn requests<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Resu
             })?;
             attributes.push(text("attribute", names.octets()?)?);
         }
+        if attributes.is_empty() {
+            return Err(DecodeError::field(FIELD, "at least one attribute", "none"));
+        }
         if requests
             .iter()
             .any(|other| other.attribute.eq_ignore_ascii_case(attribute))
