@@ -462,7 +462,9 @@ async fn failures_lock_where_a_policy_says_so() {
     assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "wrong"), true), stranger);
     let unasked = bind_octets(&server, &simple("uid=nobody,dc=example,dc=com", "wrong"), false);
     assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "ann-1"), false), unasked);
-    let locked = (INVALID_CREDENTIALS, fault(LOCKED));
+    // Whose guesses are kept out is not told that one of them was right.
+    assert_eq!(bind_octets(&server, &simple(GENERAL_ANN, "ann-1"), true), stranger);
+    let locked = (INVALID_CREDENTIALS, ASKED);
     let (_, rc, why) = bind(&server, GENERAL_ANN, "ann-1").await;
     assert_eq!((rc, why), locked);
     assert_eq!(ann.extended(WhoAmI).await.unwrap().1.rc, 0, "who is bound stays bound");
@@ -587,6 +589,23 @@ async fn policies_are_for_administrators() {
         clerk.modifydn(DEFAULT, "cn=other", true, None).await.unwrap().rc,
         INSUFFICIENT
     );
+    // Nor does a clerk take one along or away with what it lies in.
+    let unit = "ou=strict,dc=example,dc=com";
+    let strict = "cn=strict,ou=strict,dc=example,dc=com";
+    let made = general::add(&mut manager, unit, &[("objectClass", &["organizationalUnit"])]).await;
+    assert_eq!(made.rc, 0);
+    assert_eq!(clerk.modifydn(unit, "ou=Strict", true, None).await.unwrap().rc, 0);
+    assert_eq!(add_policy(&mut manager, strict, &[]).await, 0);
+    assert_eq!(
+        clerk.modifydn(unit, "ou=lax", true, None).await.unwrap().rc,
+        INSUFFICIENT
+    );
+    let tree = RawControl {
+        ctype: "1.2.840.113556.1.4.805".to_owned(),
+        crit: true,
+        val: None,
+    };
+    assert_eq!(clerk.with_controls(tree).delete(unit).await.unwrap().rc, INSUFFICIENT);
     let short = |new| vec![Mod::Replace("userPassword", set(&[new]))];
     let (mut ann, _, _) = bind(&server, GENERAL_ANN, "ann-1").await;
     let refused = modify(&mut ann, GENERAL_ANN, short("ann-2")).await;
@@ -605,6 +624,35 @@ async fn policies_are_for_administrators() {
     assert_eq!(manager.delete(lax).await.unwrap().rc, 0);
     let refused = modify(&mut ann, GENERAL_ANN, short("ann-3")).await;
     assert_eq!(refused, (CONSTRAINT_VIOLATION, fault(TOO_SHORT)));
+}
+
+/// T15: a policy that a writer does not see is answered as what is not there.
+#[tokio::test]
+async fn a_hidden_policy_is_not_there_for_who_writes() {
+    let place = Place::filled().with("[password_policy]\nenabled = true\n");
+    let policy = place.folder().join("policy.toml");
+    let profile = "[profile.half]\nlike = \"writer\"\nhide_entries = [\"cn=unseen\"]\n";
+    std::fs::write(&policy, profile).unwrap();
+    let place = place.with(&format!("[policy]\nfile = {:?}\n", policy.to_str().unwrap()));
+    let secret = place.account("half", "writer");
+    place.succeed(&["account", "set", "half", "--profile", "half"], "");
+    let server = place.serve();
+    let mut administrator = server.bound("administrator").await;
+    for seen in ["cn=seen,o=nhs", "cn=unseen,o=nhs"] {
+        assert_eq!(add_policy(&mut administrator, seen, &[]).await, 0);
+    }
+    let (mut half, rc, _) = bind(&server, "half", &secret).await;
+    assert_eq!(rc, 0);
+    let mut answers = Vec::new();
+    for dn in ["cn=seen,o=nhs", "cn=unseen,o=nhs", "cn=nobody,o=nhs"] {
+        let change = vec![Mod::Replace("description", set(&["x"]))];
+        let modified = half.modify(dn, change).await.unwrap();
+        let renamed = half.modifydn(dn, "cn=other", true, None).await.unwrap();
+        let deleted = half.delete(dn).await.unwrap();
+        answers.push([modified, renamed, deleted].map(|answer| (answer.rc, answer.text, answer.matched)));
+    }
+    assert!(answers[0].iter().all(|answer| answer.0 == INSUFFICIENT), "{answers:?}");
+    assert_eq!(answers[1], answers[2]);
 }
 
 /// An application account is ruled where its entry says so, by name and by DN, beside its own rules.
@@ -630,7 +678,7 @@ async fn application_accounts_are_ruled_where_they_name_a_policy() {
         assert_eq!(bind(&server, name, "wrong").await.1, INVALID_CREDENTIALS);
     }
     let (_, rc, why) = bind(&server, "app", &secret).await;
-    assert_eq!((rc, why), (INVALID_CREDENTIALS, fault(LOCKED)));
+    assert_eq!((rc, why), (INVALID_CREDENTIALS, ASKED));
     server.place.succeed(&["account", "unlock", "app"], "");
     assert_eq!(bind(&server, "app", &secret).await.1, 0);
 }
@@ -658,6 +706,26 @@ async fn a_ruled_entry_has_one_secret_and_one_change_at_a_time() {
         0,
         "a deletion is no new secret"
     );
+    let again = vec![Mod::Add("userPassword", set(&["x"]))];
+    let young = modify(&mut ann, GENERAL_ANN, again).await;
+    assert_eq!(
+        young,
+        (CONSTRAINT_VIOLATION, fault(TOO_YOUNG)),
+        "nor a way around the age"
+    );
+}
+
+/// Who takes the own secret away has to bring it all the same to set another.
+#[tokio::test]
+async fn a_secret_that_is_taken_away_is_needed_to_set_another() {
+    let (server, _) = ruled(&[("pwdSafeModify", "TRUE")]).await;
+    let (mut ann, _, _) = bind(&server, GENERAL_ANN, "ann-1").await;
+    let gone = vec![Mod::Delete("userPassword", set(&[]))];
+    assert_eq!(modify(&mut ann, GENERAL_ANN, gone).await.0, 0);
+    let other = vec![Mod::Add("userPassword", set(&["mine-now"]))];
+    let refused = modify(&mut ann, GENERAL_ANN, other).await;
+    assert_eq!(refused, (INSUFFICIENT, fault(OLD_NEEDED)));
+    assert_eq!(bind(&server, GENERAL_ANN, "mine-now").await.1, INVALID_CREDENTIALS);
 }
 
 /// The one writer holds a change to its policy again: neither two at once nor two in one transaction pass a minimum age.

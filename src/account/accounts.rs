@@ -186,7 +186,8 @@ impl Accounts {
     /// Whether an account's state lets somebody act as it: it is there as it was found, not disabled, expired or locked.
     pub fn may_act(&self, account: &Account, now: u64) -> bool {
         let policy = self.policy(&account.facts.key);
-        let is_locked = account.ledger.verdict(policy.as_ref(), now) == Verdict::Locked;
+        let verdict = account.ledger.verdict(policy.as_ref(), now);
+        let is_locked = matches!(verdict, Verdict::Locked { .. });
         let refused = account.facts.disabled || account.is_expired(now) || is_locked;
         !refused && !account.revoked.load(Ordering::Acquire)
     }

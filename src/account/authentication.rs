@@ -149,10 +149,8 @@ impl Accounts {
         };
         if let Some((detail, fault)) = verdict.refusal() {
             let refusal = refusal(detail, Some(account.facts.name.clone()));
-            return Err(Refusal {
-                outcome: refusal.outcome.clone().telling(fault),
-                ..refusal
-            });
+            let outcome = told(refusal.outcome.clone(), fault);
+            return Err(Refusal { outcome, ..refusal });
         }
         let term = matched.candidate.term;
         // What is remembered costs its secret no use.
@@ -187,10 +185,7 @@ impl Accounts {
         if told == Some(PasswordFault::PasswordExpired) {
             account.ledger.forget_failures();
         }
-        match told {
-            Some(fault) => outcome.telling(fault),
-            None => outcome,
-        }
+        self::told(outcome, told)
     }
 
     /// `None` where the pool is full. `refused`: it is a failure whatever comes of it.
@@ -402,9 +397,9 @@ fn standing(account: Option<&Account>, verdict: Verdict, source: &Source, now: u
     let throttled = account.ledger.is_throttled(source, now);
     let by_policy = verdict.refusal();
     let (detail, fault) = if account.facts.disabled {
-        ("disabled", PasswordFault::AccountLocked)
+        ("disabled", Some(PasswordFault::AccountLocked))
     } else if account.is_expired(now) {
-        ("expired", PasswordFault::PasswordExpired)
+        ("expired", Some(PasswordFault::PasswordExpired))
     } else if let Some(refused) = by_policy {
         refused
     } else if throttled {
@@ -412,9 +407,18 @@ fn standing(account: Option<&Account>, verdict: Verdict, source: &Source, now: u
     } else {
         return Standing::Good;
     };
+    // What else the account is refused for does not open a lock that keeps guesses out.
+    let keeps_out = verdict == Verdict::Locked { told: false };
     Standing::Refused {
         detail,
-        told: (!throttled).then_some(fault),
+        told: fault.filter(|_| !throttled && !keeps_out),
+    }
+}
+
+fn told(outcome: Outcome, fault: Option<PasswordFault>) -> Outcome {
+    match fault {
+        Some(fault) => outcome.telling(fault),
+        None => outcome,
     }
 }
 

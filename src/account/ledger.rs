@@ -395,7 +395,7 @@ impl Ledger {
         let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
         let verdict = policy::verdict(policy, &secret_state, now);
         match verdict {
-            Verdict::Locked | Verdict::Expired => return verdict,
+            Verdict::Locked { .. } | Verdict::Expired => return verdict,
             Verdict::Grace { .. } => policy::note_time(&mut state.grace, now, GRACE_MAX),
             Verdict::Good { .. } => {}
         }
@@ -510,7 +510,10 @@ impl Ledger {
     /// Gives whether it locks. Who tries a locked account does not prolong that.
     fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) -> bool {
         let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
-        if policy::verdict(Some(policy), &secret_state, now) == Verdict::Locked {
+        if matches!(
+            policy::verdict(Some(policy), &secret_state, now),
+            Verdict::Locked { .. }
+        ) {
             return false;
         }
         let locks = policy.count_failure(&mut state.counted, now);
@@ -659,16 +662,18 @@ impl Ledger {
 
 impl State {
     fn secret_state(&self, last_used: u64) -> SecretState {
-        let in_force = self.current.iter().chain(&self.more);
+        let in_force = self.current.iter().chain(&self.more).map(|kept| kept.set);
+        let before = || self.superseded.last().map(|kept| kept.set);
         SecretState {
             has_secret: self.current.is_some(),
-            changed: in_force.map(|kept| kept.set).max(),
+            changed: in_force.max().or_else(before),
             locked: self.locked,
             locked_out: self.locked_out,
             last_success: Some(last_used).filter(|at| *at > 0),
             grace_used: self.grace.len() as u64,
             failures: self.counted.len(),
             must_change: self.must_change(),
+            had_secret: !self.superseded.is_empty(),
         }
     }
 

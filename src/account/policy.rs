@@ -79,6 +79,7 @@ impl Default for PasswordPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SecretState {
     pub has_secret: bool,
+    /// Where there is none: the last one's.
     pub changed: Option<u64>,
     /// 0 is for ever.
     pub locked: Option<u64>,
@@ -88,6 +89,8 @@ pub(super) struct SecretState {
     pub grace_used: u64,
     pub failures: usize,
     pub must_change: bool,
+    /// There was one before that is no longer in force.
+    pub had_secret: bool,
 }
 
 impl SecretState {
@@ -100,7 +103,10 @@ impl SecretState {
 /// What comes of the right secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Locked,
+    /// `told`: to who brings the right secret. Where failures lock, a lock that tells it would stop no guess.
+    Locked {
+        told: bool,
+    },
     Expired,
     /// It has expired, and binds this time and so often again.
     Grace {
@@ -130,8 +136,8 @@ pub struct ChangeAsked {
 /// `policy` `None` is none.
 pub(super) fn verdict(policy: Option<&PasswordPolicy>, state: &SecretState, now: u64) -> Verdict {
     match policy {
-        Some(policy) if policy.is_locked(state, now) => Verdict::Locked,
-        None if state.locked.is_some() => Verdict::Locked,
+        Some(policy) if policy.is_locked(state, now) => Verdict::Locked { told: !policy.lockout },
+        None if state.locked.is_some() => Verdict::Locked { told: true },
         Some(policy) => policy.age_verdict(state, now),
         None => Verdict::GOOD,
     }
@@ -141,11 +147,11 @@ impl Verdict {
     /// Where nothing rules.
     pub const GOOD: Verdict = Verdict::Good { ends_in: None };
 
-    /// Why nobody is let in: for the audit, and for who brought the secret.
-    pub(super) fn refusal(self) -> Option<(&'static str, PasswordFault)> {
+    /// Why nobody is let in: for the audit, and for who brought the secret where that is told.
+    pub(super) fn refusal(self) -> Option<(&'static str, Option<PasswordFault>)> {
         match self {
-            Verdict::Locked => Some(("locked", PasswordFault::AccountLocked)),
-            Verdict::Expired => Some(("password expired", PasswordFault::PasswordExpired)),
+            Verdict::Locked { told } => Some(("locked", told.then_some(PasswordFault::AccountLocked))),
+            Verdict::Expired => Some(("password expired", Some(PasswordFault::PasswordExpired))),
             Verdict::Grace { .. } | Verdict::Good { .. } => None,
         }
     }
@@ -154,7 +160,7 @@ impl Verdict {
         match self {
             Verdict::Grace { left } => Some(PasswordWarning::GraceLeft(left)),
             Verdict::Good { ends_in } => ends_in.map(PasswordWarning::ExpiresIn),
-            Verdict::Locked | Verdict::Expired => None,
+            Verdict::Locked { .. } | Verdict::Expired => None,
         }
     }
 }
@@ -210,11 +216,13 @@ impl PasswordPolicy {
         if !asked.gives {
             return Ok(());
         }
-        if self.safe_modify && state.has_secret && !asked.old_came {
+        // Who takes the own secret away first does not get around it.
+        let has_before = state.has_secret || asked.own && state.had_secret;
+        if self.safe_modify && has_before && !asked.old_came {
             return Err(PasswordFault::MustSupplyOldPassword);
         }
         let is_young = |changed: u64| now.saturating_sub(changed) < self.min_age;
-        let too_young = asked.again && self.min_age > 0 || state.has_secret && state.changed.is_some_and(is_young);
+        let too_young = asked.again && self.min_age > 0 || state.changed.is_some_and(is_young);
         if too_young && !state.must_change {
             return Err(PasswordFault::PasswordTooYoung);
         }
@@ -257,6 +265,10 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_000_000;
+
+    fn is_locked(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::Locked { .. })
+    }
 
     fn aged(age: u64) -> SecretState {
         SecretState {
@@ -336,7 +348,7 @@ mod tests {
                 locked: Some(since),
                 ..aged(1)
             };
-            let found = verdict(policy, &state, NOW) == Verdict::Locked;
+            let found = is_locked(verdict(policy, &state, NOW));
             assert_eq!(found, locked, "{policy:?} {since}");
         }
         for (policy, since, locked) in [
@@ -350,7 +362,7 @@ mod tests {
                 locked_out: Some(since),
                 ..aged(1)
             };
-            let found = verdict(policy, &state, NOW) == Verdict::Locked;
+            let found = is_locked(verdict(policy, &state, NOW));
             assert_eq!(found, locked, "by failures: {policy:?} {since}");
         }
         let idle = PasswordPolicy {
@@ -361,10 +373,10 @@ mod tests {
             last_success: Some(at),
             ..aged(500)
         };
-        assert_eq!(verdict(Some(&idle), &aged(500), NOW), Verdict::Locked);
-        assert_eq!(verdict(Some(&idle), &bound(NOW - 11), NOW), Verdict::Locked);
-        assert_ne!(verdict(Some(&idle), &bound(NOW - 10), NOW), Verdict::Locked);
-        assert_ne!(verdict(Some(&idle), &aged(10), NOW), Verdict::Locked);
+        assert!(is_locked(verdict(Some(&idle), &aged(500), NOW)));
+        assert!(is_locked(verdict(Some(&idle), &bound(NOW - 11), NOW)));
+        assert!(!is_locked(verdict(Some(&idle), &bound(NOW - 10), NOW)));
+        assert!(!is_locked(verdict(Some(&idle), &aged(10), NOW)));
         for (starts, ends, locked) in [
             (Some(NOW), Some(NOW + 1), false),
             (Some(NOW + 1), None, true),
@@ -375,7 +387,7 @@ mod tests {
                 ends,
                 ..PasswordPolicy::default()
             };
-            assert_eq!(verdict(Some(&policy), &aged(1), NOW) == Verdict::Locked, locked);
+            assert_eq!(is_locked(verdict(Some(&policy), &aged(1), NOW)), locked);
         }
     }
 

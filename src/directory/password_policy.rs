@@ -10,7 +10,7 @@ use super::{Directory, DirectoryError, Session, Update, clock};
 use crate::account::{self, ChangeAsked, PasswordPolicy, Role};
 use crate::model::{Dn, Entry, Outcome, PasswordFault, Rdn, ResultCode, Value};
 use crate::schema::{NormalizedDn, Schema};
-use crate::store::{Snapshot, Store};
+use crate::store::{Held, Snapshot, Store};
 use std::sync::Arc;
 
 /// Where password policies are wanted; keys in `config.example.toml`.
@@ -136,6 +136,10 @@ impl PasswordPolicies {
         })
     }
 
+    fn is_default_within(&self, key: &NormalizedDn) -> bool {
+        self.default.as_ref().is_some_and(|default| default.is_within(key))
+    }
+
     fn read(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Option<PasswordPolicy> {
         let record = snapshot.record(snapshot.find(key)?);
         let schema = snapshot.schema();
@@ -240,14 +244,18 @@ impl Directory {
         if !policies.enabled || session.identity.account.facts.role == Role::Administrator {
             return Ok(());
         }
+        let snapshot = self.store.snapshot();
         let concerned = match update {
             Update::Add(_) | Update::Modify { .. } => gives_class(&schema, update),
-            // The default one would go, or no longer be where it is looked for.
-            Update::Delete { .. } | Update::ModifyDn { .. } => {
-                policies.default.as_ref().is_some_and(|default| default.is_within(key))
+            Update::Delete { tree: false, .. } => policies.is_default_within(key),
+            // A policy would go, or no longer be where it is looked for.
+            Update::Delete { tree: true, .. } | Update::ModifyDn { .. } => {
+                policies.is_default_within(key) || holds_policy(&snapshot, key)
             }
         };
-        if concerned || policies.read(&self.store.snapshot(), key).is_some() {
+        // What is hidden is not there, be it a policy.
+        let is_policy = || policies.read(&snapshot, key).is_some() && !self.is_hidden(&session.view, key);
+        if concerned || is_policy() {
             let message = "password policies are for administrators to change";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         }
@@ -290,6 +298,22 @@ fn gives_class(schema: &Schema, update: &Update) -> bool {
             .any(|it| gives(&it.description.attribute_type, &it.values)),
         Update::Delete { .. } | Update::ModifyDn { .. } => false,
     }
+}
+
+/// Whether a policy lies below: one that the view does not see holds all the same.
+fn holds_policy(snapshot: &Snapshot, key: &NormalizedDn) -> bool {
+    let schema = snapshot.schema();
+    let mut class = Vec::new();
+    let id = schema.find_attribute("objectClass");
+    let rule = id.and_then(|id| Some((id, schema.attribute(id).equality?)));
+    let Some((id, rule)) = rule else { return false };
+    if rule.normalize(schema, CLASS.as_bytes(), &mut class).is_err() {
+        return false;
+    }
+    snapshot.has_holder(id, Held::Value(&class), |at| {
+        let holder = snapshot.key(at);
+        holder != *key && holder.is_within(key)
+    })
 }
 
 fn is_policy_class(schema: &Schema, name: &str) -> bool {

@@ -275,7 +275,7 @@ impl Directory {
     }
 
     /// Whether an entry is there that a view hides: what its secrets are is not to be found out by who may set those of others.
-    fn is_hidden(&self, view: &View, key: &NormalizedDn) -> bool {
+    pub(super) fn is_hidden(&self, view: &View, key: &NormalizedDn) -> bool {
         let snapshot = self.store.snapshot();
         let at = snapshot.find(key);
         at.is_some_and(|at| view.hides(snapshot.record(at), snapshot.schema()))
