@@ -22,7 +22,8 @@ const ADMIN_LIMIT: u32 = 11;
 
 const POLICY: &str = "[profile.people]\nbases = [\"{suffix}\"]\nsearchable = [\"*\", \"+\"]\nreleased = [\"*\", \"+\"]\n\
                       [profile.clerk]\nlike = \"people\"\nmay_write = true\n\
-                      [profile.feed]\nlike = \"people\"\nmay_write = true\nmay_set_secrets = true\n";
+                      [profile.feed]\nlike = \"people\"\nmay_write = true\nmay_set_secrets = true\n\
+                      [profile.front]\nlike = \"people\"\nmay_proxy = [\"ou=people,{suffix}\"]\n";
 
 /// A general directory as `general` configures it, with its manager's secret set.
 pub fn place(general: &str) -> Place {

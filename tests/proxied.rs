@@ -215,12 +215,7 @@ async fn an_entry_of_a_general_directory_is_acted_as_by_its_uid() {
     use crate::general;
     const FRONT: &str = "uid=front,ou=people,dc=example,dc=com";
     let rules = format!("rules = [{{ entry = \"{FRONT}\", profile = \"front\" }}]\n");
-    let place = general::place(&rules);
-    let policy = place.folder().join("policy.toml");
-    let text = std::fs::read_to_string(&policy).unwrap();
-    let more = "[profile.front]\nlike = \"people\"\nmay_proxy = [\"ou=people,{suffix}\"]\n";
-    std::fs::write(&policy, text + more).unwrap();
-    let server = place.serve();
+    let server = general::place(&rules).serve();
     let mut manager = general::manager(&server).await;
     assert_eq!(general::person(&mut manager, FRONT, &["front"]).await.rc, 0);
     let outside = format!("uid=out,ou=groups,{}", general::BASE);
