@@ -310,7 +310,7 @@ fn a_flood_of_anonymous_binds_leaves_few_records() {
 /// A session of TLS may be resumed for hours, and a connection stays for days: the certificate behind both is looked at anew.
 #[tokio::test]
 async fn a_session_ends_with_its_certificate() {
-    const LIFE: std::time::Duration = std::time::Duration::from_secs(4);
+    const LIFE: std::time::Duration = std::time::Duration::from_secs(10);
     let badge = Badge::until(Some(std::time::SystemTime::now() + LIFE));
     let (server, _) = server(&badge);
     let config = badge.worn(&server);
