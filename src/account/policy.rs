@@ -216,13 +216,13 @@ impl PasswordPolicy {
         if !asked.gives {
             return Ok(());
         }
-        // Who takes the own secret away first does not get around it.
+        // Who takes the own secret away first gets around nothing; another who does gives the next one.
         let has_before = state.has_secret || asked.own && state.had_secret;
         if self.safe_modify && has_before && !asked.old_came {
             return Err(PasswordFault::MustSupplyOldPassword);
         }
         let is_young = |changed: u64| now.saturating_sub(changed) < self.min_age;
-        let too_young = asked.again && self.min_age > 0 || state.changed.is_some_and(is_young);
+        let too_young = asked.again && self.min_age > 0 || has_before && state.changed.is_some_and(is_young);
         if too_young && !state.must_change {
             return Err(PasswordFault::PasswordTooYoung);
         }
@@ -466,5 +466,37 @@ mod tests {
             ..asked
         };
         assert_eq!(policy.check_change(&asked, &state, NOW), Ok(()));
+    }
+
+    #[test]
+    fn who_takes_the_own_secret_away_gets_around_nothing() {
+        let policy = PasswordPolicy {
+            min_age: 100,
+            ..PasswordPolicy::default()
+        };
+        let safe = PasswordPolicy {
+            safe_modify: true,
+            ..PasswordPolicy::default()
+        };
+        let gone = SecretState {
+            has_secret: false,
+            had_secret: true,
+            ..aged(1)
+        };
+        let never = SecretState::default();
+        for (own, state, fault) in [(true, gone, true), (false, gone, false), (true, never, false)] {
+            let asked = ChangeAsked {
+                own,
+                administrator: false,
+                gives: true,
+                old_came: false,
+                again: false,
+            };
+            let expected = |of| if fault { Err(of) } else { Ok(()) };
+            let found = policy.check_change(&asked, &state, NOW);
+            assert_eq!(found, expected(PasswordFault::PasswordTooYoung));
+            let found = safe.check_change(&asked, &state, NOW);
+            assert_eq!(found, expected(PasswordFault::MustSupplyOldPassword));
+        }
     }
 }
