@@ -98,6 +98,11 @@ async fn secrets_and_locks_stay_as_they_are() {
     let secret = vec![Mod::Replace("userPassword", set(&["ann-2"]))];
     let answer = manager.with_controls(no_op()).modify(general::ANN, secret).await;
     assert_eq!(answer.unwrap().rc, unwilling);
+    for guess in ["ann-1", "wrong"] {
+        let guess = vec![Mod::Delete("userPassword", set(&[guess]))];
+        let answer = manager.with_controls(no_op()).modify(general::ANN, guess).await;
+        assert_eq!(answer.unwrap().rc, unwilling, "it tells no secret");
+    }
     let lock = vec![Mod::Add("pwdAccountLockedTime", set(&["000001010000Z"]))];
     let answer = manager.with_controls(no_op()).modify(general::ANN, lock).await;
     assert_eq!(answer.unwrap().rc, NO_OPERATION);

@@ -598,6 +598,15 @@ pub(super) fn is_secret(description: &AttributeDescription) -> bool {
         .any(|name| description.attribute_type.eq_ignore_ascii_case(name))
 }
 
+/// Whether an update has to do with `userPassword`.
+pub(super) fn names_secret(update: &Update) -> bool {
+    match update {
+        Update::Add(entry) => entry.attributes.iter().any(|it| is_secret(&it.description)),
+        Update::Modify { changes, .. } => changes.iter().any(|it| is_secret(&it.description)),
+        Update::Delete { .. } | Update::ModifyDn { .. } => false,
+    }
+}
+
 fn is_hash(octets: &[u8]) -> bool {
     octets.starts_with(b"{") || octets.starts_with(b"$argon2")
 }

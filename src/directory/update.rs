@@ -6,7 +6,7 @@ use super::general::CERTIFICATE;
 use super::trail::AuditPool;
 use super::wellformed::{Lifted, check_contents, new_key};
 use super::withheld::SecretNames;
-use super::{Directory, Session, application, clock, referral, relax};
+use super::{Directory, Session, application, clock, referral, relax, secret};
 use crate::access::View;
 use crate::account::Role;
 use crate::audit::Act;
@@ -201,11 +201,12 @@ impl Directory {
     async fn submit(self: &Arc<Self>, session: &Session, mut request: UpdateRequest) -> Result<Applied, Outcome> {
         let (key, own) = self.admit_update(session, &mut request)?;
         let room = self.committer.room(request.memory())?;
-        let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
-        if request.no_op && secret.is_some() {
+        // Before one is compared: to look at secrets without an effect would be to guess at them.
+        if request.no_op && secret::names_secret(&request.update) {
             let message = "an update that is to have no effect cannot have a secret";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
+        let secret = self.plan_secrets(session, &key, &mut request.update, own).await?;
         let (reply, answer) = oneshot::channel();
         let actor = session.identity.account.facts.dn.clone();
         let asked = Box::new(Asked {
