@@ -52,6 +52,8 @@ ALLOWED = [
      lambda request, ours, theirs: named(request, r"(address[^()]*|caseignorelist[a-z]*|2\.5\.13\.11|2\.5\.13\.12):?=[^()]*\\5c")),
     ("RFC 4511 4.6: of several faults either may be said: slapd reads every value and step before it looks at the entry, nhsdir a class's name and an increment when it gets there",
      lambda request, ours, theirs: request[0] == "modify" and theirs[0] == 21 and ours[0] in (16, 20, 32, 65, 69) and (len(request[2]) > 1 or request[2][0][1].lower() == "objectclass")),
+    ("RFC 4512 4.1.4: objectIdentifierMatch, named, finds classes by their names as their attributes' own equality does; slapd finds none so",
+     lambda request, ours, theirs: named(request, r"objectclass(:dn)?:(objectidentifiermatch|2\.5\.13\.0):=")),
     ("RFC 4517 3.3.26: an OID may be a name; slapd takes numbers alone",
      lambda request, ours, theirs: request[0] in CHANGES and theirs[0] == 21 and re.search(r"xOid'.*b'nosuch'", repr(request))),
     ("RFC 4518 2.2: control characters are mapped to nothing, so a value of them is one of spaces; slapd keeps them",
