@@ -4,7 +4,7 @@
 
 Ends with status 1 where an answer differs, but for what EXPLAINED says.
 """
-import os, shutil, subprocess, sys, tempfile
+import os, shutil, sys, tempfile
 import ldap
 from ldap.controls import RequestControl
 from ldap.controls.deref import DEREF_CONTROL_OID, DereferenceControl
@@ -74,21 +74,6 @@ EXPLAINED = {
 }
 
 
-class Slapd:
-    def __init__(self, work, ldif):
-        os.makedirs(work + "/db")
-        conf = work + "/slapd.conf"
-        with open(conf, "w") as out:
-            for name in ("core", "cosine", "inetorgperson"):
-                out.write("include /etc/ldap/schema/%s.schema\n" % name)
-            out.write("modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload deref\npidfile %s/pid\n" % work)
-            out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\noverlay deref\n" % (BASE, ROOT, work))
-        made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", ldif], capture_output=True, text=True)
-        if made.returncode:
-            sys.exit("slapadd: " + made.stderr[-2000:])
-        self.child, self.connection = started.slapd(conf, ROOT)
-
-
 class Nhsdir(started.Nhsdir):
     def __init__(self, work, ldif):
         os.makedirs(work)
@@ -130,7 +115,7 @@ def ask(connection, control, filter):
 def main(work):
     with open(work + "/test.ldif", "w") as out:
         out.write(LDIF)
-    servers = [Slapd(work + "/slapd", work + "/test.ldif"), Nhsdir(work + "/nhsdir", work + "/test.ldif")]
+    servers = [started.Slapd(work + "/slapd", BASE, ROOT, work + "/test.ldif", "moduleload deref\n", "overlay deref\n"), Nhsdir(work + "/nhsdir", work + "/test.ldif")]
     different, said = 0, set()
     try:
         asked = [(str((specs, critical, filter)), DereferenceControl(critical, specs), filter) for specs, critical, filter in QUESTIONS]

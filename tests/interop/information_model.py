@@ -4,7 +4,7 @@
 
 What may differ is said in DIFFERENT, with its reason. Ends with status 1 where anything else differs.
 """
-import os, shutil, signal, subprocess, sys, tempfile
+import os, shutil, signal, sys, tempfile
 import ldap, ldap.controls, ldap.dn
 import started
 from ldap.controls import RequestControl
@@ -231,22 +231,6 @@ QUESTIONS = [
 ]
 
 
-class Slapd:
-    def __init__(self, work, ldif):
-        os.makedirs(work + "/db")
-        conf = work + "/slapd.conf"
-        with open(conf, "w") as out:
-            for name in ("core", "cosine", "inetorgperson"):
-                out.write("include /etc/ldap/schema/%s.schema\n" % name)
-            out.write("modulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile %s/pid\nsizelimit unlimited\n" % work)
-            out.write("referral ldap://superior/\n")
-            out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\nindex objectClass eq\n" % (BASE, ROOT, work))
-        made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", ldif], capture_output=True, text=True)
-        if made.returncode:
-            sys.exit("slapadd: " + made.stderr[-2000:])
-        self.child, self.connection = started.slapd(conf, ROOT)
-
-
 class Nhsdir(started.Nhsdir):
     def __init__(self, work, ldif):
         os.makedirs(work)
@@ -318,7 +302,7 @@ def main():
     servers = []
     differences = 0
     try:
-        servers.append(Slapd(work + "/slapd", path))
+        servers.append(started.Slapd(work + "/slapd", BASE, ROOT, path, "sizelimit unlimited\nreferral ldap://superior/\n", "index objectClass eq\n"))
         if NHSDIR != "/":
             servers.append(Nhsdir(work + "/nhsdir", path))
         for question in QUESTIONS:

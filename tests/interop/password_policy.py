@@ -164,21 +164,21 @@ def ldif():
     return "\n".join(lines)
 
 
-class Slapd:
+SLAPD_DATABASE = """index objectClass eq
+lastbind on
+access to attrs=userPassword by self write by dn.exact="%s" write by anonymous auth by * none
+access to * by self write by dn.exact="%s" write by * read
+overlay ppolicy
+ppolicy_default cn=none,ou=Policies,%s
+ppolicy_hash_cleartext
+ppolicy_use_lockout
+""" % (HELPER, HELPER, BASE)
+
+
+class Slapd(started.Slapd):
     def __init__(self, work, path):
-        os.makedirs(work + "/db")
-        conf = work + "/slapd.conf"
-        with open(conf, "w") as out:
-            for name in ("core", "cosine", "inetorgperson"):
-                out.write("include /etc/ldap/schema/%s.schema\n" % name)
-            out.write("modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload ppolicy\npidfile %s/pid\n" % work)
-            out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\nindex objectClass eq\nlastbind on\n" % (BASE, ROOT, work))
-            out.write('access to attrs=userPassword by self write by dn.exact="%s" write by anonymous auth by * none\naccess to * by self write by dn.exact="%s" write by * read\n' % (HELPER, HELPER))
-            out.write("overlay ppolicy\nppolicy_default cn=none,ou=Policies,%s\nppolicy_hash_cleartext\nppolicy_use_lockout\n" % BASE)
-        made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", path], capture_output=True, text=True)
-        if made.returncode:
-            sys.exit("slapadd: " + made.stderr[-2000:])
-        self.child, self.root = started.slapd(conf, ROOT)
+        super().__init__(work, BASE, ROOT, path, "moduleload ppolicy\n", SLAPD_DATABASE)
+        self.root = self.connection
         self.url = self.root.get_option(ldap.OPT_URI)
 
     def connect(self):

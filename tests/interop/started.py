@@ -1,5 +1,5 @@
 """Starts nhsdir and slapd for scripts that ask both the same, each with a connection of python-ldap that is bound."""
-import json, socket, subprocess, sys, time
+import json, os, socket, subprocess, sys, time
 import ldap
 
 
@@ -21,6 +21,23 @@ def slapd(conf, root):
         except ldap.SERVER_DOWN:
             time.sleep(0.1)
     sys.exit("slapd did not start")
+
+
+class Slapd:
+    """The entries of the file `ldif` in `work`, served, with a connection as `root`. `before` and `within` are lines of the
+    configuration: ahead of the database's, and at its end."""
+    def __init__(self, work, base, root, ldif, before="", within=""):
+        os.makedirs(work + "/db")
+        conf = work + "/slapd.conf"
+        with open(conf, "w") as out:
+            for name in ("core", "cosine", "inetorgperson"):
+                out.write("include /etc/ldap/schema/%s.schema\n" % name)
+            out.write("modulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile %s/pid\n%s" % (work, before))
+            out.write("database mdb\nsuffix %s\nrootdn %s\nrootpw secret\ndirectory %s/db\ndbnosync\n%s" % (base, root, work, within))
+        made = subprocess.run(["/usr/sbin/slapadd", "-q", "-f", conf, "-l", ldif], capture_output=True, text=True)
+        if made.returncode:
+            sys.exit("slapadd: " + made.stderr[-2000:])
+        self.child, self.connection = slapd(conf, root)
 
 
 class Nhsdir:
