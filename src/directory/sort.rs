@@ -2,8 +2,8 @@
 //!
 //! Invariants: a sort looks only at values that the view may search and read, so an order tells nothing that a search could
 //! not; entries with equal keys come by name. Where many entries match and few are wanted, the values of the first key are
-//! walked in order; otherwise the entries are gathered first, and from the second page on kept as a list. A sort that is not critical and has too much to gather gives what
-//! it has as it came.
+//! walked in order; otherwise the entries are gathered first, and from the second page on kept as a list. A sort that is not
+//! critical and has too much to gather gives what it has as it came.
 
 use super::lists::{ListKey, VirtualList};
 use super::search::{ControlFault, SearchRefusal};

@@ -10,11 +10,16 @@ use crate::store::{Location, Snapshot};
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
+/// A name as spelled, and its key.
+struct Spelled {
+    schema: Arc<Schema>,
+    text: String,
+    key: NormalizedDn,
+}
+
 /// A base object that was looked for before.
 struct LastBase {
-    schema: Arc<Schema>,
-    spelled: String,
-    key: NormalizedDn,
+    name: Spelled,
     /// Where it is in one state of the directory.
     found: Option<(Weak<Snapshot>, Location)>,
 }
@@ -23,14 +28,21 @@ thread_local! {
     /// The base object that this thread looked for last, that of single entries apart: nearly all searches have the one of before.
     static LAST: RefCell<Option<LastBase>> = const { RefCell::new(None) };
     /// The superior of the single entry that this thread looked for last: the next one often has the same.
-    static SUPERIOR: RefCell<Option<Superior>> = const { RefCell::new(None) };
+    static SUPERIOR: RefCell<Option<Spelled>> = const { RefCell::new(None) };
 }
 
-/// A name as spelled, and its key.
-struct Superior {
-    schema: Arc<Schema>,
-    spelled: String,
-    key: NormalizedDn,
+impl Spelled {
+    fn new(schema: &Arc<Schema>, text: &str, key: NormalizedDn) -> Spelled {
+        Spelled {
+            schema: Arc::clone(schema),
+            text: text.to_owned(),
+            key,
+        }
+    }
+
+    fn is(&self, schema: &Arc<Schema>, text: &str) -> bool {
+        self.text == text && Arc::ptr_eq(&self.schema, schema)
+    }
 }
 
 impl LastBase {
@@ -45,14 +57,9 @@ fn key_below_superior(schema: &Arc<Schema>, name: &str) -> Option<NormalizedDn> 
     let (rdn, superior) = split_plain(name)?;
     let rdn = Rdn::parse(rdn).ok()?;
     SUPERIOR.with_borrow_mut(|last| {
-        let same = |last: &&mut Superior| last.spelled == superior && Arc::ptr_eq(&last.schema, schema);
-        if last.as_mut().filter(same).is_none() {
+        if !last.as_ref().is_some_and(|last| last.is(schema, superior)) {
             let dn = Dn::parse(superior).ok().filter(|dn| dn.rdns().len() <= SUPERIOR_RDNS)?;
-            *last = Some(Superior {
-                schema: Arc::clone(schema),
-                spelled: superior.to_owned(),
-                key: schema.normalize_dn(&dn).ok()?,
-            });
+            *last = Some(Spelled::new(schema, superior, schema.normalize_dn(&dn).ok()?));
         }
         schema.normalize_child(&last.as_ref()?.key, &rdn).ok()
     })
@@ -76,17 +83,12 @@ impl Directory {
     pub(super) fn shared_base_key(&self, base: &str) -> Result<NormalizedDn, Outcome> {
         let schema = self.schema();
         LAST.with_borrow_mut(|last| {
-            if let Some(last) = last.as_ref()
-                && last.spelled == base
-                && Arc::ptr_eq(&last.schema, &schema)
-            {
-                return Ok(last.key.clone());
+            if let Some(last) = last.as_ref().filter(|last| last.name.is(&schema, base)) {
+                return Ok(last.name.key.clone());
             }
             let key = self.base_key(base)?;
             *last = Some(LastBase {
-                schema,
-                spelled: base.to_owned(),
-                key: key.clone(),
+                name: Spelled::new(&schema, base, key.clone()),
                 found: None,
             });
             Ok(key)
@@ -98,7 +100,7 @@ impl Directory {
         LAST.with_borrow_mut(|last| {
             let last = last
                 .as_mut()
-                .filter(|last| last.key == *key && Arc::ptr_eq(&last.schema, snapshot.schema()));
+                .filter(|last| last.name.key == *key && Arc::ptr_eq(&last.name.schema, snapshot.schema()));
             let Some(last) = last else { return snapshot.find(key) };
             if let Some(at) = last.is_in(snapshot) {
                 return Some(at);
