@@ -7,6 +7,7 @@ use super::pool::Pool;
 use super::remembered::Remembered;
 use super::secret::SecretRules;
 use super::stored::{self, Stored};
+use super::undo::Undo;
 use super::{
     Account, AccountFacts, AccountOptions, AccountStatus, Identity, KEY_OCTETS_MAX, PasswordState, PreparedSecret,
     Secret, SecretStep, SecretTerm,
@@ -40,6 +41,7 @@ pub struct Accounts {
     pub(super) most_secrets: AtomicU64,
     /// Not set where there are no password policies.
     policies: OnceLock<PasswordPolicies>,
+    pub(super) undo: Undo,
 }
 
 impl Accounts {
@@ -53,6 +55,7 @@ impl Accounts {
             two_secrets_until: AtomicU64::new(0),
             most_secrets: AtomicU64::new(1),
             policies: OnceLock::new(),
+            undo: Undo::default(),
             options,
         }
     }
@@ -61,7 +64,7 @@ impl Accounts {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+    pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,6 +116,7 @@ impl Accounts {
         {
             return;
         }
+        self.undo.note(&index, &facts.key);
         if index.put(facts) {
             // A name became ambiguous: what was remembered under it must not answer.
             self.remembered.forget_all();
@@ -122,6 +126,7 @@ impl Accounts {
     /// Forgets an account; the write deletes its secret state.
     pub fn remove(&self, key: &NormalizedDn) -> Vec<KeyedWrite> {
         let mut index = self.index_mut();
+        self.undo.note(&index, key);
         index.take(key);
         index.ledgers.remove(key);
         vec![KeyedWrite {
@@ -137,6 +142,8 @@ impl Accounts {
             return Vec::new();
         }
         let mut index = self.index_mut();
+        self.undo.note(&index, from);
+        self.undo.note(&index, &facts.key);
         index.take(from);
         let key = facts.key.clone();
         let mut writes = vec![KeyedWrite {
@@ -272,6 +279,7 @@ impl Accounts {
         let policy = self.policy(key);
         let ruled = policy.as_ref().map(|policy| self.ruled(policy, connection));
         let mut index = self.index_mut();
+        self.undo.note(&index, key);
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
         let sessions_hold = ledger.set_secret(secret.stored, keep_old_until, ruled, now);
         self.two_secrets_until.fetch_max(ledger.old_until(), Ordering::Relaxed);
@@ -338,6 +346,7 @@ impl Accounts {
         let policy = self.policy(key);
         let ruled = policy.as_ref().map(|policy| self.ruled(policy, connection));
         let mut index = self.index_mut();
+        self.undo.note(&index, key);
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
         let stored = secrets.into_iter().map(|secret| secret.stored);
         ledger.put_secrets(stored.collect(), ruled, now);
@@ -420,6 +429,9 @@ impl Accounts {
     /// The entry under `from` is now under `to`, or gone: its secrets follow, and whoever is bound as it must bind again.
     pub fn move_secrets(&self, from: &NormalizedDn, to: Option<&NormalizedDn>) -> Vec<KeyedWrite> {
         let mut index = self.index_mut();
+        for key in std::iter::once(from).chain(to) {
+            self.undo.note(&index, key);
+        }
         index.take(from);
         let Some(ledger) = index.ledgers.remove(from) else {
             return Vec::new();
@@ -484,6 +496,7 @@ impl Accounts {
 
     fn restrict(&self, key: &NormalizedDn, change: impl FnOnce(&Ledger)) -> Vec<KeyedWrite> {
         let mut index = self.index_mut();
+        self.undo.note(&index, key);
         let ledger = Arc::clone(index.ledgers.entry(key.clone()).or_default());
         change(&ledger);
         index.renew(key, 0);
@@ -521,7 +534,9 @@ impl Accounts {
 
     /// Ends the lock and every throttling of an account. Its evidence stays, and its secret too.
     pub fn unlock(&self, key: &NormalizedDn) -> Vec<KeyedWrite> {
-        let ledger = self.index().ledgers.get(key).cloned();
+        let index = self.index();
+        self.undo.note(&index, key);
+        let ledger = index.ledgers.get(key).cloned();
         ledger.map_or_else(Vec::new, |ledger| {
             ledger.unlock();
             vec![ledger.write(key)]

@@ -165,7 +165,8 @@ impl Accounts {
     }
 
     /// Somebody tried an account that may not bind. Who brought its secret is told why; another secret is a guess like any other,
-    /// or the answer would be a way to guess that nothing throttles.
+    /// or the answer would be a way to guess that nothing throttles. Where a hash was left out it may have been the right one: nothing is
+    /// told, so there is no guess to count.
     fn refused(
         &self,
         account: &Account,
@@ -175,13 +176,14 @@ impl Accounts {
         told: Option<PasswordFault>,
     ) -> Outcome {
         let outcome = invalid_credentials();
-        if told.is_some() && verdict.matched.is_none() {
+        if told.is_some() && verdict.matched.is_none() && !verdict.left_out {
             self.wrong_secret(account, attempt, policy, verdict.secret);
             return outcome;
         }
         account
             .ledger
             .note_failure(attempt, None, self.throttle_limits(account), policy);
+        let told = told.filter(|_| verdict.matched.is_some());
         if told == Some(PasswordFault::PasswordExpired) {
             account.ledger.forget_failures();
         }

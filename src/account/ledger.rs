@@ -2,25 +2,21 @@
 //!
 //! Kept in the store's keyed area under `a/<key>` as one JSON object with a version. Never a clear secret.
 
-use super::lifecycle::{AccountStatus, PasswordState};
-use super::lockout::{Attempt, Lockout, ThrottleLimits, source_name};
+mod state;
+mod status;
+
+use super::SecretTerm;
+use super::lockout::{Attempt, ThrottleLimits, source_name};
 use super::policy::{self, GRACE_MAX, PasswordPolicy, SecretState, Verdict};
 use super::remembered::Fingerprint;
-use super::stored::Stored;
-use super::{AccountOptions, PreparedSecret, SecretTerm};
 use crate::model::Source;
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
+use state::{KNOWN_MAX, Kept, State, push_bounded};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const VERSION: u32 = 1;
-/// Hashes of secrets that were valid before, kept to recognise them.
-const SUPERSEDED_MAX: usize = 3;
-/// Secrets of before that are kept where another server had kept more.
-const HISTORY_MAX: usize = 100;
-/// Fingerprints of secrets known to be good or superseded.
-const KNOWN_MAX: usize = 8;
 
 /// The secret state of one account, shared by the versions of its [`super::Account`].
 #[derive(Default)]
@@ -36,55 +32,6 @@ pub(super) struct Ledger {
     /// It is to be written.
     dirty: AtomicBool,
     state: Mutex<State>,
-}
-
-#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
-struct State {
-    version: u32,
-    current: Option<Kept>,
-    /// Further secrets in force: an entry of the general directory may have several.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    more: Vec<Kept>,
-    /// The secret before, while it is still valid.
-    old: Option<Kept>,
-    superseded: Vec<Kept>,
-    last_used: Option<u64>,
-    last_source: Option<String>,
-    failures: u64,
-    lockout: Lockout,
-    /// Locked until an administrator unlocks it, since then; 0 is for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    locked: Option<u64>,
-    /// Locked by failures, since then: it holds as its policy says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    locked_out: Option<u64>,
-    /// Secrets of before that a policy does not let come again, the oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    history: Vec<Kept>,
-    /// When an expired secret bound, in microseconds since 1970.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    grace: Vec<u64>,
-    /// Failures that a policy counts, in microseconds since 1970.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    counted: Vec<u64>,
-    #[serde(skip)]
-    good: Vec<(Fingerprint, String)>,
-    #[serde(skip)]
-    known_superseded: Vec<Fingerprint>,
-    /// Wrong secrets that were compared with the superseded ones.
-    #[serde(skip)]
-    compared: Vec<Fingerprint>,
-}
-
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-struct Kept {
-    stored: String,
-    set: u64,
-    /// The end of an old secret.
-    until: Option<u64>,
-    /// An administrator reset it: it is good for nothing but its own change.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    must_change: bool,
 }
 
 /// Why the secrets of an entry cannot be changed so.
@@ -114,6 +61,13 @@ pub(super) struct Ruled<'a> {
     pub history: usize,
     /// Somebody else changes it.
     pub by_another: bool,
+}
+
+/// What a ledger was, to come back to.
+pub(super) struct Image {
+    state: State,
+    rotations: u64,
+    rotated_until: u64,
 }
 
 /// What a failure came to.
@@ -160,6 +114,27 @@ impl Ledger {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn image(&self) -> Image {
+        Image {
+            state: self.state().clone(),
+            rotations: self.rotations.load(Ordering::Acquire),
+            rotated_until: self.rotated_until.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A change of it is taken back. Who bound or failed meanwhile stays.
+    pub(super) fn back_to(&self, image: Image) {
+        let mut state = self.state();
+        let now = std::mem::replace(&mut *state, image.state);
+        state.lockout = now.lockout;
+        state.failures = now.failures;
+        state.last_source = now.last_source;
+        self.rotated_until.store(image.rotated_until, Ordering::Relaxed);
+        self.rotations.store(image.rotations, Ordering::Release);
+        self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
+        self.dirty.store(true, Ordering::Release);
     }
 
     /// The write that keeps it, which also marks it as kept.
@@ -561,152 +536,8 @@ impl Ledger {
         self.state().must_change()
     }
 
-    /// Takes over what another server kept.
-    pub(super) fn take_over(&self, kept: &PasswordState) {
-        {
-            let mut state = self.state();
-            let state = &mut *state;
-            if let Some(changed) = kept.changed {
-                let secrets = state.current.iter_mut().chain(&mut state.more);
-                secrets.for_each(|secret| secret.set = changed);
-            }
-            let newest = kept.history.iter().rev().take(HISTORY_MAX).rev();
-            let past = newest.map(|(set, secret)| Kept {
-                stored: secret.stored.clone(),
-                set: *set,
-                until: None,
-                must_change: false,
-            });
-            state.history = past.collect();
-            state.grace = kept.grace.iter().copied().take(GRACE_MAX).collect();
-            state.counted = kept.counted.iter().copied().take(GRACE_MAX).collect();
-        }
-        self.last_used.store(kept.last_success.unwrap_or(0), Ordering::Relaxed);
-        if kept.must_change {
-            self.set_must_change(true);
-        }
-        if let Some(since) = kept.locked {
-            self.lock(since);
-        }
-    }
-
-    pub(super) fn password_state(&self) -> PasswordState {
-        let state = self.state();
-        let evidence = state.lockout.evidence();
-        let failing = evidence
-            .iter()
-            .filter(|evidence| evidence.succeeded.is_none_or(|succeeded| succeeded < evidence.last));
-        PasswordState {
-            changed: state.current.iter().chain(&state.more).map(|kept| kept.set).max(),
-            locked: state.locked.or(state.locked_out),
-            must_change: state.must_change(),
-            failures: failing.map(|evidence| evidence.last).collect(),
-            counted: state.counted.clone(),
-            grace: state.grace.clone(),
-            history: state
-                .history
-                .iter()
-                .map(|kept| {
-                    let stored = kept.stored.clone();
-                    (kept.set, PreparedSecret { stored })
-                })
-                .collect(),
-            last_success: match self.last_used.load(Ordering::Relaxed) {
-                0 => None,
-                at => Some(at),
-            },
-        }
-    }
-
-    pub(super) fn status(&self, policy: Option<&PasswordPolicy>, now: u64, options: &AccountOptions) -> AccountStatus {
-        let refused = self.verdict(policy, now).refusal();
-        let state = self.state();
-        let evidence = state.lockout.evidence();
-        let throttled = evidence
-            .iter()
-            .filter(|evidence| evidence.throttled_until.is_some_and(|until| now < until));
-        let parsed = state.current.as_ref().map(|kept| Stored::parse(&kept.stored));
-        let scheme = match &parsed {
-            None => "",
-            Some(Ok(stored)) => stored.scheme(),
-            Some(Err(_)) => "unreadable",
-        };
-        AccountStatus {
-            has_secret: state.current.is_some(),
-            scheme: scheme.to_owned(),
-            to_be_rehashed: matches!(&parsed, Some(Ok(stored)) if !stored.is_current(options)),
-            secret_set: state.current.as_ref().map(|kept| kept.set),
-            must_change: state.must_change(),
-            refused: refused.map(|(detail, _)| detail),
-            old_secret_until: state
-                .old
-                .as_ref()
-                .and_then(|kept| kept.until)
-                .filter(|until| now < *until),
-            last_used: match self.last_used.load(Ordering::Relaxed) {
-                0 => None,
-                at => Some(at),
-            },
-            last_source: state.last_source.clone(),
-            throttled_sources: throttled.map(|evidence| evidence.source.clone()).collect(),
-            failures: state.failures,
-            evidence,
-        }
-    }
-
     /// When its old secret ends; 0 where there is none.
     pub(super) fn old_until(&self) -> u64 {
         self.state().old.as_ref().and_then(|kept| kept.until).unwrap_or(0)
     }
-}
-
-impl State {
-    fn secret_state(&self, last_used: u64) -> SecretState {
-        let in_force = self.current.iter().chain(&self.more).map(|kept| kept.set);
-        let before = || self.superseded.last().map(|kept| kept.set);
-        SecretState {
-            has_secret: self.current.is_some(),
-            changed: in_force.max().or_else(before),
-            locked: self.locked,
-            locked_out: self.locked_out,
-            last_success: Some(last_used).filter(|at| *at > 0),
-            grace_used: self.grace.len() as u64,
-            failures: self.counted.len(),
-            must_change: self.must_change(),
-            had_secret: !self.superseded.is_empty(),
-        }
-    }
-
-    fn must_change(&self) -> bool {
-        self.current.iter().chain(&self.more).any(|kept| kept.must_change)
-    }
-
-    /// Until when some source may be refused.
-    fn refused_until(&self) -> u64 {
-        match self.locked.or(self.locked_out) {
-            Some(_) => u64::MAX,
-            None => self.lockout.throttled_until(),
-        }
-    }
-
-    /// A secret is no longer in force: its hash stays to recognise it.
-    fn supersede(&mut self, kept: Kept) {
-        for (fingerprint, of) in std::mem::take(&mut self.good) {
-            if of == kept.stored {
-                push_bounded(&mut self.known_superseded, fingerprint, KNOWN_MAX);
-            } else {
-                self.good.push((fingerprint, of));
-            }
-        }
-        push_bounded(&mut self.superseded, kept, SUPERSEDED_MAX);
-        self.compared.clear();
-    }
-}
-
-/// Adds at the end; the first makes room.
-fn push_bounded<T>(list: &mut Vec<T>, item: T, most: usize) {
-    if list.len() >= most {
-        list.remove(0);
-    }
-    list.push(item);
 }

@@ -22,6 +22,7 @@ mod remembered;
 pub mod secret;
 mod stored;
 mod trial;
+mod undo;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 use crate::model::{PasswordFault, PasswordWarning};
 
 /// Failures kept of one account. A pwdMaxFailure above it locks here.
-const FAILURES_MAX: usize = 100;
+pub(super) const FAILURES_MAX: usize = 100;
 /// Uses of an expired secret that are kept of one account. A policy that allows more allows these.
 pub(super) const GRACE_MAX: usize = 100;
 

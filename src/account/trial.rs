@@ -24,6 +24,8 @@ pub(super) struct Trial {
 pub(super) struct Tried {
     pub secret: Secret,
     pub matched: Option<Match>,
+    /// A hash was left out: nobody knows whether the secret is that one.
+    pub left_out: bool,
 }
 
 pub(super) struct Match {
@@ -36,7 +38,7 @@ impl Trial {
     /// Runs argon2 as often for a failure, whatever its reason and whether or not the secret is right, as for a wrong secret.
     pub(super) fn run(self, memory: &mut Memory) -> Tried {
         let secret = self.secret.expose();
-        let (mut runs, mut matched) = (0, None);
+        let (mut runs, mut matched, mut left_out) = (0, None, false);
         if (1..=SECRET_OCTETS_MAX).contains(&secret.len()) {
             for candidate in &self.candidates {
                 // A stored value that does not parse verifies nothing; status shows it as unreadable.
@@ -45,6 +47,7 @@ impl Trial {
                 };
                 let current = stored.is_current(&self.options);
                 if self.refused && !current && !stored.is_cheap() {
+                    left_out = true;
                     continue;
                 }
                 runs += usize::from(stored.is_argon2());
@@ -73,6 +76,7 @@ impl Trial {
         Tried {
             secret: self.secret,
             matched,
+            left_out,
         }
     }
 }

@@ -209,6 +209,7 @@ impl Writer {
             jobs.gather(limit, &mut waiting);
         }
         let mut group = self.context.store.begin();
+        self.context.accounts.begin();
         self.noting.begin();
         self.made.set(0);
         let mut held: Vec<Held> = Vec::with_capacity(waiting.len());
@@ -222,6 +223,7 @@ impl Writer {
         jobs.put_back(waiting);
         self.last_group.set(held.len());
         let committed = group.commit();
+        self.context.accounts.settle(committed.is_ok());
         let touched = self.touched.take();
         if !touched.is_empty() {
             let Context {

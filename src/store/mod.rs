@@ -12,7 +12,7 @@ mod cell;
 mod compaction;
 mod deletions;
 #[cfg(test)]
-mod faulty;
+pub mod faulty;
 mod holders;
 mod journal;
 mod kv;
@@ -206,6 +206,19 @@ impl Store {
     pub fn open(path: &Path, schema: Arc<Schema>, options: StoreOptions) -> Result<Store, StoreError> {
         let core = Arc::new(opening::open(path, schema, options)?);
         Ok(Self::start(core))
+    }
+
+    /// An empty directory on a disk that fails on demand, its segments below `path`.
+    #[cfg(test)]
+    pub fn failing(kv: &faulty::FaultyKv, path: &Path, schema: Arc<Schema>) -> Store {
+        opening::found(kv, &schema).expect("nothing is armed yet");
+        std::fs::create_dir(path.join("segments")).expect("a place of its own");
+        let options = StoreOptions {
+            background: false,
+            ..StoreOptions::default()
+        };
+        let core = opening::open_on(Box::new(kv.clone()), path, None, schema, options);
+        Self::start(Arc::new(core.expect("it was made a moment ago")))
     }
 
     fn start(core: Arc<Core>) -> Store {

@@ -318,3 +318,30 @@ async fn who_is_given_a_secret_has_to_change_it_where_the_policy_says_so() {
     ruled.change("own", NOW).await;
     assert!(!ruled.kept().must_change);
 }
+
+/// Nobody can say whether it was the right one: it is not told so, it costs what a wrong one does, and it does not lock.
+#[tokio::test]
+async fn the_secret_of_an_expired_account_counts_as_no_failure_where_its_hash_has_other_costs() {
+    let rules = PasswordPolicy {
+        max_age: DAY,
+        ..policy()
+    };
+    let ruled = Ruled::without_secret(rules, 3);
+    let elsewhere = Accounts::new(AccountOptions {
+        argon2_iterations: 2,
+        ..options()
+    });
+    let hashed = elsewhere.prepare_chosen(secret(FIRST), SecretRules::UNCHECKED);
+    let hashed = hashed.await.unwrap();
+    ruled.accounts.put_secrets(&key("ann"), vec![hashed], NOW, 1);
+    let late = NOW + DAY + 1;
+    for text in [FIRST, "wrong-1", FIRST, "wrong-2", FIRST, "wrong-3", FIRST] {
+        let before = ruled.accounts.argon2_runs();
+        assert_eq!(ruled.bind(text, late).await, Err(None), "{text}");
+        assert_eq!(ruled.accounts.argon2_runs() - before, 1, "{text}");
+    }
+    let kept = ruled.kept();
+    assert_eq!((kept.counted.len(), kept.locked), (0, None));
+    ruled.policy.lock().unwrap().max_age = 0;
+    assert_eq!(ruled.bind(FIRST, late).await, Ok(None), "neither locked nor throttled");
+}
