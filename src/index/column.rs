@@ -180,6 +180,51 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// Leaves those of some ids of which one of their values is among `wanted`; with `negated`, the others.
+    pub fn retain(&self, ids: &mut Vec<u32>, wanted: &OrdinalSet, negated: bool) {
+        match self.width {
+            1 => self.retain_by(ids, wanted, negated, u32::from(u8::MAX), |cells, at| {
+                cells.get(at).copied().map_or(0, u32::from)
+            }),
+            2 => self.retain_by(ids, wanted, negated, u32::from(u16::MAX), |cells, at| {
+                u32::from(u16_at(cells, at * 2))
+            }),
+            _ => self.retain_by(ids, wanted, negated, u32::MAX, |cells, at| u32_at(cells, at * 4)),
+        }
+    }
+
+    /// As [`Column::retain`], for cells of one width. What is left is moved to the front whether it stays or not: which ids
+    /// pass is not to be foreseen, so a branch would cost more.
+    #[inline]
+    fn retain_by(
+        &self,
+        ids: &mut Vec<u32>,
+        wanted: &OrdinalSet,
+        negated: bool,
+        several: u32,
+        cell_at: impl Fn(&[u8], usize) -> u32,
+    ) {
+        let mut kept = 0;
+        for at in 0..ids.len() {
+            let id = ids[at];
+            let cell = cell_at(self.cells, id as usize);
+            let found = if cell == several {
+                self.several(EntryId(id)).any(|ordinal| wanted.contains(ordinal))
+            } else {
+                match wanted {
+                    // No value is cell 0, whose ordinal would be beyond every other.
+                    OrdinalSet::Range(range) => {
+                        cell.wrapping_sub(1).wrapping_sub(range.start) < range.end.saturating_sub(range.start)
+                    }
+                    some => cell > 0 && some.contains(cell - 1),
+                }
+            };
+            ids[kept] = id;
+            kept += usize::from(found != negated);
+        }
+        ids.truncate(kept);
+    }
+
     /// The ordinals of an entry with several values.
     fn several(&self, id: EntryId) -> impl Iterator<Item = u32> + use<'a> {
         let count = u32_at(self.bytes, 8) as usize;
@@ -253,9 +298,16 @@ mod tests {
                 let range = start..start + rng.below(5) as u32;
                 let some = OrdinalSet::Some(range.clone().step_by(2).collect());
                 for wanted in [OrdinalSet::Range(range), some] {
+                    let (mut with, mut without): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
                     for (id, values) in values.iter().enumerate() {
                         let expected = values.iter().any(|ordinal| wanted.contains(*ordinal));
                         assert_eq!(column.any(EntryId(id as u32), &wanted), expected, "{id} {wanted:?}");
+                        if expected { &mut with } else { &mut without }.push(id as u32);
+                    }
+                    for (negated, expected) in [(false, with), (true, without)] {
+                        let mut ids: Vec<u32> = (0..entries as u32).collect();
+                        column.retain(&mut ids, &wanted, negated);
+                        assert_eq!(ids, expected, "{wanted:?} {negated}");
                     }
                 }
             }
@@ -298,6 +350,7 @@ mod tests {
             for id in 0..420 {
                 Column::open(&bytes).any(EntryId(id), &OrdinalSet::Range(1..2));
             }
+            Column::open(&bytes).retain(&mut (0..420).collect(), &OrdinalSet::Range(1..2), false);
         }
     }
 }

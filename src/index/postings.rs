@@ -16,6 +16,7 @@
 
 use super::octets::{u16_at, u32_at, u64_at};
 use super::{EntryId, Ordinal};
+use std::ops::Range;
 
 /// Ids in a block of a sorted list.
 const BLOCK: u32 = 64;
@@ -304,6 +305,78 @@ impl PostingCursor {
         }
     }
 
+    /// Appends the next ids that lie in a range to `out` until it holds `most`; passes over those before the range.
+    pub fn take(&mut self, postings: Postings<'_>, range: Range<u32>, most: usize, out: &mut Vec<u32>) {
+        if let Shape::Sorted {
+            firsts,
+            distances,
+            wide,
+        } = self.list.shape
+        {
+            let block = self.skip_blocks(postings.bytes, firsts, range.start);
+            self.skip_within(postings.bytes, firsts, distances, wide, block, range.start);
+            while out.len() < most
+                && self.take_of_block(postings.bytes, (firsts, distances, wide), range.end, most, out)
+            {}
+            return;
+        }
+        let mut at_least = range.start;
+        while out.len() < most {
+            let here = self.position;
+            match self.seek(postings, EntryId(at_least)) {
+                Some(id) if id.0 < range.end => {
+                    out.push(id.0);
+                    at_least = id.0 + 1;
+                }
+                _ => {
+                    self.position = here;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What [`PostingCursor::take`] takes of one block of a sorted list; false where nothing comes after it.
+    fn take_of_block(
+        &mut self,
+        bytes: &[u8],
+        (firsts, distances, wide): (usize, usize, bool),
+        end: u32,
+        most: usize,
+        out: &mut Vec<u32>,
+    ) -> bool {
+        let from = self.position;
+        let block = from / BLOCK;
+        let to = self.list.len.min((block + 1) * BLOCK);
+        let room = u32::try_from(most - out.len()).unwrap_or(u32::MAX);
+        let to = to.min(from.saturating_add(room));
+        let first = u32_at(bytes, firsts + block as usize * 4);
+        // Of a damaged list no id may be past the end.
+        let limit = end.saturating_sub(first);
+        let width = if wide { 4 } else { 2 };
+        let octets = bytes.get(distances + from as usize * width..distances + to as usize * width);
+        let octets = octets.unwrap_or_default();
+        let before = out.len();
+        match wide {
+            true => {
+                let all = octets.chunks_exact(4).map(|octets| u32_at(octets, 0));
+                out.extend(
+                    all.take_while(|distance| *distance < limit)
+                        .map(|distance| first + distance),
+                );
+            }
+            false => {
+                let all = octets.chunks_exact(2).map(|octets| u32::from(u16_at(octets, 0)));
+                out.extend(
+                    all.take_while(|distance| *distance < limit)
+                        .map(|distance| first + distance),
+                );
+            }
+        }
+        self.position += (out.len() - before) as u32;
+        self.position == to && to < self.list.len
+    }
+
     #[inline]
     fn next_sorted(&mut self, bytes: &[u8], firsts: usize, distances: usize, wide: bool) -> Option<EntryId> {
         let position = self.position;
@@ -511,6 +584,28 @@ mod tests {
                 );
                 let Some(id) = expected else { break };
                 floor = id + 1;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_at_a_time_is_what_comes_one_by_one() {
+        let mut rng = Rng::new(8);
+        let sets: Vec<_> = (0..300).map(|_| random_ids(&mut rng)).collect();
+        let bytes = build(&sets);
+        let postings = Postings::open(&bytes);
+        for (ordinal, set) in sets.iter().enumerate() {
+            let mut cursor = PostingCursor::new(postings.list(Ordinal(ordinal as u32)));
+            let mut start = 0;
+            for _ in 0..40 {
+                start += [0, rng.below(20), rng.below(100_000)][rng.below(3)] as u32;
+                let end = start + [rng.below(90), rng.below(2_000_000)][rng.below(2)] as u32;
+                let most = 1 + rng.below(150);
+                let expected: Vec<u32> = set.range(start..end).take(most).copied().collect();
+                let mut found = Vec::new();
+                cursor.take(postings, start..end, most, &mut found);
+                assert_eq!(found, expected, "list {ordinal}, {start} to {end}, {most}");
+                start = if found.len() < most { end } else { found[most - 1] + 1 };
             }
         }
     }

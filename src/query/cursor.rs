@@ -5,7 +5,7 @@ use super::plan::{LayerPlan, Plan};
 use super::predicate::Predicate;
 use super::scope::Scope;
 use super::seen::Seen;
-use super::stream::{Step, Stream, admit_all, admits};
+use super::stream::{Step, Stream, admits, retain_admitted};
 use super::{Advance, CandidateLimit, Order, Query, Truth, Work};
 use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
@@ -48,8 +48,10 @@ struct LayerRun {
     stream: Stream,
     /// Ids given, where the stream may repeat one; or ids gathered, where they have to be put in order.
     seen: Seen,
-    /// Ids of the stream whose probes were asked together, and whether they passed; the next one last.
-    probed: SmallVec<[(u32, bool); 8]>,
+    /// Ids of the stream that passed the probes together; the next one last.
+    probed: Vec<u32>,
+    /// How many are asked about next.
+    probed_at_once: usize,
     /// Candidates that are still to be evaluated.
     waiting: VecDeque<u32>,
     /// The least gathered id that was not given; `None` while gathering.
@@ -108,8 +110,8 @@ const ITEMS_A_UNIT: usize = 8;
 const LEADS_AFTER: u32 = if cfg!(test) { 2 } else { 16 };
 /// Octets of a base object's record, and items of a filter, up to which the one is held to the other without a plan.
 const SMALL_BASE: (usize, usize) = (4 << 10, 8);
-/// Ids whose probes are asked together.
-const PROBED_AT_ONCE: usize = 32;
+/// Ids whose probes are asked together, at first and once many were asked about: a search that wants few does the work of few.
+const PROBED_AT_ONCE: (usize, usize) = (8, 64);
 /// Candidates whose records are brought near together.
 const WARMED_AT_ONCE: usize = 8;
 
@@ -426,7 +428,8 @@ impl LayerRun {
                 Stream::new(&plan.branch)
             },
             seen: if plan.gather { Seen::ordered() } else { Seen::default() },
-            probed: SmallVec::new(),
+            probed: Vec::new(),
+            probed_at_once: PROBED_AT_ONCE.0,
             waiting: VecDeque::new(),
             gathered_from: None,
             head: Head::Unknown,
@@ -490,58 +493,65 @@ impl LayerRun {
         if examiner.is_over {
             return Found::Limited;
         }
+        if plan.branch.probes_many() && examiner.limit.most == 0 {
+            return self.admitted_together(layer, plan, examiner, work);
+        }
         loop {
             if work.left == 0 {
                 return Found::Paused;
             }
-            let together = plan.branch.probes_many();
-            let (id, admitted) = match self.next_id(layer, plan, together, work) {
-                (Step::Id(id), admitted) => (id, admitted),
-                (Step::Paused, _) => return Found::Paused,
-                (Step::End, _) => return Found::End,
+            let id = match self.stream.next(&plan.branch, &layer.segment, &plan.ids, work) {
+                Step::Id(id) => id,
+                Step::Paused => return Found::Paused,
+                Step::End => return Found::End,
             };
             work.left = work.left.saturating_sub(1);
-            if !layer.hidden.is_empty() && layer.hidden.contains(EntryId(id)) {
-                continue;
-            }
-            let depth = plan.ids.depth;
-            if depth.is_some_and(|depth| layer.segment.depth(EntryId(id)) != depth) {
-                continue;
-            }
-            if plan.by_key && !examiner.covers(layer, id) {
+            if !is_candidate(layer, plan, id) || (plan.by_key && !examiner.covers(layer, id)) {
                 continue;
             }
             if !examiner.count(|| layer.segment.record(EntryId(id))) {
                 return Found::Limited;
             }
-            if admitted && (together || admits(&plan.branch.probes, &layer.segment, id)) {
+            if admits(&plan.branch.probes, &layer.segment, id) {
                 return Found::Id(id);
             }
         }
     }
 
-    /// The next id of the stream; with `together` the probes were asked about it and some others that follow.
-    #[inline]
-    fn next_id(&mut self, layer: &Layer, plan: &LayerPlan, together: bool, work: &mut Work) -> (Step, bool) {
-        if !together {
-            return (self.stream.next(&plan.branch, &layer.segment, &plan.ids, work), true);
-        }
-        if let Some((id, admitted)) = self.probed.pop() {
-            return (Step::Id(id), admitted);
-        }
-        while self.probed.len() < PROBED_AT_ONCE {
-            match self.stream.next(&plan.branch, &layer.segment, &plan.ids, work) {
-                Step::Id(id) => self.probed.push((id, true)),
-                end if self.probed.is_empty() => return (end, false),
+    /// The same where there are many ids to ask about: some are taken at a time.
+    fn admitted_together(
+        &mut self,
+        layer: &Layer,
+        plan: &LayerPlan,
+        examiner: &mut Examiner,
+        work: &mut Work,
+    ) -> Found {
+        debug_assert!(!plan.by_key, "few candidates are asked about one by one");
+        loop {
+            if let Some(id) = self.probed.pop() {
+                return Found::Id(id);
+            }
+            if work.left == 0 {
+                return Found::Paused;
+            }
+            let most = self.probed_at_once.min(work.left as usize);
+            self.probed_at_once = (most * 2).min(PROBED_AT_ONCE.1);
+            let (segment, ids) = (&layer.segment, &mut self.probed);
+            let end = self.stream.take(&plan.branch, segment, &plan.ids, most, work, ids);
+            work.left = work.left.saturating_sub(ids.len() as u32);
+            if plan.ids.depth.is_some() || !layer.hidden.is_empty() {
+                ids.retain(|id| is_candidate(layer, plan, *id));
+            }
+            examiner.candidates += ids.len() as u64;
+            retain_admitted(&plan.branch.probes, segment, ids);
+            ids.reverse();
+            match end {
+                Some(Step::End) if ids.is_empty() => return Found::End,
+                Some(Step::Paused) if ids.is_empty() => return Found::Paused,
                 // The stream says so again when it is asked again.
-                _ => break,
+                _ => {}
             }
         }
-        admit_all(&plan.branch.probes, &layer.segment, &mut self.probed);
-        self.probed.reverse();
-        self.probed
-            .pop()
-            .map_or((Step::End, false), |(id, admitted)| (Step::Id(id), admitted))
     }
 
     /// The next match by ascending id.
@@ -565,6 +575,16 @@ impl LayerRun {
             None => Found::End,
         }
     }
+}
+
+/// Whether an id of a layer's stream is visible and as deep as the scope wants.
+#[inline]
+fn is_candidate(layer: &Layer, plan: &LayerPlan, id: u32) -> bool {
+    (layer.hidden.is_empty() || !layer.hidden.contains(EntryId(id)))
+        && plan
+            .ids
+            .depth
+            .is_none_or(|depth| layer.segment.depth(EntryId(id)) == depth)
 }
 
 impl Examiner {

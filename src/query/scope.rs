@@ -220,8 +220,14 @@ impl Ids {
     /// The least id of the ranges that is not less than `at_least`.
     #[inline]
     pub fn next(&self, at_least: u32) -> Option<u32> {
+        self.range(at_least).map(|range| range.start)
+    }
+
+    /// The ids from `at_least` on that follow each other.
+    #[inline]
+    pub fn range(&self, at_least: u32) -> Option<Range<u32>> {
         let range = self.ranges.iter().find(|range| at_least < range.end)?;
-        Some(at_least.max(range.start))
+        Some(at_least.max(range.start)..range.end)
     }
 }
 

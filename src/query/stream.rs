@@ -128,6 +128,51 @@ impl Stream {
             _ => Step::End,
         }
     }
+
+    /// Appends candidates, as [`Stream::next`] gives them, to `out` until it holds `most`; what ended that where it holds fewer.
+    pub fn take(
+        &mut self,
+        branch: &Branch,
+        segment: &Segment,
+        ids: &Ids,
+        most: usize,
+        work: &mut Work,
+        out: &mut Vec<u32>,
+    ) -> Option<Step> {
+        while out.len() < most {
+            if let (Stream::Entries { next, .. }, None) = (&mut *self, ids.depth)
+                && let Some(range) = ids.range(*next)
+            {
+                let end = range.end.min(range.start.saturating_add((most - out.len()) as u32));
+                out.extend(range.start..end);
+                *next = end;
+            }
+            if let Some((position, postings)) = self.position(branch, segment) {
+                position.take(postings, ids, most, out);
+            }
+            // Beyond the list that it stands in.
+            if out.len() < most {
+                match self.next(branch, segment, ids, work) {
+                    Step::Id(id) => out.push(id),
+                    end => return Some(end),
+                }
+            }
+        }
+        None
+    }
+
+    /// Where it stands in a posting list.
+    fn position<'s>(&mut self, branch: &Branch, segment: &'s Segment) -> Option<(&mut Position, Postings<'s>)> {
+        match (self, &branch.access) {
+            (Stream::Lists { at, position }, Access::Lists(lists)) => {
+                Some((position, lists.get(*at)?.postings(segment)?))
+            }
+            (Stream::Values(stream), Access::Values(values)) => {
+                Some((stream.current.as_mut()?, segment.postings(values.attribute)?))
+            }
+            _ => None,
+        }
+    }
 }
 
 fn next_of_some(all: &[EntryId], at: &mut usize, ids: &Ids) -> Step {
@@ -191,41 +236,31 @@ pub(super) fn admits(probes: &[Probe], segment: &Segment, id: u32) -> bool {
     })
 }
 
-/// As [`admits`] for many ids, each with what came of it. One test after the other, so that the cache misses of a test overlap.
-pub(super) fn admit_all(probes: &[Probe], segment: &Segment, ids: &mut [(u32, bool)]) {
-    for probe in probes {
-        match &probe.test {
+/// Leaves those of many ids that [`admits`] would let pass. One test after the other, so that the cache misses of a test overlap.
+pub(super) fn retain_admitted(probes: &[Probe], segment: &Segment, ids: &mut Vec<u32>) {
+    for Probe { test, negated } in probes {
+        match test {
             ProbeTest::Lists(lists) => match lists.as_slice() {
-                [list] => in_one(list, segment, ids, probe.negated),
-                _ => {
-                    for (id, admitted) in ids.iter_mut().filter(|(_, admitted)| *admitted) {
-                        *admitted = in_any(lists, segment, *id) != probe.negated;
-                    }
-                }
+                [list] => retain_listed(list, segment, ids, *negated),
+                _ => ids.retain(|id| in_any(lists, segment, *id) != *negated),
             },
             ProbeTest::Column {
                 attribute, ordinals, ..
-            } => {
-                let column = segment.column(*attribute);
-                for (id, admitted) in ids.iter_mut() {
-                    let found = column.is_some_and(|column| column.any(EntryId(*id), ordinals));
-                    *admitted &= found != probe.negated;
-                }
-            }
+            } => match segment.column(*attribute) {
+                Some(column) => column.retain(ids, ordinals, *negated),
+                None => ids.retain(|_| *negated),
+            },
         }
     }
 }
 
 /// One list is gone through beside the ids, as far as these ascend.
-fn in_one(list: &ListAt, segment: &Segment, ids: &mut [(u32, bool)], negated: bool) {
+fn retain_listed(list: &ListAt, segment: &Segment, ids: &mut Vec<u32>, negated: bool) {
     let Some(postings) = list.postings(segment) else {
-        ids.iter_mut().for_each(|(_, admitted)| *admitted &= negated);
-        return;
+        return ids.retain(|_| negated);
     };
     let mut walk = PostingWalk::new(list.list);
-    for (id, admitted) in ids.iter_mut().filter(|(_, admitted)| *admitted) {
-        *admitted = walk.contains(postings, EntryId(*id)) != negated;
-    }
+    ids.retain(|id| walk.contains(postings, EntryId(*id)) != negated);
 }
 
 #[inline]
@@ -264,6 +299,20 @@ impl Position {
                 return Some(id);
             }
             self.at_least = id;
+        }
+    }
+
+    /// Appends what [`Position::next`] would give to `out` until it holds `most`.
+    fn take(&mut self, postings: Postings<'_>, ids: &Ids, most: usize, out: &mut Vec<u32>) {
+        while out.len() < most
+            && let Some(range) = ids.range(self.at_least)
+        {
+            let end = range.end;
+            self.cursor.take(postings, range, most, out);
+            self.at_least = match out.last() {
+                Some(last) if out.len() == most => last + 1,
+                _ => end,
+            };
         }
     }
 }
