@@ -56,6 +56,10 @@ pub struct Metrics {
     pub octets_written: Counter,
     pub entries_sent: Counter,
     pub searches_running: Gauge,
+    /// What connections have together of `limits.buffered_bytes`.
+    pub buffered_octets: Gauge,
+    /// Connections ended because others needed what they had of it.
+    pub crowded_out: Counter,
     /// Connections ended by the server because of a broken message.
     pub broken_messages: Counter,
     /// Connections ended because a limit on time was passed.
@@ -110,6 +114,10 @@ impl Gauge {
     #[inline]
     pub fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     pub fn value(&self) -> u64 {
@@ -179,6 +187,11 @@ impl Metrics {
                 "Connections ended by a broken message",
             ),
             ("timeouts_total", &self.timeouts, "Connections ended by a limit on time"),
+            (
+                "crowded_out_total",
+                &self.crowded_out,
+                "Connections ended because the memory for buffers was spent",
+            ),
             ("panics_total", &self.panics, "Panics contained to one connection"),
         ];
         for (name, counter, help) in counters {
@@ -188,6 +201,11 @@ impl Metrics {
         let gauges = [
             ("connections_open", &self.connections_open, "Connections open now"),
             ("searches_running", &self.searches_running, "Searches running now"),
+            (
+                "buffered_octets",
+                &self.buffered_octets,
+                "Octets of long messages, unread answers and requests under way",
+            ),
         ];
         for (name, gauge, help) in gauges {
             family(&mut text, name, "gauge", help);

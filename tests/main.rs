@@ -5,6 +5,7 @@
 
 mod apply;
 mod binds;
+mod buffers;
 mod commands;
 mod controls;
 mod durability;

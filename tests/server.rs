@@ -219,6 +219,14 @@ impl Server {
         ldap
     }
 
+    /// Octets of memory that the process has.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kibibytes: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        kibibytes << 10
+    }
+
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(self.place.data().join("tls/cert.pem")).unwrap();

@@ -298,7 +298,7 @@ async fn section_3_3_limits_abort_with_a_notice() {
     let place = Place::filled();
     let secret = place.account("app", "writer");
     let limits = "[accounts]\nargon2_memory_kib = 64\nargon2_iterations = 1\n[limits]\ntransaction_operations = 2\n\
-                  transaction_bytes = 160\n";
+                  transaction_bytes = 260\n";
     std::fs::write(place.data().join("nhsdir.toml"), limits).unwrap();
     let server = place.serve();
     let mut raw = Raw::open(&server);

@@ -50,7 +50,7 @@ const VALUE_MEMORY: usize = 48;
 
 impl UpdateRequest {
     /// Octets that it takes in memory, or thereabouts: many short values take many times what they took on the wire.
-    pub(super) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         let values: usize = match &self.update {
             Update::Add(entry) => entry
                 .attributes

@@ -3,6 +3,7 @@
 //! Invariants: memory is bounded by the limits whatever the peer sends or does not read; while the peer does not read, searches do not
 //! run and requests are not taken; a running search gives way to other connections after every turn.
 
+use super::buffers::Share;
 use super::conversation::{Conversation, Flow, Service};
 use super::frame::{self, Frame};
 use super::input::Input;
@@ -80,6 +81,8 @@ struct Connection<'s, S> {
     stream: &'s mut S,
     conversation: Conversation,
     input: Input,
+    /// Of the memory that all connections have together.
+    share: Share,
     /// Octets of the output that are written already.
     written: usize,
     /// The stream may hold octets back that it was given.
@@ -117,6 +120,8 @@ enum Exchanged {
     /// The peer is gone, or took nothing for too long.
     Lost,
     Idle,
+    /// Others need the memory that this connection has.
+    Crowded,
 }
 
 /// Output that is written although searches could add more to it.
@@ -132,6 +137,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
         let timer = Box::pin(tokio::time::sleep_until(now + conversation.limits().idle_unbound));
         Connection {
             stream,
+            share: conversation.buffers().share(),
             conversation,
             input: Input::default(),
             written: 0,
@@ -170,7 +176,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                 Exchanged::Progress if busy => tokio::task::yield_now().await,
                 Exchanged::Progress => {}
                 Exchanged::Idle => self.idle(),
-                Exchanged::Lost => return Ending::Closed,
+                Exchanged::Crowded if self.is_told_why() => {}
+                Exchanged::Crowded | Exchanged::Lost => return Ending::Closed,
             }
         }
         self.finish().await
@@ -273,6 +280,20 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
         self.conversation.disconnect(ResultCode::Unavailable, &message);
     }
 
+    /// Ends a connection whose memory others need. Says whether it can be told: a peer that does not read cannot.
+    fn is_told_why(&mut self) -> bool {
+        self.conversation.metrics().crowded_out.increment();
+        self.input = Input::default();
+        self.conversation.drop_transaction();
+        let reads = self.conversation.output.len() - self.written <= KEPT_OUTPUT;
+        self.conversation.disconnect(
+            ResultCode::Busy,
+            "other connections need the memory that this one has had the most of for the longest; try again",
+        );
+        self.closing = Some(Ending::Closed);
+        reads
+    }
+
     fn idle_limit(&self) -> Duration {
         let limits = self.conversation.limits();
         if self.conversation.is_bound() {
@@ -295,7 +316,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
             }
             // Room in the output is progress: searches and requests may go on.
             progress |= intake == Intake::Full && !self.conversation.is_output_full();
-            if self.may_read(intake) {
+            if self.may_read(intake) && self.finds_room(context) {
                 match self.input.fill(self.stream, context, self.input_limit()) {
                     Poll::Ready(Ok(0)) => {
                         self.end_of_input = true;
@@ -316,6 +337,10 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                 self.stopping_since = Some(Instant::now());
                 progress = true;
             }
+            self.share.set(self.held(), context);
+            if self.share.is_to_go() {
+                return Poll::Ready(Exchanged::Crowded);
+            }
             if progress || busy || self.conversation.has_work() {
                 self.was_busy |= busy;
                 return Poll::Ready(Exchanged::Progress);
@@ -328,6 +353,21 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
     /// One message of the greatest length, and no more.
     fn input_limit(&self) -> usize {
         self.conversation.frame_limits().octets
+    }
+
+    /// Octets of memory beyond what every connection may have.
+    fn held(&self) -> usize {
+        let output = self.conversation.output.capacity().saturating_sub(KEPT_OUTPUT);
+        let requests = self.conversation.requests_held().saturating_sub(KEPT_REQUESTS);
+        self.input.held() + output + requests
+    }
+
+    /// Whether the input may take the memory it needs to read on.
+    fn finds_room(&mut self, context: &Context<'_>) -> bool {
+        match self.input.growth(self.input_limit()) {
+            0 => true,
+            more => self.share.ask(more, context),
+        }
     }
 
     fn may_read(&self, intake: Intake) -> bool {
@@ -432,6 +472,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
 
 /// Output memory an idle connection keeps.
 const KEPT_OUTPUT: usize = 128 << 10;
+/// Memory of requests under way that is not counted.
+const KEPT_REQUESTS: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! no bind while anything else is (RFC 4511 section 4.2.1); a session that no longer holds is answered nothing but the notice.
 
 use super::bind::BindAsks;
+use super::buffers::Buffers;
 use super::codec::{self, Change, Operation, response_tag};
 use super::controls::{Controls, PasswordAdvice};
 use super::encode::{self, Extra};
@@ -29,6 +30,7 @@ pub struct Service {
     /// The same for connections on which SASL EXTERNAL may succeed.
     pub external_facts: ProtocolFacts,
     pub metrics: Arc<Metrics>,
+    pub buffers: Arc<Buffers>,
 }
 
 /// The state of one connection, and what waits to be written to it.
@@ -67,6 +69,8 @@ pub(super) struct RunningSearch {
     pub(super) paged: bool,
     /// A sort was asked for: how it went is said.
     pub(super) sorted: bool,
+    /// Octets of its request.
+    pub(super) octets: usize,
 }
 
 /// An operation that waits for the core.
@@ -108,6 +112,9 @@ pub enum Flow {
 
 /// What one request costs of a turn's work at least.
 const REQUEST_WORK: u32 = 64;
+/// What a running search takes in memory, and how many times over what it was asked with: short terms take many times their octets.
+const SEARCH_MEMORY: usize = 4 << 10;
+const FILTER_MEMORY: usize = 8;
 /// Requests taken between two looks at the clock.
 const REQUESTS_A_LOOK: u32 = 8;
 
@@ -141,6 +148,10 @@ impl Conversation {
         &self.service.metrics
     }
 
+    pub fn buffers(&self) -> &Arc<Buffers> {
+        &self.service.buffers
+    }
+
     pub fn is_bound(&self) -> bool {
         self.state.is_bound()
     }
@@ -170,6 +181,17 @@ impl Conversation {
 
     pub fn is_output_full(&self) -> bool {
         self.output.len() >= self.limits().output_octets
+    }
+
+    /// Octets of memory that requests under way take, or thereabouts. Updates that wait for the disk have a limit of their own.
+    pub fn requests_held(&self) -> usize {
+        let searches = self.searches.iter().map(|running| running.octets);
+        let syncs = self.syncs.iter().map(|running| running.octets);
+        let searches: usize = searches
+            .chain(syncs)
+            .map(|octets| SEARCH_MEMORY + octets * FILTER_MEMORY)
+            .sum();
+        searches + self.transaction.as_ref().map_or(0, |transaction| transaction.held())
     }
 
     /// Operations under way; what waits for changes is none.

@@ -36,6 +36,19 @@ impl Input {
         }
     }
 
+    /// Octets of memory beyond what an idle connection keeps.
+    pub fn held(&self) -> usize {
+        self.octets.len().saturating_sub(KEPT_ROOM)
+    }
+
+    /// How much of that the next [`Input::fill`] would add.
+    pub fn growth(&self, limit: usize) -> usize {
+        if self.end < self.octets.len() || self.start > 0 {
+            return 0;
+        }
+        self.next_room(limit).saturating_sub(self.octets.len().max(KEPT_ROOM))
+    }
+
     /// Reads what the stream has, up to `limit` unread octets in all. 0 is the end of the stream.
     pub fn fill<S: AsyncRead + Unpin>(
         &mut self,
@@ -55,6 +68,10 @@ impl Input {
         Poll::Ready(Ok(count))
     }
 
+    fn next_room(&self, limit: usize) -> usize {
+        (self.octets.len() * 2).clamp(FIRST_ROOM, limit.max(FIRST_ROOM))
+    }
+
     fn make_room(&mut self, limit: usize) {
         if self.end < self.octets.len() {
             return;
@@ -65,7 +82,7 @@ impl Input {
             self.start = 0;
             return;
         }
-        let room = (self.octets.len() * 2).clamp(FIRST_ROOM, limit.max(FIRST_ROOM));
+        let room = self.next_room(limit);
         if room > self.octets.len() {
             self.octets.resize(room, 0);
         }

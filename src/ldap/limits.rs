@@ -31,8 +31,10 @@ pub struct WireLimits {
     pub updates: usize,
     /// Updates of one transaction.
     pub transaction_updates: usize,
-    /// Octets of their requests.
+    /// Octets of memory that they take.
     pub transaction_octets: usize,
+    /// Octets that all connections together may have beyond their own small buffers ([`super::buffers`]).
+    pub buffered_octets: usize,
     /// How long a connection may stay without a complete request before it is bound.
     pub idle_unbound: Duration,
     /// The same once it is bound.
@@ -65,7 +67,8 @@ impl Default for WireLimits {
             outstanding: 1000,
             updates: 64,
             transaction_updates: 1000,
-            transaction_octets: 1 << 20,
+            transaction_octets: 4 << 20,
+            buffered_octets: 256 << 20,
             idle_unbound: Duration::from_secs(10),
             idle: Duration::from_secs(15 * 60),
             write_stall: Duration::from_secs(10),

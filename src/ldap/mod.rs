@@ -11,6 +11,7 @@
 
 pub mod ber;
 pub mod bind;
+pub mod buffers;
 pub mod codec;
 pub mod compare;
 pub mod connection;
@@ -34,6 +35,7 @@ pub use connection::serve;
 pub use conversation::Service;
 pub use limits::WireLimits;
 
+use self::buffers::Buffers;
 use crate::directory::{Directory, ProtocolFacts};
 use crate::metrics::Metrics;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ impl Service {
     pub fn new(directory: Arc<Directory>, limits: WireLimits, metrics: Arc<Metrics>) -> Arc<Service> {
         Arc::new(Service {
             directory,
+            buffers: Buffers::new(limits.buffered_octets, Arc::clone(&metrics)),
             limits,
             facts: protocol_facts(false),
             external_facts: protocol_facts(true),

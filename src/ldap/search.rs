@@ -95,6 +95,7 @@ impl Conversation {
                     session: None,
                     paged: page.is_some(),
                     sorted: controls.sort.is_some(),
+                    octets: self.request_octets,
                 };
                 if self.work == 0 || !self.step(&mut running) {
                     running.session = session.cloned();

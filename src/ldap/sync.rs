@@ -31,6 +31,8 @@ pub(super) struct RunningSync {
     sync: Box<Sync>,
     /// Ready when there is something to tell; `None` while there is.
     wake: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Octets of its request.
+    pub(super) octets: usize,
 }
 
 impl RunningSync {
@@ -106,6 +108,7 @@ impl Conversation {
                     id,
                     sync: Box::new(sync),
                     wake: None,
+                    octets: self.request_octets,
                 });
             }
             Err(outcome) => self.answer(id, tag::SEARCH_RESULT_DONE, &outcome, Extra::default()),

@@ -28,7 +28,14 @@ pub(super) struct Transaction {
     /// Who began it, as the audit has it.
     session: Arc<Session>,
     updates: Vec<(MessageId, UpdateRequest)>,
+    /// Octets of memory that they take.
     octets: usize,
+}
+
+impl Transaction {
+    pub(super) fn held(&self) -> usize {
+        self.octets
+    }
 }
 
 /// What an End Transaction request asks.
@@ -112,7 +119,7 @@ impl Conversation {
             let outcome = Outcome::new(ResultCode::ProtocolError, message);
             return self.answer(id, response, &outcome, Extra::default());
         }
-        transaction.octets += self.request_octets;
+        transaction.octets += request.memory();
         if transaction.updates.len() >= updates || transaction.octets > octets {
             let message = format!("expected at most {updates} updates and {octets} bytes in one transaction");
             let outcome = Outcome::new(ResultCode::AdminLimitExceeded, message);
