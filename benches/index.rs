@@ -11,8 +11,9 @@ use nhsdir::index::substring::{SubstringBuilder, Substrings};
 use nhsdir::index::{EntryId, Ordinal};
 use nhsdir::schema::{NormalizedDn, Schema};
 use nhsdir::store::record::{Operational, encode};
-use nhsdir::store::segment::Segment;
+use nhsdir::store::segment::{Segment, Wanted};
 use std::hint::black_box;
+use std::sync::Arc;
 
 const VALUES: u64 = 1_000_000;
 
@@ -144,7 +145,7 @@ fn substrings(c: &mut Criterion) {
 }
 
 fn segments(c: &mut Criterion) {
-    let schema = Schema::builtin().expect("the built-in schema is without fault");
+    let schema = Arc::new(Schema::builtin().expect("the built-in schema is without fault"));
     let mut entries: Vec<(NormalizedDn, Vec<u8>)> = Vec::new();
     let taken = generate::<std::convert::Infallible>(3_000, 1, &mut |entry| {
         if entry.attribute("mail").is_some() {
@@ -157,6 +158,7 @@ fn segments(c: &mut Criterion) {
     entries.sort();
     let octets: usize = entries.iter().map(|entry| entry.1.len()).sum();
     println!("records: {} octets an entry", octets / entries.len());
+    let wanted = Arc::new(Wanted::everything());
     let mut group = c.benchmark_group("build a segment in memory");
     for count in [32, 1000] {
         group.throughput(Throughput::Elements(count as u64));
@@ -168,7 +170,7 @@ fn segments(c: &mut Criterion) {
                         .map(|(key, record)| (key.clone(), record.as_slice()))
                         .collect::<Vec<_>>()
                 },
-                |entries| Segment::build(&entries, &schema),
+                |entries| Segment::build(&entries, &schema, &wanted),
                 BatchSize::SmallInput,
             );
         });

@@ -9,7 +9,7 @@ use nhsdir::model::{Attribute, AttributeDescription, Dn, Entry, Filter, SearchSc
 use nhsdir::query::{Advance, CandidateLimit, Cursor, Order, Query, Work, compile, evaluate};
 use nhsdir::schema::{NormalizedDn, Schema};
 use nhsdir::store::record::encode;
-use nhsdir::store::{Layer, Operational, Segment, Snapshot};
+use nhsdir::store::{Layer, Operational, Segment, Snapshot, Wanted};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -169,9 +169,11 @@ impl Bench {
             .map(|(key, record)| (key.clone(), record.as_slice()))
             .collect();
         let mut snapshot = Snapshot::empty(Arc::clone(&schema));
-        snapshot
-            .layers
-            .push(Layer::new(Arc::new(Segment::build(&pairs, &schema))));
+        snapshot.layers.push(Layer::new(Arc::new(Segment::build(
+            &pairs,
+            &schema,
+            &Arc::new(Wanted::everything()),
+        ))));
         let mut view = View {
             bases: Arc::new([NormalizedDn::default()]),
             ..View::default()

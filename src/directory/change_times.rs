@@ -32,7 +32,7 @@ mod tests {
     use super::*;
     use crate::model::{Attribute, Dn, Entry};
     use crate::schema::Schema;
-    use crate::store::{Operational, Segment, Snapshot, record};
+    use crate::store::{Operational, Segment, Snapshot, Wanted, record};
 
     /// A clock that stands still, or was put back behind what the directory holds, still gives every change a later time.
     #[test]
@@ -48,7 +48,7 @@ mod tests {
         let octets = record::encode(&entry, &operational, &schema);
         let key = schema.normalize_dn(&entry.dn).unwrap();
         let mut snapshot = Snapshot::empty(std::sync::Arc::clone(&schema));
-        let segment = Segment::build(&[(key, &octets)], &schema);
+        let segment = Segment::build(&[(key, &octets)], &schema, &Wanted::everything().into());
         snapshot.layers.push(crate::store::Layer::new(segment.into()));
         let times = ChangeTimes::after(snapshot.last_change());
         assert_eq!(

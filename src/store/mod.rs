@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 pub use deletions::{Deleted, Deletion};
 pub use holders::Held;
 pub use record::{Operational, Record, RecordAttribute};
-pub use segment::{AttributeIndex, IndexBytes, Segment};
+pub use segment::{AttributeIndex, IndexBytes, Segment, Wanted};
 pub use snapshot::{Layer, Location, Snapshot};
 
 /// Numbers committed changes without gaps, from 1.

@@ -6,7 +6,7 @@
 use super::snapshot::{HiddenSet, Layer, Snapshot, TailEntry};
 use super::{Core, Segment, StoreError, Writer, compaction, locked};
 use crate::index::EntryId;
-use crate::schema::{NormalizedDn, Schema};
+use crate::schema::NormalizedDn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -173,7 +173,7 @@ pub(super) fn bound_tail(core: &Core, writer: &Writer, snapshot: &mut Snapshot) 
     if snapshot.tail.len() > limit {
         freeze_all(snapshot);
         while let Some(inputs) = next_merge(core, writer, snapshot) {
-            let output = merge(&inputs, snapshot.schema());
+            let output = merge(&inputs, snapshot);
             *snapshot = replaced(snapshot, &inputs, Arc::new(output), false);
         }
     }
@@ -186,23 +186,29 @@ fn settle(core: &Core, tail_entries: usize) {
         freeze(core);
     }
     loop {
-        let (inputs, schema) = {
-            let writer = core.lock_writer();
-            let snapshot = core.published.load();
-            (next_merge(core, &writer, &snapshot), Arc::clone(snapshot.schema()))
-        };
-        let Some(inputs) = inputs else { return };
-        let output = Arc::new(merge(&inputs, &schema));
+        let snapshot = core.published.load_full();
+        let inputs = next_merge(core, &core.lock_writer(), &snapshot);
+        let Some(inputs) = inputs else { break };
+        let output = Arc::new(merge(&inputs, &snapshot));
         let _writer = core.lock_writer();
         let next = replaced(&core.published.load(), &inputs, output, false);
         core.published.store(Arc::new(next));
+    }
+    give_missed_substrings(&core.published.load());
+}
+
+/// Makes the substrings that searches went without.
+pub(super) fn give_missed_substrings(snapshot: &Snapshot) {
+    let segments = || snapshot.layers.iter().map(|layer| &layer.segment);
+    if segments().any(|segment| segment.has_missed_substrings()) {
+        segments().for_each(|segment| segment.make_wanted_substrings());
     }
 }
 
 /// Makes the tail as it is now a segment while the writer goes on.
 fn freeze(core: &Core) {
     let before = core.published.load_full();
-    let segment = Arc::new(build(&before.tail, before.schema()));
+    let segment = Arc::new(build(&before));
     let _writer = core.lock_writer();
     let next = frozen(&core.published.load(), &before.tail, segment);
     core.published.store(Arc::new(next));
@@ -233,15 +239,17 @@ pub(super) fn frozen(now: &Snapshot, before: &[Arc<TailEntry>], segment: Arc<Seg
 /// Makes the whole tail a segment, for a caller who holds the writer's lock.
 pub(super) fn freeze_all(snapshot: &mut Snapshot) {
     if !snapshot.tail.is_empty() {
-        let segment = build(&snapshot.tail, snapshot.schema());
+        let segment = build(snapshot);
         snapshot.layers.push(Layer::new(Arc::new(segment)));
         snapshot.tail = Arc::default();
     }
 }
 
-pub(super) fn build(tail: &[Arc<TailEntry>], schema: &Schema) -> Segment {
-    let entries: Vec<_> = tail.iter().map(|entry| (entry.key.clone(), &*entry.record)).collect();
-    Segment::build(&entries, schema)
+/// A segment of the tail.
+pub(super) fn build(snapshot: &Snapshot) -> Segment {
+    let entries = snapshot.tail.iter().map(|entry| (entry.key.clone(), &*entry.record));
+    let entries: Vec<_> = entries.collect();
+    Segment::build(&entries, snapshot.schema(), snapshot.wanted())
 }
 
 /// The smallest size of which there are [`FAN_OUT`] segments in memory that nobody else is reading; those segments.
@@ -272,8 +280,8 @@ fn is_claimed(writer: &Writer, layer: &Layer) -> bool {
         .any(|claimed| Arc::ptr_eq(claimed, &layer.segment))
 }
 
-/// One segment of what is visible in several. All are in memory, so their records have this schema's type numbers.
-fn merge(inputs: &[Layer], schema: &Schema) -> Segment {
+/// One segment of what is visible in several. All are in memory, so their records have the schema's type numbers.
+fn merge(inputs: &[Layer], snapshot: &Snapshot) -> Segment {
     let mut entries = Vec::new();
     for (layer, input) in inputs.iter().zip(0..) {
         for_each_visible_key(layer, &mut |id, key| {
@@ -283,7 +291,7 @@ fn merge(inputs: &[Layer], schema: &Schema) -> Segment {
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let segments: Vec<&Segment> = inputs.iter().map(|layer| &*layer.segment).collect();
-    Segment::merge(&segments, &entries, schema)
+    Segment::merge(&segments, &entries, snapshot.schema(), snapshot.wanted())
 }
 
 /// Calls `each` with id and key of every visible entry, ascending, until it returns false.
@@ -319,6 +327,9 @@ pub(super) fn replaced(now: &Snapshot, inputs: &[Layer], output: Arc<Segment>, b
     };
     if base || !layer.is_empty() {
         next.layers.insert(at.unwrap_or(0), layer);
+    }
+    if base {
+        next.forget_wanted();
     }
     next
 }

@@ -1,7 +1,7 @@
 //! One immutable state of the directory: a stack of segments and a tail.
 
 use super::record::{Record, csn_time};
-use super::segment::Segment;
+use super::segment::{Segment, Wanted};
 use super::{Change, SequenceNumber};
 use crate::index::EntryId;
 use crate::index::postings::PostingCursor;
@@ -23,6 +23,8 @@ pub struct Snapshot {
     /// The schema that its entries were made under, or one before a [`Schema::successor`] of it: no record names a type that this one
     /// does not know.
     schema: Arc<Schema>,
+    /// The indexes that searches ask the overlay for.
+    wanted: Arc<Wanted>,
 }
 
 #[derive(Clone)]
@@ -206,8 +208,18 @@ impl Snapshot {
             sequence: SequenceNumber(0),
             layers: Vec::new(),
             tail: Arc::default(),
+            wanted: Arc::new(Wanted::nothing(&schema)),
             schema,
         }
+    }
+
+    pub(super) fn wanted(&self) -> &Arc<Wanted> {
+        &self.wanted
+    }
+
+    /// What was asked for is forgotten: what is still wanted will be asked for again.
+    pub(super) fn forget_wanted(&mut self) {
+        self.wanted = Arc::new(Wanted::nothing(&self.schema));
     }
 
     pub fn schema(&self) -> &Arc<Schema> {

@@ -504,7 +504,7 @@ fn a_change_while_the_tail_becomes_a_segment_is_kept() {
     for round in 0..10 {
         (0..10).for_each(|_| random_group(&store, &mut oracle, &mut Vec::new(), &mut random));
         let before = store.snapshot();
-        let segment = Arc::new(overlay::build(&before.tail, &SCHEMA));
+        let segment = Arc::new(overlay::build(&before));
         (0..10).for_each(|_| random_group(&store, &mut oracle, &mut Vec::new(), &mut random));
         let next = overlay::frozen(&store.snapshot(), &before.tail, segment);
         verify_snapshot(&next, &oracle, &mut random, &format!("round {round}"));
@@ -594,6 +594,15 @@ fn a_short_tail_becomes_a_segment_when_writing_rests() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(versions(&store.snapshot()), oracle_after(2));
+    // The thread also makes the substrings that a search went without.
+    let segment = Arc::clone(&store.snapshot().layers.last().unwrap().segment);
+    let description = SCHEMA.find_attribute("description").unwrap();
+    assert!(segment.index(description).unwrap().substrings.is_none());
+    segment.ask_for_substrings(description);
+    while segment.index(description).unwrap().substrings.is_none() {
+        assert!(started.elapsed().as_secs() < 60, "there are no substrings yet");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 /// A small generator of random numbers (splitmix64); `SEED=n` repeats a run.

@@ -425,7 +425,11 @@ impl<'a> Chooser<'a> {
             return Branch::nothing();
         }
         let mut ordinals = Ordinals::Range(range.clone());
-        if let Some(substrings) = index.substrings.filter(|_| range.len() > PROBED_LISTS) {
+        let worthwhile = range.len() > PROBED_LISTS && !(any.is_empty() && last.is_none());
+        if worthwhile && index.substrings.is_none() {
+            self.segment.ask_for_substrings(attribute);
+        }
+        if let Some(substrings) = index.substrings.filter(|_| worthwhile) {
             let pieces = any.iter().chain(last);
             let rarest = pieces
                 .map(|piece| (substrings.estimate(piece), piece))

@@ -7,7 +7,7 @@ use crate::query::{Advance, CandidateLimit, Cursor, Groups, Order, Query, TooMan
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::record::encode;
 use crate::store::snapshot::TailEntry;
-use crate::store::{Layer, Location, Operational, Segment, Snapshot};
+use crate::store::{Layer, Location, Operational, Segment, Snapshot, Wanted};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -75,7 +75,12 @@ pub fn snapshot(layers: &[Changes], tail: &Changes) -> Arc<Snapshot> {
             .iter()
             .filter_map(|(key, record)| Some((key.clone(), record.as_deref()?)));
         let entries: Vec<(NormalizedDn, &[u8])> = puts.collect();
-        let segment = Segment::build(&entries, &schema);
+        // The first is as a file is: made whole. The others make their indexes when they are asked for.
+        let wanted = match snapshot.layers.is_empty() {
+            true => Wanted::everything(),
+            false => Wanted::nothing(&schema),
+        };
+        let segment = Segment::build(&entries, &schema, &Arc::new(wanted));
         snapshot.layers.push(Layer::new(Arc::new(segment)));
     }
     hide(&mut snapshot.layers, tail);

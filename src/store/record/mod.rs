@@ -448,6 +448,16 @@ pub fn is_indexed(schema: &Schema, id: AttributeId) -> bool {
 /// too ([`Schema::implied_classes`]). Values that do not normalise are skipped (they match nothing). A value that an entry has
 /// under several options comes more than once.
 pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(AttributeId, &[u8])) {
+    index_terms_of(record, schema, &|_| true, term);
+}
+
+/// As [`index_terms`], of some attribute types only: values of others are not normalised.
+pub fn index_terms_of(
+    record: Record<'_>,
+    schema: &Schema,
+    among: &dyn Fn(AttributeId) -> bool,
+    term: &mut dyn FnMut(AttributeId, &[u8]),
+) {
     let mut normalized = Vec::with_capacity(64);
     let mut one = |id: AttributeId, value: &[u8]| {
         let Some(rule) = schema.attribute(id).equality else {
@@ -460,7 +470,7 @@ pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(Att
     };
     let object_class = schema.well_known().object_class;
     let mut classes: smallvec::SmallVec<[ClassId; 8]> = smallvec::SmallVec::new();
-    for attribute in record.attributes() {
+    for attribute in record.attributes().filter(|attribute| among(attribute.id)) {
         if attribute.id == object_class {
             attribute.values().for_each(|value| match schema.class_of(value) {
                 Some(class) => classes.extend_from_slice(schema.implied_classes(class)),
@@ -472,7 +482,7 @@ pub fn index_terms(record: Record<'_>, schema: &Schema, term: &mut dyn FnMut(Att
     }
     classes.sort_unstable();
     classes.dedup();
-    for id in indexed_derived_types(schema) {
+    for id in indexed_derived_types(schema).into_iter().filter(|id| among(*id)) {
         derived_values(record, schema, id, &mut |value| one(id, value));
     }
     classes

@@ -1,5 +1,6 @@
 //! Segments from entries that come in order: in memory, and into a file.
 
+use super::deferred::{DEFERRED_ENTRIES, DeferredIndex, InMemory, Wanted, substrings_at};
 use super::file::{FileWriter, Section};
 use super::gather::{AttributeTerms, BuiltIndex, Gathered, LEFT_OUT, build_all};
 use super::{Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots};
@@ -9,9 +10,10 @@ use crate::index::dictionary::{Dictionary, DictionaryBuilder};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::StoreError;
 use crate::store::kv::corrupt;
-use crate::store::record::Record;
+use crate::store::record::{Record, indexed_derived_types};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 /// The parts of a segment that hold one item an entry.
 #[derive(Default)]
@@ -30,19 +32,74 @@ impl Entries {
     }
 }
 
+/// Which index of a segment in memory is made with it, and which later.
+struct Slots {
+    /// `Empty` stands for those made now, too, until their place is known.
+    slots: Vec<Slot>,
+    now: Vec<bool>,
+    deferred: u16,
+}
+
+impl Slots {
+    /// No entry has any type yet.
+    fn new(schema: &Schema) -> Slots {
+        let slots = empty_slots(schema);
+        Slots {
+            now: vec![false; slots.len()],
+            deferred: 0,
+            slots,
+        }
+    }
+
+    /// An entry has a type: its index is made now or later.
+    fn note(&mut self, id: AttributeId, entries: usize, wanted: &Wanted) {
+        let place = usize::from(id.0);
+        let (Some(slot), Some(now)) = (self.slots.get_mut(place), self.now.get_mut(place)) else {
+            return;
+        };
+        match slot {
+            Slot::Absent => *slot = Slot::Unindexed,
+            Slot::Empty if entries > DEFERRED_ENTRIES || wanted.index(id) => *now = true,
+            Slot::Empty => {
+                *slot = Slot::Deferred(self.deferred);
+                self.deferred += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn is_now(&self, id: AttributeId) -> bool {
+        self.now.get(usize::from(id.0)).is_some_and(|now| *now)
+    }
+}
+
 /// [`Segment::build`].
-pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> Segment {
+pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Arc<Schema>, wanted: &Arc<Wanted>) -> Segment {
     let types = schema.type_numbers();
-    let mut gathered = Gathered::new(schema, &[]);
-    for ((_, record), number) in entries.iter().zip(0..) {
-        gathered.add(number, Record::new(record, types), schema);
+    let mut slots = Slots::new(schema);
+    let records = || entries.iter().map(|(_, record)| Record::new(record, types));
+    let held = records().flat_map(|record| record.attributes().map(|attribute| attribute.id));
+    let derived = indexed_derived_types(schema)
+        .into_iter()
+        .filter(|_| !entries.is_empty());
+    held.chain(derived).for_each(|id| slots.note(id, entries.len(), wanted));
+    let mut gathered = Gathered::in_memory(schema, wanted);
+    if slots.now.contains(&true) {
+        for (record, number) in records().zip(0..) {
+            gathered.add_among(number, record, schema, &|id| slots.is_now(id));
+        }
     }
     let entries = entries.iter().map(|(key, record)| (key, *record));
-    assembled(entries, gathered, &[], schema)
+    assembled(entries, gathered, slots, schema, wanted)
 }
 
 /// [`Segment::merge`].
-pub(super) fn merged(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId)], schema: &Schema) -> Segment {
+pub(super) fn merged(
+    inputs: &[&Segment],
+    entries: &[(NormalizedDn, u32, EntryId)],
+    schema: &Arc<Schema>,
+    wanted: &Arc<Wanted>,
+) -> Segment {
     let mut ids: Vec<Vec<u32>> = inputs
         .iter()
         .map(|input| vec![LEFT_OUT; input.len() as usize])
@@ -50,36 +107,82 @@ pub(super) fn merged(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId
     for ((_, input, id), number) in entries.iter().zip(0..) {
         ids[*input as usize][id.0 as usize] = number;
     }
-    let mut gathered = Gathered::new(schema, &[]);
-    let mut unindexed = Vec::new();
-    for (input, ids) in inputs.iter().zip(&ids) {
-        for (slot, attribute) in input.layout.slots.iter().zip(schema.attributes()) {
-            match (slot, input.index(attribute.id)) {
-                (Slot::At(_), Some(index)) => gathered.add_index(attribute.id, &index, ids, schema),
-                (Slot::Unindexed | Slot::SetAside, _) => unindexed.push(attribute.id),
-                _ => {}
+    let mut slots = Slots::new(schema);
+    for input in inputs {
+        for (slot, place) in input.layout.slots.iter().zip(0..) {
+            match slot {
+                Slot::At(_) | Slot::Deferred(_) => slots.note(AttributeId(place), entries.len(), wanted),
+                Slot::Unindexed | Slot::SetAside => slots.slots[usize::from(place)] = Slot::Unindexed,
+                Slot::Absent | Slot::Empty => {}
+            }
+        }
+    }
+    let mut gathered = Gathered::in_memory(schema, wanted);
+    for ((input, ids), number) in inputs.iter().zip(&ids).zip(0..) {
+        let (made, anew) = made_and_not(input, &slots, schema);
+        for id in made {
+            if let Some(index) = input.index(id) {
+                gathered.add_index(id, &index, ids, schema);
+            }
+        }
+        if !anew.is_empty() {
+            let own = entries.iter().zip(0..).filter(|((_, of, _), _)| *of == number);
+            for ((_, _, id), number) in own {
+                gathered.add_among(number, input.record(*id), schema, &|id| anew.contains(&id));
             }
         }
     }
     let entries = entries
         .iter()
         .map(|(key, input, id)| (key, inputs[*input as usize].record(*id).octets()));
-    assembled(entries, gathered, &unindexed, schema)
+    assembled(entries, gathered, slots, schema, wanted)
 }
 
-/// `unindexed` are types that an entry may have beside what was gathered.
+/// Of the types whose index is made now: those that an input has an index of, and those whose terms come from its records.
+fn made_and_not(input: &Segment, slots: &Slots, schema: &Schema) -> (Vec<AttributeId>, Vec<AttributeId>) {
+    let types = schema.attributes().iter().map(|attribute| attribute.id);
+    let here = types.filter(|id| slots.is_now(*id) && !input.lacks(*id));
+    here.partition(|id| !input.defers(*id))
+}
+
+/// An index of a small segment that was not made with it.
+pub(super) fn index_of(segment: &Segment, id: AttributeId, schema: &Schema, wanted: &Wanted) -> DeferredIndex {
+    let mut gathered = Gathered::in_memory(schema, wanted);
+    for number in 0..segment.len() {
+        let record = segment.record(EntryId(number));
+        gathered.add_among(number, record, schema, &|other| other == id);
+    }
+    let mut octets = Vec::new();
+    let mut layout = IndexLayout::default();
+    build_all(gathered.into_attributes(), None, segment.len(), 1, &mut |built| {
+        layout = placed(built, &mut octets, schema);
+    });
+    DeferredIndex { octets, layout }
+}
+
+/// Appends the parts of an index; substrings stay apart.
+fn placed(built: BuiltIndex, octets: &mut Vec<u8>, schema: &Schema) -> IndexLayout {
+    let mut append = |part: &[u8]| -> Range<usize> {
+        octets.extend_from_slice(part);
+        octets.len() - part.len()..octets.len()
+    };
+    IndexLayout {
+        dictionary: append(&built.dictionary),
+        postings: append(&built.postings),
+        presence: append(&built.presence),
+        column: built.column.as_deref().map(&mut append),
+        substrings: substrings_at(built.substrings, schema, built.id),
+    }
+}
+
 fn assembled<'e>(
     entries: impl ExactSizeIterator<Item = (&'e NormalizedDn, &'e [u8])> + Clone,
-    gathered: Gathered,
-    unindexed: &[AttributeId],
-    schema: &Schema,
+    gathered: Gathered<'_>,
+    slots: Slots,
+    schema: &Arc<Schema>,
+    wanted: &Arc<Wanted>,
 ) -> Segment {
     let attributes = gathered.into_attributes();
-    let mut slots = empty_slots(schema);
-    let without = attributes.iter().filter(|terms| !terms.indexed).map(|terms| terms.id);
-    without
-        .chain(unindexed.iter().copied())
-        .for_each(|id| slots[usize::from(id.0)] = Slot::Unindexed);
     let count = entries.len();
     let mut terms = TermFilter::new(attributes.iter().map(AttributeTerms::len).sum::<usize>() + count);
     let mut parts = Entries::default();
@@ -116,23 +219,22 @@ fn assembled<'e>(
         names: append(&names),
         depths: append(&parts.depths),
         types: schema.type_numbers().into(),
-        indexes: Vec::new(),
-        slots,
+        indexes: Vec::with_capacity(indexes.len()),
+        slots: slots.slots,
     };
     for built in indexes {
         layout.slots[usize::from(built.id.0)] = Slot::At(layout.indexes.len() as u16);
-        layout.indexes.push(IndexLayout {
-            dictionary: append(&built.dictionary),
-            postings: append(&built.postings),
-            presence: append(&built.presence),
-            substrings: built.substrings.as_deref().map(&mut append),
-            column: built.column.as_deref().map(&mut append),
-        });
+        layout.indexes.push(placed(built, &mut octets, schema));
     }
     Segment {
         octets: Octets::Memory(octets),
         layout,
         terms,
+        later: Some(InMemory {
+            schema: Arc::clone(schema),
+            wanted: Arc::clone(wanted),
+            indexes: (0..slots.deferred).map(|_| OnceLock::new()).collect(),
+        }),
     }
 }
 
@@ -174,7 +276,7 @@ pub(super) fn write(
 pub(super) fn finish_file(
     mut file: FileWriter,
     parts: Entries,
-    gathered: Gathered,
+    gathered: Gathered<'_>,
     ids: Option<&[u32]>,
     threads: usize,
     schema: &Schema,

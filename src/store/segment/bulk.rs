@@ -39,7 +39,7 @@ pub struct BulkLoad<'a> {
     store: &'a Store,
     schema: Arc<Schema>,
     replace: bool,
-    gathered: Gathered,
+    gathered: Gathered<'static>,
     keys: Keys,
     spill: Spill,
 }

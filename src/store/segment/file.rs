@@ -2,7 +2,7 @@
 
 use super::gather::{AttributeTerms, BuiltIndex, serves_substrings};
 use super::mapped::Mapped;
-use super::{IndexLayout, Layout, OFFSET, OFFSET_PADDING, Octets, Segment, Slot, empty_slots};
+use super::{IndexLayout, Layout, OFFSET, OFFSET_PADDING, Octets, Segment, Slot, SubstringsAt, empty_slots};
 use crate::index::bloom::TermFilter;
 use crate::index::dictionary::Dictionary;
 use crate::index::octets::{push_varint, u32_at, u64_at, varint};
@@ -238,6 +238,7 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Segment, StoreError> 
         octets: Octets::Mapped(mapped),
         layout,
         terms: TermFilter::default(),
+        later: None,
     })
 }
 
@@ -363,7 +364,7 @@ fn place_indexes(
             dictionary,
             postings,
             presence,
-            substrings,
+            substrings: substrings.map_or(SubstringsAt::Nowhere, SubstringsAt::Section),
             column: range(Section::Column),
         });
     }

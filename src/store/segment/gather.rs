@@ -1,7 +1,7 @@
 //! Index terms of many entries into dictionaries, postings, substrings and columns: the part that a segment in memory, a
 //! compaction and a bulk load share.
 
-use super::AttributeIndex;
+use super::{AttributeIndex, Wanted};
 use crate::index::Ordinal;
 use crate::index::column::ColumnBuilder;
 use crate::index::dictionary::DictionaryBuilder;
@@ -20,11 +20,13 @@ pub(super) const LEFT_OUT: u32 = u32::MAX;
 const HASHED: usize = 1 << 16;
 
 /// Terms of entries in the order they came, by attribute type.
-pub(super) struct Gathered {
+pub(super) struct Gathered<'w> {
     /// By [`AttributeId`]; `None` for types that no entry has.
     attributes: Vec<Option<Box<AttributeTerms>>>,
     /// Types that get no index by configuration.
     unindexed: Vec<AttributeId>,
+    /// Of a segment in memory: only what is wanted gets substrings.
+    wanted: Option<&'w Wanted>,
 }
 
 /// What is known of one attribute type.
@@ -65,16 +67,43 @@ impl BuiltIndex {
     }
 }
 
-impl Gathered {
+impl<'w> Gathered<'w> {
     /// `unindexed` are names of attribute types; unknown ones mean nothing here.
-    pub(super) fn new(schema: &Schema, unindexed: &[String]) -> Gathered {
+    pub(super) fn new(schema: &Schema, unindexed: &[String]) -> Gathered<'w> {
         Gathered {
             attributes: schema.attributes().iter().map(|_| None).collect(),
             unindexed: unindexed
                 .iter()
                 .filter_map(|name| schema.find_attribute(name))
                 .collect(),
+            wanted: None,
         }
+    }
+
+    /// For a segment in memory, which has substrings where they are wanted.
+    pub(super) fn in_memory(schema: &Schema, wanted: &'w Wanted) -> Gathered<'w> {
+        Gathered {
+            wanted: Some(wanted),
+            ..Gathered::new(schema, &[])
+        }
+    }
+
+    /// As [`Gathered::add`], of some types only.
+    pub(super) fn add_among(
+        &mut self,
+        number: u32,
+        record: Record<'_>,
+        schema: &Schema,
+        among: &dyn Fn(AttributeId) -> bool,
+    ) {
+        for attribute in record.attributes().filter(|attribute| among(attribute.id)) {
+            if let Some(terms) = self.attribute(attribute.id, schema) {
+                terms.note_present(number);
+            }
+        }
+        record::index_terms_of(record, schema, among, &mut |id, term| {
+            self.add_term(number, id, term, schema);
+        });
     }
 
     /// Notes the attributes and the terms of the entry with this number. Numbers ascend.
@@ -129,7 +158,7 @@ impl Gathered {
             *place = Some(Box::new(AttributeTerms {
                 id,
                 indexed: record::is_indexed(schema, id) && !self.unindexed.contains(&id),
-                substrings: serves_substrings(schema, id),
+                substrings: serves_substrings(schema, id) && self.wanted.is_none_or(|wanted| wanted.substrings(id)),
                 present: Vec::new(),
                 entries: Vec::new(),
                 octets: Vec::new(),

@@ -10,6 +10,7 @@
 
 mod build;
 mod bulk;
+mod deferred;
 mod file;
 mod gather;
 pub(super) mod mapped;
@@ -27,10 +28,13 @@ use crate::index::postings::Postings;
 use crate::index::substring::Substrings;
 use crate::index::{EntryId, Ordinal};
 use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
+use deferred::InMemory;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 pub use bulk::{BulkFault, BulkLoad, BulkOutcome, PreparedEntry};
+pub use deferred::Wanted;
 
 /// Octets of one offset in the entry table.
 const OFFSET: usize = 5;
@@ -44,8 +48,10 @@ pub type Emit<'e> = dyn FnMut(&NormalizedDn, Record<'_>) -> Result<(), StoreErro
 pub struct Segment {
     octets: Octets,
     layout: Layout,
-    /// Of a segment in memory, of which there may be many: its terms and names.
+    /// Of a segment in memory, of which there may be many: its names and the terms of the indexes that were made with it.
     terms: TermFilter,
+    /// Of a segment in memory: what of its indexes is made later.
+    later: Option<InMemory>,
 }
 
 /// In a segment's [`TermFilter`]: the kind of what is an entry's key.
@@ -83,6 +89,8 @@ enum Slot {
     Empty,
     /// In `indexes`.
     At(u16),
+    /// Made when it is asked for ([`InMemory`]).
+    Deferred(u16),
 }
 
 #[derive(Clone, Default, Debug)]
@@ -90,8 +98,19 @@ struct IndexLayout {
     dictionary: Range<usize>,
     postings: Range<usize>,
     presence: Range<usize>,
-    substrings: Option<Range<usize>>,
+    substrings: SubstringsAt,
     column: Option<Range<usize>>,
+}
+
+/// Where the substrings of a dictionary are.
+#[derive(Clone, Default, Debug)]
+enum SubstringsAt {
+    /// There are none: the type has no substrings rule that the dictionary serves.
+    #[default]
+    Nowhere,
+    Section(Range<usize>),
+    /// Of a segment in memory: made once they are wanted.
+    Memory(OnceLock<Vec<u8>>),
 }
 
 /// The index of one attribute type within a segment.
@@ -103,7 +122,7 @@ pub struct AttributeIndex<'a> {
     pub postings: Postings<'a>,
     /// `postings.list(Ordinal(0))` of this are all entries that have the attribute (with any options).
     pub presence: Postings<'a>,
-    /// There when the type has a substrings rule that shares the form of its equality rule.
+    /// There when the type has a substrings rule that shares the form of its equality rule; in memory only where they were asked for.
     pub substrings: Option<Substrings<'a>>,
     /// What the index takes.
     pub bytes: IndexBytes,
@@ -185,6 +204,7 @@ impl Segment {
     #[inline]
     pub fn may_have(&self, attribute: AttributeId, term: &[u8]) -> bool {
         self.terms.may_hold(u32::from(attribute.0), term)
+            || matches!(self.layout.slots.get(usize::from(attribute.0)), Some(Slot::Deferred(_)))
     }
 
     /// The ids of an entry and everything below it, whether or not the entry itself is in this segment.
@@ -197,29 +217,23 @@ impl Segment {
     pub fn index(&self, attribute: AttributeId) -> Option<AttributeIndex<'_>> {
         // A type that was defined after the segment was made is one that no entry in it has.
         let slot = self.layout.slots.get(usize::from(attribute.0)).unwrap_or(&Slot::Empty);
-        match *slot {
-            Slot::Unindexed | Slot::SetAside | Slot::Absent => None,
-            Slot::Empty => Some(AttributeIndex {
+        if *slot == Slot::Empty {
+            return Some(AttributeIndex {
                 dictionary: Dictionary::open(&[]),
                 postings: Postings::open(&[]),
                 presence: Postings::open(&[]),
                 substrings: Some(Substrings::open(&[])),
                 bytes: IndexBytes::default(),
-            }),
-            Slot::At(place) => {
-                let index = self.layout.indexes.get(usize::from(place))?;
-                Some(AttributeIndex {
-                    dictionary: Dictionary::open(self.part(&index.dictionary)),
-                    postings: Postings::open(self.part(&index.postings)),
-                    presence: Postings::open(self.part(&index.presence)),
-                    substrings: index
-                        .substrings
-                        .as_ref()
-                        .map(|range| Substrings::open(self.part(range))),
-                    bytes: index.bytes(),
-                })
-            }
+            });
         }
+        let index = self.located(attribute)?;
+        Some(AttributeIndex {
+            dictionary: Dictionary::open(index.part(&index.layout.dictionary)),
+            postings: Postings::open(index.part(&index.layout.postings)),
+            presence: Postings::open(index.part(&index.layout.presence)),
+            substrings: index.substrings().map(Substrings::open),
+            bytes: index.layout.bytes(),
+        })
     }
 
     /// Whether it is known, index or not, that no entry has the attribute type.
@@ -254,27 +268,41 @@ impl Segment {
     /// The column of an attribute type: there when most entries have the type, nearly always with one value, out of few.
     #[inline]
     pub fn column(&self, attribute: AttributeId) -> Option<Column<'_>> {
-        let column = self.layout_of(attribute)?.column.as_ref()?;
-        Some(Column::open(self.part(column)))
+        let index = self.located(attribute)?;
+        let column = index.layout.column.as_ref()?;
+        Some(Column::open(index.part(column)))
     }
 
     /// The posting lists of an attribute type; `None` where it has no index or no entry has it.
     #[inline]
     pub fn postings(&self, attribute: AttributeId) -> Option<Postings<'_>> {
-        Some(Postings::open(self.part(&self.layout_of(attribute)?.postings)))
+        let index = self.located(attribute)?;
+        Some(Postings::open(index.part(&index.layout.postings)))
     }
 
     /// The presence list of an attribute type, as [`Segment::postings`].
     #[inline]
     pub fn presence(&self, attribute: AttributeId) -> Option<Postings<'_>> {
-        Some(Postings::open(self.part(&self.layout_of(attribute)?.presence)))
+        let index = self.located(attribute)?;
+        Some(Postings::open(index.part(&index.layout.presence)))
     }
 
     #[inline]
-    fn layout_of(&self, attribute: AttributeId) -> Option<&IndexLayout> {
+    fn located(&self, attribute: AttributeId) -> Option<Located<'_>> {
         match *self.layout.slots.get(usize::from(attribute.0))? {
-            Slot::At(place) => self.layout.indexes.get(usize::from(place)),
+            Slot::At(place) => Some(Located {
+                octets: self.octets.all(),
+                layout: self.layout.indexes.get(usize::from(place))?,
+            }),
+            Slot::Deferred(place) => self.later.as_ref()?.index(self, attribute, place),
             Slot::Unindexed | Slot::SetAside | Slot::Absent | Slot::Empty => None,
+        }
+    }
+
+    /// A search would have used the substrings of a type whose index has none here.
+    pub fn ask_for_substrings(&self, attribute: AttributeId) {
+        if let Some(later) = &self.later {
+            later.ask_for_substrings(attribute);
         }
     }
 
@@ -331,15 +359,21 @@ impl Segment {
         build::write(path, schema, unindexed, entries)
     }
 
-    /// Builds a segment in memory from `(key, record)` pairs that ascend by key; record type numbers are the schema's.
-    pub fn build(entries: &[(NormalizedDn, &[u8])], schema: &Schema) -> Segment {
-        build::in_memory(entries, schema)
+    /// Builds a segment in memory from `(key, record)` pairs that ascend by key; record type numbers are the schema's. Where it is small,
+    /// indexes that are not `wanted` are made when they are asked for.
+    pub fn build(entries: &[(NormalizedDn, &[u8])], schema: &Arc<Schema>, wanted: &Arc<Wanted>) -> Segment {
+        build::in_memory(entries, schema, wanted)
     }
 
     /// Builds one segment in memory of several: of the entries `(key, which of the inputs, its id there)`, which ascend by key.
-    /// Their terms come from the indexes of the inputs, so nothing is normalised again.
-    pub fn merge(inputs: &[&Segment], entries: &[(NormalizedDn, u32, EntryId)], schema: &Schema) -> Segment {
-        build::merged(inputs, entries, schema)
+    /// Their terms come from the indexes of the inputs, as far as those are made, so nothing is normalised again.
+    pub fn merge(
+        inputs: &[&Segment],
+        entries: &[(NormalizedDn, u32, EntryId)],
+        schema: &Arc<Schema>,
+        wanted: &Arc<Wanted>,
+    ) -> Segment {
+        build::merged(inputs, entries, schema, wanted)
     }
 
     #[inline]
@@ -358,15 +392,47 @@ impl Octets {
     }
 }
 
+/// An index and the octets it lies in.
+#[derive(Clone, Copy)]
+struct Located<'a> {
+    octets: &'a [u8],
+    layout: &'a IndexLayout,
+}
+
+impl<'a> Located<'a> {
+    #[inline]
+    fn part(&self, range: &Range<usize>) -> &'a [u8] {
+        self.octets.get(range.clone()).unwrap_or(&[])
+    }
+
+    #[inline]
+    fn substrings(&self) -> Option<&'a [u8]> {
+        match &self.layout.substrings {
+            SubstringsAt::Nowhere => None,
+            SubstringsAt::Section(range) => Some(self.part(range)),
+            SubstringsAt::Memory(made) => made.get().map(Vec::as_slice),
+        }
+    }
+}
+
+impl SubstringsAt {
+    fn len(&self) -> usize {
+        match self {
+            SubstringsAt::Nowhere => 0,
+            SubstringsAt::Section(range) => range.len(),
+            SubstringsAt::Memory(made) => made.get().map_or(0, Vec::len),
+        }
+    }
+}
+
 impl IndexLayout {
     fn bytes(&self) -> IndexBytes {
-        let optional = |range: &Option<Range<usize>>| range.as_ref().map_or(0, Range::len) as u64;
         IndexBytes {
             dictionary: self.dictionary.len() as u64,
             postings: self.postings.len() as u64,
             presence: self.presence.len() as u64,
-            substrings: optional(&self.substrings),
-            column: optional(&self.column),
+            substrings: self.substrings.len() as u64,
+            column: self.column.as_ref().map_or(0, Range::len) as u64,
         }
     }
 }

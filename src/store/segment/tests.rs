@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-fn schema() -> Schema {
-    Schema::builtin().unwrap_or_else(|faults| panic!("{faults:#?}"))
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::builtin().unwrap_or_else(|faults| panic!("{faults:#?}")))
 }
 
 fn entry(dn: &str, attributes: &[(&str, &str)]) -> Entry {
@@ -99,14 +99,14 @@ fn records(schema: &Schema, entries: &[(NormalizedDn, Entry)]) -> Vec<Vec<u8>> {
     entries.iter().enumerate().map(encode).collect()
 }
 
-fn in_memory(schema: &Schema, entries: &[(NormalizedDn, Entry)]) -> Segment {
+fn in_memory(schema: &Arc<Schema>, entries: &[(NormalizedDn, Entry)]) -> Segment {
     let records = records(schema, entries);
     let pairs: Vec<(NormalizedDn, &[u8])> = entries
         .iter()
         .zip(&records)
         .map(|((key, _), record)| (key.clone(), record.as_slice()))
         .collect();
-    Segment::build(&pairs, schema)
+    Segment::build(&pairs, schema, &Arc::new(Wanted::everything()))
 }
 
 fn write(path: &Path, schema: &Schema, segment: &Segment, unindexed: &[String]) {
@@ -189,14 +189,63 @@ fn stands_for(segment: &Segment, schema: &Schema, entries: &[(NormalizedDn, Entr
     }
 }
 
-/// What several segments in memory become is what their visible entries would have become at once.
+/// Some wishes, as searches leave them behind.
+fn some_wishes(schema: &Arc<Schema>) -> Wanted {
+    let entries = directory(schema, 40);
+    let records = records(schema, &entries);
+    let pairs: Vec<_> = entries
+        .iter()
+        .zip(&records)
+        .map(|((key, _), record)| (key.clone(), record.as_slice()))
+        .collect();
+    let wanted = Arc::new(Wanted::nothing(schema));
+    let asked = Segment::build(&pairs, schema, &wanted);
+    for name in ["sn", "cn", "mail"] {
+        asked.index(schema.find_attribute(name).unwrap()).unwrap();
+    }
+    asked.ask_for_substrings(schema.find_attribute("cn").unwrap());
+    drop(asked);
+    Arc::into_inner(wanted).unwrap()
+}
+
+/// What several segments in memory become is what their visible entries would have become at once, whatever was made of them when.
 #[test]
 fn a_merged_segment_is_one_built_of_its_entries() {
     let schema = schema();
-    let entries = directory(&schema, 1200);
+    for (entries, before, after) in [
+        (1_200, Wanted::everything(), Wanted::everything()),
+        (1_200, Wanted::nothing(&schema), Wanted::nothing(&schema)),
+        (1_200, some_wishes(&schema), Wanted::everything()),
+        (1_200, Wanted::nothing(&schema), some_wishes(&schema)),
+        (
+            deferred::DEFERRED_ENTRIES + 900,
+            some_wishes(&schema),
+            Wanted::nothing(&schema),
+        ),
+    ] {
+        let whole = entries > deferred::DEFERRED_ENTRIES
+            || after.index(AttributeId(u16::MAX)) && after.substrings(AttributeId(0));
+        merges(
+            &schema,
+            &directory(&schema, entries),
+            &Arc::new(before),
+            &Arc::new(after),
+            whole,
+        );
+    }
+}
+
+/// `whole`: every index of what several segments become is made with it.
+fn merges(
+    schema: &Arc<Schema>,
+    entries: &[(NormalizedDn, Entry)],
+    before: &Arc<Wanted>,
+    after: &Arc<Wanted>,
+    whole: bool,
+) {
     let mut rng = Rng::new(5);
     let place: Vec<usize> = entries.iter().map(|_| rng.below(3)).collect();
-    let all_records = records(&schema, &entries);
+    let all_records = records(schema, entries);
     let mut stale = entry("cn=stale,o=nhs", &[("objectClass", "device"), ("serialNumber", "1")]);
     let inputs: Vec<(Segment, Vec<(NormalizedDn, u32)>)> = (0..3)
         .map(|input| {
@@ -208,28 +257,83 @@ fn a_merged_segment_is_one_built_of_its_entries() {
                 } else if number % 5 == 0 {
                     // Of an older time, and hidden since.
                     stale.dn = old.dn.clone();
-                    pairs.push((key.clone(), encode(&stale, &operational(number), &schema)));
+                    pairs.push((key.clone(), encode(&stale, &operational(number), schema)));
                 }
             }
             let pairs: Vec<_> = pairs
                 .iter()
                 .map(|(key, record)| (key.clone(), record.as_slice()))
                 .collect();
-            (Segment::build(&pairs, &schema), listed)
+            (Segment::build(&pairs, schema, before), listed)
         })
         .collect();
+    // Of one, an index was made since that the others do not have.
+    inputs[1].0.index(schema.find_attribute("uid").unwrap()).unwrap();
     let mut listed: Vec<(NormalizedDn, u32, EntryId)> = Vec::new();
     for ((_, of_input), input) in inputs.iter().zip(0..) {
         listed.extend(of_input.iter().map(|(key, id)| (key.clone(), input, EntryId(*id))));
     }
     listed.sort_by(|left, right| left.0.cmp(&right.0));
     let segments: Vec<&Segment> = inputs.iter().map(|(segment, _)| segment).collect();
-    let merged = Segment::merge(&segments, &listed, &schema);
-    let built = in_memory(&schema, &entries);
-    assert!(merged.octets.all() == built.octets.all(), "not the same octets");
-    stands_for(&merged, &schema, &entries, &[]);
+    let merged = Segment::merge(&segments, &listed, schema, after);
+    let serial = schema.find_attribute("serialNumber").unwrap();
+    if whole {
+        let built = in_memory(schema, entries);
+        assert!(merged.octets.all() == built.octets.all(), "not the same octets");
+        assert!(!merged.may_have(serial, b"1"));
+    }
+    stands_for(&merged, schema, entries, &[]);
     assert!(merged.may_have(schema.find_attribute("sn").unwrap(), b"smith"));
-    assert!(!merged.may_have(schema.find_attribute("serialNumber").unwrap(), b"1"));
+    assert_eq!(
+        merged.index(serial).unwrap().dictionary.len(),
+        0,
+        "no visible entry has it"
+    );
+}
+
+/// An index of a small segment is made when it is asked for; then others come with it, and substrings once they were missed.
+#[test]
+fn indexes_in_memory_are_made_when_they_are_asked_for() {
+    let schema = schema();
+    let wanted = Arc::new(Wanted::nothing(&schema));
+    let entries = directory(&schema, 200);
+    let records = records(&schema, &entries);
+    let pairs: Vec<_> = entries
+        .iter()
+        .zip(&records)
+        .map(|((key, _), record)| (key.clone(), record.as_slice()))
+        .collect();
+    let segment = Segment::build(&pairs, &schema, &wanted);
+    let [sn, cn, country] = ["sn", "cn", "c"].map(|name| schema.find_attribute(name).unwrap());
+    assert!(segment.defers(sn) && segment.defers(cn));
+    assert!(!segment.defers(country) && segment.lacks(country), "no entry has it");
+    assert!(segment.may_have(sn, b"nobody"), "nothing is known yet");
+    assert!(segment.index(sn).unwrap().dictionary.find(b"smith").is_some());
+    assert!(!segment.defers(sn) && segment.defers(cn));
+
+    let next = Segment::build(&pairs, &schema, &wanted);
+    assert!(!next.defers(sn) && next.defers(cn));
+    assert!(next.may_have(sn, b"smith") && !next.may_have(sn, b"nobody"));
+    assert!(next.index(sn).unwrap().substrings.is_none() && next.index(cn).unwrap().substrings.is_none());
+    assert!(!next.has_missed_substrings());
+    next.ask_for_substrings(sn);
+    next.ask_for_substrings(cn);
+    assert!(segment.has_missed_substrings(), "the wishes are the same");
+    assert!(!next.has_missed_substrings(), "it was said");
+    for segment in [&segment, &next, &Segment::build(&pairs, &schema, &wanted)] {
+        segment.make_wanted_substrings();
+        let index = segment.index(sn).unwrap();
+        assert!(index.bytes.substrings > 0);
+        let (substrings, mut found) = (index.substrings.unwrap(), Vec::new());
+        let mut cursor = substrings.cursor(b"myt");
+        while let Some(ordinal) = cursor.next(substrings) {
+            let mut value = Vec::new();
+            index.dictionary.value(ordinal, &mut value);
+            found.push(value);
+        }
+        assert_eq!(found, [b"smythe"]);
+        stands_for(segment, &schema, &entries, &[]);
+    }
 }
 
 #[test]
@@ -374,7 +478,7 @@ fn an_index_of_another_rule_is_not_used_and_a_lost_type_is_said() {
         let text = format!(
             "attributetype ( 1.3.6.1.4.1.99999.1 NAME 'petName' EQUALITY {rule} SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )\n"
         );
-        Schema::load(&[("pets.schema".to_owned(), text)]).unwrap_or_else(|faults| panic!("{faults:#?}"))
+        Arc::new(Schema::load(&[("pets.schema".to_owned(), text)]).unwrap_or_else(|faults| panic!("{faults:#?}")))
     };
     let (old, new) = (with("caseIgnoreMatch"), with("caseExactMatch"));
     let pet = entry("o=nhs", &[("objectClass", "top"), ("petName", "Rex")]);
