@@ -489,6 +489,76 @@ async fn failures_lock_where_a_policy_says_so() {
     assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.1, 0);
 }
 
+/// A failure keeps everybody out for a while, and nobody is told; it outlives a restart, and goes with an export and an unlocking.
+#[tokio::test]
+async fn failures_delay_where_a_policy_says_so() {
+    let rules = [("pwdLockout", "TRUE"), ("pwdMinDelay", "600"), ("pwdMaxDelay", "900")];
+    let (server, mut manager) = ruled(&rules).await;
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.1, 0);
+    let stranger = bind_octets(&server, &simple("uid=nobody,dc=example,dc=com", "wrong"), true);
+    for secret in ["wrong", "ann-1", "other", "ann-1"] {
+        assert_eq!(
+            bind_octets(&server, &simple(GENERAL_ANN, secret), true),
+            stranger,
+            "{secret}"
+        );
+    }
+    const DELAYED: &str = "pwdAccountTmpLockoutEnd";
+    assert_eq!(kept(&mut manager, GENERAL_ANN, DELAYED).await.len(), 1);
+    let failures = kept(&mut manager, GENERAL_ANN, "pwdFailureTime").await;
+    assert_eq!(failures.len(), 1, "who is kept out prolongs nothing");
+    let (place, _) = server.stop();
+    let out = place.folder().join("out.ldif");
+    place.succeed(&["export", "--secrets", "--out", out.to_str().unwrap()], "");
+    let text = std::fs::read_to_string(&out).unwrap();
+    let until = text.lines().find(|line| line.starts_with(DELAYED)).unwrap().to_owned();
+    let bob = "uid=bob,ou=people,dc=example,dc=com";
+    let ldif =
+        format!("dn: {bob}\nobjectClass: inetOrgPerson\nuid: bob\ncn: Bob\nsn: X\nuserPassword: bob-1\n{until}\n");
+    let file = place.folder().join("bob.ldif");
+    std::fs::write(&file, ldif).unwrap();
+    place.succeed(&["import", file.to_str().unwrap()], "");
+    let server = place.serve();
+    for (dn, secret) in [(GENERAL_ANN, "ann-1"), (bob, "bob-1")] {
+        assert_eq!(bind_octets(&server, &simple(dn, secret), true), stranger, "{dn}");
+        server.place.succeed(&["account", "unlock", dn], "");
+        assert_eq!(bind(&server, dn, secret).await.1, 0, "{dn}");
+    }
+}
+
+/// A policy that has secrets looked at by a module is not passed over: who is held to it sets none that could be looked at.
+#[tokio::test]
+async fn a_check_module_that_nobody_loads_passes_nothing() {
+    let (server, mut manager) = ruled(&[("pwdCheckQuality", "1")]).await;
+    let (mut ann, ..) = bind(&server, GENERAL_ANN, "ann-1").await;
+    assert_eq!(change(&mut ann, None, None, Some("ann-2")).await.0, 0);
+    for (name, value, quality, refused) in [
+        ("pwdCheckModule", "check_password.so", "1", true),
+        ("pwdUseCheckModule", "TRUE", "2", true),
+        ("pwdUseCheckModule", "FALSE", "2", false),
+        ("pwdCheckModule", "check_password.so", "0", false),
+    ] {
+        let rules = vec![
+            Mod::Replace("objectClass", set(&["device", "pwdPolicy", "pwdPolicyChecker"])),
+            Mod::Replace("pwdCheckModule", set(&[])),
+            Mod::Replace("pwdUseCheckModule", set(&[])),
+            Mod::Replace(name, set(&[value])),
+            Mod::Replace("pwdCheckQuality", set(&[quality])),
+        ];
+        assert_eq!(modify(&mut manager, DEFAULT, rules).await.0, 0, "{name}");
+        let answer = change(&mut ann, None, None, Some("ann-3")).await;
+        let expected = match refused {
+            true => (CONSTRAINT_VIOLATION, fault(POOR)),
+            false => (0, NOTHING),
+        };
+        assert_eq!(answer, expected, "{name} {value} {quality}");
+    }
+    let checked = vec![Mod::Replace("pwdCheckQuality", set(&["2"]))];
+    assert_eq!(modify(&mut manager, DEFAULT, checked).await.0, 0);
+    let given = change(&mut manager, Some(GENERAL_ANN), None, Some("ann-4")).await;
+    assert_eq!(given, (0, NOTHING), "an administrator is held to none");
+}
+
 /// What another server kept rules here: ages, grace authentications, secrets of before. It goes with an export, and nowhere else.
 #[tokio::test]
 async fn what_another_server_kept_of_a_secret_is_kept_and_given_back() {

@@ -194,6 +194,11 @@ async fn nobody_else_and_nobody_refused_is_acted_as() {
             &["account", "expire", "feed", "2020-01-01"],
             &["account", "expire", "feed", "never"],
         ),
+        // What has to be changed first is for its owner to change.
+        (
+            &["account", "rotate", "feed", "--must-change"],
+            &["account", "rotate", "feed"],
+        ),
     ] {
         server.place.succeed(refuse, "");
         assert_eq!(who(&mut ldap, acting(FEED, true)).await.0, DENIED, "{refuse:?}");

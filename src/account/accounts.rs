@@ -190,12 +190,13 @@ impl Accounts {
         self.index().by_name.contains_key(&name.trim().to_lowercase())
     }
 
-    /// Whether an account's state lets somebody act as it: it is there as it was found, not disabled, expired or locked.
+    /// Whether an account's state lets somebody act as it: it is there as it was found, not disabled, expired or locked, and its secret does
+    /// not have to be changed first, which is for nobody else to do.
     pub fn may_act(&self, account: &Account, now: u64) -> bool {
         let policy = self.policy(&account.facts.key);
         let verdict = account.ledger.verdict(policy.as_ref(), now);
         let is_locked = matches!(verdict, Verdict::Locked { .. });
-        let refused = account.facts.disabled || account.is_expired(now) || is_locked;
+        let refused = account.facts.disabled || account.is_expired(now) || is_locked || account.ledger.must_change();
         !refused && !account.revoked.load(Ordering::Acquire)
     }
 
@@ -541,6 +542,13 @@ impl Accounts {
             ledger.unlock();
             vec![ledger.write(key)]
         })
+    }
+
+    /// The write that keeps the bookkeeping of one account.
+    pub fn kept(&self, key: &NormalizedDn) -> Vec<KeyedWrite> {
+        let index = self.index();
+        let ledger = index.ledgers.get(key).filter(|_| key.0.len() <= KEY_OCTETS_MAX);
+        ledger.map(|ledger| ledger.write(key)).into_iter().collect()
     }
 
     /// Bookkeeping since the last call (last used, upgraded hashes, failures); the directory writes it every few seconds and at the end.

@@ -129,6 +129,14 @@ impl Ledger {
         let mut state = self.state();
         let now = std::mem::replace(&mut *state, image.state);
         state.lockout = now.lockout;
+        if now.grace.len() > state.grace.len() {
+            state.grace = now.grace;
+        }
+        if now.counted.len() > state.counted.len() {
+            state.counted = now.counted;
+        }
+        state.locked_out = state.locked_out.or(now.locked_out);
+        state.delayed = state.delayed.max(now.delayed);
         state.failures = now.failures;
         state.last_source = now.last_source;
         self.rotated_until.store(image.rotated_until, Ordering::Relaxed);
@@ -299,7 +307,7 @@ impl Ledger {
     fn follow_policy<'k>(&self, state: &mut State, gone: impl Iterator<Item = &'k Kept>, ruled: Ruled<'_>, now: u64) {
         state.grace.clear();
         state.counted.clear();
-        state.locked_out = None;
+        (state.locked_out, state.delayed) = (None, None);
         state.locked = state.locked.filter(|since| *since == 0);
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         for kept in gone {
@@ -343,6 +351,7 @@ impl Ledger {
         let policy = policy.map(PasswordPolicy::ageless);
         let state = SecretState {
             locked_out: None,
+            delayed: None,
             ..self.secret_state()
         };
         policy::verdict(policy.as_ref(), &state, now)
@@ -376,7 +385,7 @@ impl Ledger {
         }
         state.counted.clear();
         if secret_state.has_lock() {
-            (state.locked, state.locked_out) = (None, None);
+            state.open();
             self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         }
         self.dirty.store(true, Ordering::Release);
@@ -491,10 +500,15 @@ impl Ledger {
         ) {
             return false;
         }
-        let locks = policy.count_failure(&mut state.counted, now);
+        let following = policy.count_failure(&mut state.counted, now);
         // A lock of before has ended.
-        (state.locked, state.locked_out) = (None, locks.then_some(now));
-        locks
+        state.open();
+        match following {
+            policy::AfterFailure::Nothing => {}
+            policy::AfterFailure::Locks => state.locked_out = Some(now),
+            policy::AfterFailure::Delays(until) => state.delayed = Some(until),
+        }
+        following == policy::AfterFailure::Locks
     }
 
     /// A wrong secret was compared with the superseded ones; `valid_before` is what came out.
@@ -512,7 +526,7 @@ impl Ledger {
     pub(super) fn unlock(&self) {
         let mut state = self.state();
         state.lockout.unlock();
-        (state.locked, state.locked_out) = (None, None);
+        state.open();
         state.counted.clear();
         self.throttled_until.store(0, Ordering::Relaxed);
     }

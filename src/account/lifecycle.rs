@@ -11,6 +11,8 @@ pub struct PasswordState {
     pub changed: Option<u64>,
     /// pwdAccountLockedTime: an administrator locked it, or another server had; 0 is for ever.
     pub locked: Option<u64>,
+    /// pwdAccountTmpLockoutEnd: until when a failure keeps everybody out.
+    pub delayed: Option<u64>,
     /// pwdReset: the secret has to be changed before anything else.
     pub must_change: bool,
     /// pwdFailureTime where no policy counts: the last failure of each source that failed since it last succeeded.

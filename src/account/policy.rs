@@ -38,6 +38,12 @@ pub struct PasswordPolicy {
     pub max_recorded_failure: usize,
     /// For how long a failure counts; 0 is until the next success.
     pub failure_count_interval: u64,
+    /// How long the first failure that does not lock keeps everybody out, where failures lock; each further one twice as long ...
+    pub min_delay: u64,
+    /// ... up to this; 0 is no longer than the first.
+    pub max_delay: u64,
+    /// New secrets are to be looked at by a module, which this server does not load.
+    pub check_module: bool,
     /// Whether who is given a secret has to change it first.
     pub must_change: bool,
     pub allow_user_change: bool,
@@ -66,6 +72,9 @@ impl Default for PasswordPolicy {
             max_failure: 0,
             max_recorded_failure: 0,
             failure_count_interval: 0,
+            min_delay: 0,
+            max_delay: 0,
+            check_module: false,
             must_change: false,
             allow_user_change: true,
             safe_modify: false,
@@ -85,6 +94,8 @@ pub(super) struct SecretState {
     pub locked: Option<u64>,
     /// By failures.
     pub locked_out: Option<u64>,
+    /// Until when the last failure keeps everybody out.
+    pub delayed: Option<u64>,
     pub last_success: Option<u64>,
     pub grace_used: u64,
     pub failures: usize,
@@ -96,7 +107,7 @@ pub(super) struct SecretState {
 impl SecretState {
     /// Whether there is a lock, be it that it has ended.
     pub(super) fn has_lock(&self) -> bool {
-        self.locked.is_some() || self.locked_out.is_some()
+        self.locked.is_some() || self.locked_out.is_some() || self.delayed.is_some()
     }
 }
 
@@ -182,7 +193,8 @@ impl PasswordPolicy {
             .locked
             .is_some_and(|since| !self.lockout || since == 0 || lasts(since));
         let locked_out = state.locked_out.is_some_and(|since| self.lockout && lasts(since));
-        !has_started || has_ended || idle || locked || locked_out
+        let delayed = state.delayed.is_some_and(|until| self.lockout && now < until);
+        !has_started || has_ended || idle || locked || locked_out || delayed
     }
 
     /// Sections 7.3 to 7.5.
@@ -235,22 +247,54 @@ impl PasswordPolicy {
         (self.check_quality > 0).then(|| (self.min_length, most.unwrap_or(usize::MAX)))
     }
 
-    /// Section 7.6: takes in a failure, and gives whether it locks the account. `failures` are microseconds since 1970.
-    pub(super) fn count_failure(&self, failures: &mut Vec<u64>, now: u64) -> bool {
-        let kept = self.max_failure.max(self.max_recorded_failure).min(FAILURES_MAX);
+    /// Whether a module is to say that a secret is good. Where secrets are not looked at it is not asked.
+    pub fn asks_for_module(&self) -> bool {
+        self.check_module && self.check_quality > 0
+    }
+
+    /// Sections 7.6 and 7.7: takes in a failure, and gives what follows from it. `failures` are microseconds since 1970.
+    pub(super) fn count_failure(&self, failures: &mut Vec<u64>, now: u64) -> AfterFailure {
+        let kept = match self.max_failure.max(self.max_recorded_failure).min(FAILURES_MAX) {
+            0 if self.min_delay > 0 => DELAYING_FAILURES,
+            kept => kept,
+        };
         if kept == 0 {
-            return false;
+            return AfterFailure::Nothing;
         }
         let counts = |at: &u64| now <= (at / MICROSECONDS).saturating_add(self.failure_count_interval);
         if self.failure_count_interval > 0 {
             failures.retain(counts);
         }
+        let before = failures.len();
         note_time(failures, now, kept);
-        self.lockout && self.max_failure > 0 && failures.len() >= self.max_failure.min(FAILURES_MAX)
+        match self.lockout {
+            true if self.max_failure > 0 && failures.len() >= self.max_failure.min(FAILURES_MAX) => AfterFailure::Locks,
+            true if self.min_delay > 0 => AfterFailure::Delays(now.saturating_add(self.delay_after(before))),
+            _ => AfterFailure::Nothing,
+        }
+    }
+
+    /// Seconds, after so many failures.
+    fn delay_after(&self, failures: usize) -> u64 {
+        let most = self.max_delay.max(self.min_delay);
+        let doublings = u32::try_from(failures).unwrap_or(u32::MAX);
+        let factor = 1u64.checked_shl(doublings).unwrap_or(u64::MAX);
+        self.min_delay.saturating_mul(factor).min(most)
     }
 }
 
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterFailure {
+    Nothing,
+    Locks,
+    /// Until then.
+    Delays(u64),
+}
+
 const MICROSECONDS: u64 = 1_000_000;
+/// Failures that are kept where only delays follow from them, as slapd has it.
+const DELAYING_FAILURES: usize = 5;
 
 /// Adds a time in microseconds that is no other's: they are values of one attribute. The first makes room.
 pub(super) fn note_time(times: &mut Vec<u64>, now: u64, most: usize) {
@@ -391,6 +435,58 @@ mod tests {
         }
     }
 
+    fn locks(policy: &PasswordPolicy, failures: &mut Vec<u64>, now: u64) -> bool {
+        policy.count_failure(failures, now) == AfterFailure::Locks
+    }
+
+    #[test]
+    fn failures_that_do_not_lock_delay_and_each_for_longer() {
+        let policy = PasswordPolicy {
+            lockout: true,
+            min_delay: 3,
+            max_delay: 20,
+            ..PasswordPolicy::default()
+        };
+        let delays = |policy: &PasswordPolicy, count: usize| {
+            let mut failures = Vec::new();
+            let after = (0..count).map(|_| match policy.count_failure(&mut failures, NOW) {
+                AfterFailure::Delays(until) => until - NOW,
+                AfterFailure::Locks => 999,
+                AfterFailure::Nothing => 0,
+            });
+            (after.collect::<Vec<_>>(), failures.len())
+        };
+        assert_eq!(delays(&policy, 5), (vec![3, 6, 12, 20, 20], 5));
+        assert_eq!(delays(&policy, 500).1, DELAYING_FAILURES);
+        let no_longer = PasswordPolicy {
+            max_delay: 0,
+            max_failure: 3,
+            ..policy.clone()
+        };
+        assert_eq!(delays(&no_longer, 3).0, [3, 3, 999]);
+        let vast = PasswordPolicy {
+            max_delay: u64::MAX,
+            max_recorded_failure: 100,
+            min_delay: u64::MAX,
+            ..policy.clone()
+        };
+        let mut failures = Vec::new();
+        assert!((0..200).all(|_| vast.count_failure(&mut failures, NOW) == AfterFailure::Delays(u64::MAX)));
+        let silent = PasswordPolicy {
+            lockout: false,
+            ..policy.clone()
+        };
+        assert_eq!(delays(&silent, 2), (vec![0, 0], 2));
+        let state = SecretState {
+            delayed: Some(NOW + 1),
+            ..aged(1)
+        };
+        let verdict_of = |policy| verdict(policy, &state, NOW);
+        assert_eq!(verdict_of(Some(&policy)), Verdict::Locked { told: false });
+        assert!(!is_locked(verdict(Some(&policy), &state, NOW + 1)));
+        assert!(!is_locked(verdict_of(Some(&silent))) && !is_locked(verdict_of(None)));
+    }
+
     #[test]
     fn failures_lock_only_where_the_policy_says_so() {
         let policy = PasswordPolicy {
@@ -400,18 +496,18 @@ mod tests {
             ..PasswordPolicy::default()
         };
         let mut failures = Vec::new();
-        assert!(!policy.count_failure(&mut failures, NOW));
-        assert!(!policy.count_failure(&mut failures, NOW));
+        assert!(!locks(&policy, &mut failures, NOW));
+        assert!(!locks(&policy, &mut failures, NOW));
         assert_eq!(failures, [NOW * 1_000_000, NOW * 1_000_000 + 1]);
         // They are too old to count.
-        assert!(!policy.count_failure(&mut failures, NOW + 11));
+        assert!(!locks(&policy, &mut failures, NOW + 11));
         assert_eq!(failures.len(), 1);
-        assert!(!policy.count_failure(&mut failures, NOW + 21));
-        assert!(policy.count_failure(&mut failures, NOW + 21));
+        assert!(!locks(&policy, &mut failures, NOW + 21));
+        assert!(locks(&policy, &mut failures, NOW + 21));
         let counted = |policy: &PasswordPolicy| {
             let mut failures = Vec::new();
-            let locks = (0..1_000).filter(|_| policy.count_failure(&mut failures, NOW)).count();
-            (locks, failures.len())
+            let count = (0..1_000).filter(|_| locks(policy, &mut failures, NOW)).count();
+            (count, failures.len())
         };
         let silent = PasswordPolicy {
             lockout: false,

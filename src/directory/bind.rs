@@ -1,5 +1,6 @@
 //! From a name and a secret, a certificate or a peer's credentials to a [`Session`].
 
+use super::committer::Job;
 use super::named::Named;
 use super::{Directory, Session, clock};
 use crate::account::{AccountFacts, Identity, Refusal, Role, Secret};
@@ -8,9 +9,11 @@ use crate::model::{Address, Outcome, PasswordWarning, ResultCode, SharedSource, 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 impl Directory {
-    /// Bind by DN, account name or mail-like name, or `uid` in a general directory. Waits for the argon2 pool, never for the disk. `authorization` is
+    /// Bind by DN, account name or mail-like name, or `uid` in a general directory. Waits for the argon2 pool,
+    /// and for the disk where an expired secret has one use less. `authorization` is
     /// whom the client wants to be (RFC 4513 section 5.2.1.8), empty or itself: nobody acts as another by a bind.
     ///
     /// # Errors
@@ -31,8 +34,32 @@ impl Directory {
             .accounts
             .authenticate(name, key.as_ref(), secret, source, clock::seconds())
             .await;
+        let answer = match answer {
+            Ok(identity) => self.used_up(identity).await,
+            refused => refused,
+        };
         let answer = answer.and_then(|identity| self.authorized(identity, authorization));
         self.conclude(answer, name, source, started)
+    }
+
+    /// A bind that used up one of the few uses of an expired secret waits until that is durable. Only the right secret comes here, and
+    /// not often, so nobody makes the disk work by guesses.
+    async fn used_up(&self, identity: Identity) -> Result<Identity, Refusal> {
+        if !matches!(identity.warning, Some(PasswordWarning::GraceLeft(_))) {
+            return Ok(identity);
+        }
+        let (reply, kept) = oneshot::channel();
+        let key = identity.account.facts.key.clone();
+        let refusal = |outcome| Refusal {
+            outcome,
+            detail: "the use of an expired secret could not be kept",
+            account: Some(identity.account.facts.name.clone()),
+        };
+        self.committer.submit(Job::Keep { key, reply }).map_err(refusal)?;
+        match kept.await {
+            Ok(true) => Ok(identity),
+            Ok(false) | Err(_) => Err(refusal(Outcome::new(ResultCode::Unavailable, ""))),
+        }
     }
 
     /// The same where the answer is remembered; `None` means call [`Directory::bind`].

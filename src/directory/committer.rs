@@ -22,8 +22,7 @@ use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{
-    Change, Deleted, KeyedWrite, Location, Operational, Record, SequenceNumber, Snapshot, Store, StoreError,
-    WriteGroup, record,
+    Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -31,6 +30,7 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+mod author;
 mod delete;
 mod held;
 mod queue;
@@ -38,6 +38,7 @@ mod secret;
 mod size;
 mod transaction;
 
+pub(super) use author::{Author, Who};
 use held::Held;
 pub(super) use queue::{Committer, Job, Room, SchemaChange};
 use queue::{Jobs, Work};
@@ -265,6 +266,10 @@ impl Writer {
             Job::Secret { asked, reply } => {
                 let outcome = self.set_secret(group, *asked).err().unwrap_or_else(Outcome::success);
                 Held::Secret(reply, outcome)
+            }
+            Job::Keep { key, reply } => {
+                group.apply(Vec::new(), self.context.accounts.kept(&key));
+                Held::Kept(reply)
             }
             Job::Bookkeeping { reply } => {
                 group.apply(Vec::new(), self.context.accounts.drain_writes());
@@ -598,67 +603,6 @@ fn new_superior(schema: &Schema, key: &NormalizedDn, update: &Update) -> Option<
         Update::Add(_) => key.parent(),
         Update::ModifyDn { new_superior, .. } => schema.normalize_dn(new_superior.as_ref()?).ok(),
         Update::Delete { .. } | Update::Modify { .. } => None,
-    }
-}
-
-/// Who changes, and what it may see.
-pub(super) struct Who<'a> {
-    pub dn: &'a str,
-    pub view: &'a View,
-    /// The connection that changes its own secret; 0 is none.
-    pub connection: u64,
-}
-
-impl Who<'_> {
-    /// Where an entry is that it may change: what is hidden from it does not exist, its own entry apart.
-    fn target(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Option<Location> {
-        match self.connection {
-            0 => seen(snapshot, self.view, key),
-            _ => snapshot.find(key),
-        }
-    }
-}
-
-/// Who changes, when, as which change.
-pub(super) struct Author<'a> {
-    pub actor: &'a str,
-    pub view: &'a View,
-    /// Seconds.
-    pub now: u64,
-    /// Microseconds, of this change alone.
-    pub changed: u64,
-    pub sequence: SequenceNumber,
-}
-
-impl Author<'_> {
-    /// Where the entry is that is to be changed.
-    ///
-    /// # Errors
-    /// noSuchObject with the nearest ancestor that the author may see.
-    pub(super) fn find(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Result<Location, Outcome> {
-        snapshot
-            .find(key)
-            .ok_or_else(|| no_such_object(snapshot, self.view, key))
-    }
-
-    /// The entry of this record goes from where it was.
-    pub(super) fn deletes(&self, key: NormalizedDn, record: Record<'_>) -> Change {
-        let of = Some(Deleted {
-            entry_uuid: record.operational().entry_uuid,
-            changed: self.changed,
-        });
-        Change::Delete { key, of }
-    }
-
-    /// The operational facts of an entry after this change.
-    pub(super) fn changed<'b>(&'b self, before: &Operational<'b>) -> Operational<'b> {
-        Operational {
-            modified: self.now,
-            changed: self.changed,
-            sequence: self.sequence.0,
-            modifier: self.actor,
-            ..before.clone()
-        }
     }
 }
 

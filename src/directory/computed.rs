@@ -107,6 +107,7 @@ impl Computation<'_> {
             (known.password_failures, failures),
             (known.password_success, instants(Vec::from_iter(state.last_success))),
             (known.password_grace, moments(state.grace)),
+            (known.password_delayed, instants(Vec::from_iter(state.delayed))),
         ] {
             if !values.is_empty() {
                 out.push(ComputedAttribute { id, values });
@@ -170,7 +171,8 @@ impl Wanted {
                 || wants(known.password_reset)
                 || wants(known.password_failures)
                 || wants(known.password_success)
-                || wants(known.password_grace),
+                || wants(known.password_grace)
+                || wants(known.password_delayed),
             context_csn: Some(known.context_csn).filter(|id| wants(*id)),
         }
     }

@@ -1,12 +1,13 @@
 //! What a client was told to have failed is not in force: on a disk that fails on demand.
 
 use super::*;
-use crate::account::Secret;
+use crate::account::{PasswordState, Secret};
 use crate::model::{Address, Attribute, AttributeDescription, Entry, Outcome, ResultCode, Source};
 use crate::store::faulty::{Fault, FaultyKv};
 use std::io::ErrorKind;
 
 const ANN: &str = "uid=ann,o=nhs";
+const POLICY: &str = "cn=policy,o=nhs";
 const APP: &str = "cn=app,ou=Applications,o=nhs";
 
 struct Place {
@@ -26,6 +27,11 @@ impl Place {
                 enabled: true,
                 profile: "reader".to_owned(),
                 ..GeneralOptions::default()
+            },
+            password_policy: PasswordPolicyOptions {
+                enabled: true,
+                default: POLICY.to_owned(),
+                ..PasswordPolicyOptions::default()
             },
             accounts: AccountOptions {
                 argon2_memory_kib: 8,
@@ -196,4 +202,52 @@ async fn an_account_whose_change_failed_is_as_it_was() {
     for name in ["uid=other,o=nhs", "cn=other,ou=Applications,o=nhs", "other"] {
         assert!(place.bind(name, "first").await.is_err(), "{name}");
     }
+}
+
+/// A use of an expired secret is used up before it is answered; nothing else of a bind waits for the disk.
+#[tokio::test]
+async fn a_grace_authentication_is_durable_before_its_answer() {
+    let place = Place::new().await;
+    let policy = [
+        ("objectClass", "device"),
+        ("objectClass", "pwdPolicy"),
+        ("pwdAttribute", "userPassword"),
+        ("pwdMaxAge", "86400"),
+        ("pwdGraceAuthNLimit", "3"),
+    ];
+    place.add(POLICY, &policy).await;
+    let key = place.directory.schema().normalize_dn(&Dn::parse(ANN).unwrap()).unwrap();
+    let steps = place.disk.steps();
+    assert!(place.bind(ANN, "first").await.is_ok());
+    assert_eq!(place.disk.steps(), steps, "no secret has expired");
+    let state = PasswordState {
+        changed: Some(1_000_000_000),
+        ..PasswordState::default()
+    };
+    place.directory.accounts.take_over_state(&key, &state);
+    for secret in ["wrong", "other", "wrong"] {
+        assert_eq!(
+            place.bind(ANN, secret).await.err(),
+            Some(ResultCode::InvalidCredentials)
+        );
+    }
+    assert_eq!(place.disk.steps(), steps, "guesses cost the disk nothing");
+    assert!(place.bind(ANN, "first").await.is_ok());
+    assert!(place.disk.steps() > steps);
+    let after = place.disk.after_power_cut(0, false);
+    let area = [b"a/", key.0.as_slice()].concat();
+    let again = Accounts::new(AccountOptions::default());
+    let kept = Store::again(&after, place._data.path(), place.directory.schema()).keyed();
+    for (name, value) in kept.unwrap().iter().filter(|(name, _)| *name == area) {
+        again.restore(name, value).unwrap();
+    }
+    assert_eq!(again.password_state(&key).unwrap().grace.len(), 1);
+
+    place.fill();
+    assert_eq!(place.bind(ANN, "first").await.err(), Some(ResultCode::Unavailable));
+    assert_eq!(
+        place.bind(ANN, "wrong").await.err(),
+        Some(ResultCode::InvalidCredentials)
+    );
+    assert_eq!(place.directory.accounts.password_state(&key).unwrap().grace.len(), 2);
 }

@@ -193,6 +193,11 @@ fn take_rule(policy: &mut PasswordPolicy, name: &str, text: &str) {
         _ if is("pwdMaxFailure") => policy.max_failure = count,
         _ if is("pwdMaxRecordedFailure") => policy.max_recorded_failure = count,
         _ if is("pwdFailureCountInterval") => policy.failure_count_interval = seconds,
+        _ if is("pwdMinDelay") => policy.min_delay = seconds,
+        _ if is("pwdMaxDelay") => policy.max_delay = seconds,
+        // slapd 2.5 names it here, later ones in their configuration.
+        _ if is("pwdCheckModule") => policy.check_module = true,
+        _ if is("pwdUseCheckModule") => policy.check_module |= flag,
         _ if is("pwdMustChange") => policy.must_change = flag,
         _ if is("pwdAllowUserChange") => policy.allow_user_change = flag,
         _ if is("pwdSafeModify") => policy.safe_modify = flag,

@@ -174,6 +174,10 @@ impl Directory {
         let (identity, key) = (&change.session.identity, change.key);
         let rules = self.secret_rules(change);
         Accounts::check_chosen(&secret, rules)?;
+        if change.held_to().is_some_and(PasswordPolicy::asks_for_module) {
+            let message = "the password policy has new secrets looked at by a module (pwdCheckModule), and this server loads none";
+            return Err(poor(message));
+        }
         if identity.secret.must_change && identity.account.facts.key == *key {
             let again = Secret::new(secret.expose().to_vec());
             if !self

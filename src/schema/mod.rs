@@ -207,6 +207,7 @@ pub struct WellKnown {
     pub password_failures: AttributeId,
     pub password_success: AttributeId,
     pub password_grace: AttributeId,
+    pub password_delayed: AttributeId,
     pub password_history: AttributeId,
 }
 

@@ -511,6 +511,7 @@ impl Resolver {
             password_failures: find("pwdFailureTime")?,
             password_success: find("pwdLastSuccess")?,
             password_grace: find("pwdGraceUseTime")?,
+            password_delayed: find("pwdAccountTmpLockoutEnd")?,
             password_history: find("pwdHistory")?,
         })
     }

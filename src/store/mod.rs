@@ -213,12 +213,18 @@ impl Store {
     pub fn failing(kv: &faulty::FaultyKv, path: &Path, schema: Arc<Schema>) -> Store {
         opening::found(kv, &schema).expect("nothing is armed yet");
         std::fs::create_dir(path.join("segments")).expect("a place of its own");
+        Self::again(kv, path, schema)
+    }
+
+    /// Opens it once more.
+    #[cfg(test)]
+    pub fn again(kv: &faulty::FaultyKv, path: &Path, schema: Arc<Schema>) -> Store {
         let options = StoreOptions {
             background: false,
             ..StoreOptions::default()
         };
         let core = opening::open_on(Box::new(kv.clone()), path, None, schema, options);
-        Self::start(Arc::new(core.expect("it was made a moment ago")))
+        Self::start(Arc::new(core.expect("a directory on this disk")))
     }
 
     fn start(core: Arc<Core>) -> Store {

@@ -74,6 +74,11 @@ CASES = {
     "locked-for-ever": ({"pwdLockout": "TRUE", "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": "000001010000Z"}, [*bind(ONE, b"wrong"), ("root", [(ldap.MOD_DELETE, "pwdAccountLockedTime", None)]), *bind(ONE)]),
     "old-failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2, "pwdFailureCountInterval": 60}, {"pwdFailureTime": ago(90)}, bind(b"w1", ONE, b"w1", b"w2", ONE)),
     "failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2, "pwdFailureCountInterval": 600}, {"pwdFailureTime": ago(90)}, [*STATE, *bind(b"w1", ONE)]),
+    "delayed": ({"pwdLockout": "TRUE", "pwdMinDelay": 60}, {"pwdAccountTmpLockoutEnd": ago(-600)}, [*bind(ONE, b"wrong", ONE), *STATE]),
+    "delayed-once": ({"pwdLockout": "TRUE", "pwdMinDelay": 60, "pwdMaxFailure": 2}, {"pwdAccountTmpLockoutEnd": ago(60)}, [*bind(ONE, ONE), ("passwd", ONE, TWO), *bind(TWO)]),
+    "delayed-without-lockout": ({"pwdMinDelay": 60}, {"pwdAccountTmpLockoutEnd": ago(-600)}, bind(ONE, ONE)),
+    "module": ({"pwdCheckQuality": 1, "pwdMinLength": 8, "pwdCheckModule": "nowhere.so"}, {}, [*bind(ONE), ("modify", replace(TWO)), ("passwd", ONE, TWO), ("modify", replace(b"short")), ("helper", replace(TWO)), ("modify", replace(GIVEN)), *bind(b"given-1"), ("root", replace(TWO)), *bind(TWO), ("add", TWO)]),
+    "module-unused": ({"pwdCheckQuality": 0, "pwdCheckModule": "nowhere.so"}, {}, [*bind(ONE), ("modify", replace(TWO)), *bind(TWO), ("add", TWO)]),
     "no-lockout": ({"pwdMaxFailure": 2}, {}, bind(b"w1", b"w2", b"w3", b"w4", ONE)),
     "not-yet": ({"pwdLockout": "FALSE"}, {"pwdStartTime": ago(-600)}, bind(ONE, b"wrong")),
     "no-more": ({}, {"pwdEndTime": ago(60)}, bind(ONE, b"wrong")),
@@ -158,6 +163,7 @@ def ldif():
     for name, (rules, own, _) in {"helper": ({}, {}, []), **CASES}.items():
         policy = policy_of(name)
         lines += ["dn: " + policy, "objectClass: device", "objectClass: pwdPolicy", "cn: " + name, "pwdAttribute: userPassword"]
+        lines[-3:-2] += ["objectClass: pwdPolicyChecker"] * ("pwdCheckModule" in rules)
         lines += ["%s: %s" % rule for rule in rules.items()] + [""]
         lines += ["dn: " + dn_of(name), "objectClass: inetOrgPerson", "uid: " + name, "cn: " + name, "sn: x", "userPassword: " + ONE.decode(), "pwdPolicySubentry: " + policy]
         lines += ["%s: %s" % state for state in own.items()] + [""]

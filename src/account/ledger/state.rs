@@ -29,6 +29,9 @@ pub(super) struct State {
     /// Locked by failures, since then: it holds as its policy says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked_out: Option<u64>,
+    /// Nobody is let in until then, because of the last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed: Option<u64>,
     /// Secrets of before that a policy does not let come again, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Kept>,
@@ -67,6 +70,7 @@ impl State {
             changed: in_force.max().or_else(before),
             locked: self.locked,
             locked_out: self.locked_out,
+            delayed: self.delayed,
             last_success: Some(last_used).filter(|at| *at > 0),
             grace_used: self.grace.len() as u64,
             failures: self.counted.len(),
@@ -79,11 +83,16 @@ impl State {
         self.current.iter().chain(&self.more).any(|kept| kept.must_change)
     }
 
+    /// Every lock ends.
+    pub(super) fn open(&mut self) {
+        (self.locked, self.locked_out, self.delayed) = (None, None, None);
+    }
+
     /// Until when some source may be refused.
     pub(super) fn refused_until(&self) -> u64 {
         match self.locked.or(self.locked_out) {
             Some(_) => u64::MAX,
-            None => self.lockout.throttled_until(),
+            None => self.lockout.throttled_until().max(self.delayed.unwrap_or(0)),
         }
     }
 

@@ -29,6 +29,7 @@ impl Ledger {
                 must_change: false,
             });
             state.history = past.collect();
+            state.delayed = kept.delayed;
             state.grace = kept.grace.iter().copied().take(GRACE_MAX).collect();
             state.counted = kept.counted.iter().copied().take(FAILURES_MAX).collect();
         }
@@ -50,6 +51,7 @@ impl Ledger {
         PasswordState {
             changed: state.current.iter().chain(&state.more).map(|kept| kept.set).max(),
             locked: state.locked.or(state.locked_out),
+            delayed: state.delayed,
             must_change: state.must_change(),
             failures: failing.map(|evidence| evidence.last).collect(),
             counted: state.counted.clone(),

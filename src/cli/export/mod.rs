@@ -282,6 +282,9 @@ fn write_secrets(writer: &mut LdifWriter<impl Write>, accounts: &Accounts, key: 
             writer.value(name, moment_text(*at).as_bytes())?;
         }
     }
+    if let Some(until) = state.delayed {
+        writer.value("pwdAccountTmpLockoutEnd", &time_text(until))?;
+    }
     for (since, secret) in &state.history {
         let stored = exported(&secret.stored);
         let since = time_text(*since);

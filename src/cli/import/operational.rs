@@ -9,7 +9,7 @@ use crate::store::record::csn_time;
 use std::collections::BTreeMap;
 
 /// Attributes that other servers keep and that a schema may not mark as theirs.
-const KEPT_ELSEWHERE: [&str; 3] = ["contextCSN", "pwdAccountTmpLockoutEnd", "authTimestamp"];
+const KEPT_ELSEWHERE: [&str; 2] = ["contextCSN", "authTimestamp"];
 
 /// Random octets taken from the system at a time.
 const POOL_BYTES: usize = 4_096;
@@ -82,6 +82,7 @@ fn kind(name: &str, schema: &Schema) -> Kind {
         known.password_locked,
         known.password_reset,
         known.password_grace,
+        known.password_delayed,
         known.password_failures,
         known.password_success,
         known.password_history,
@@ -220,6 +221,8 @@ impl Kept {
             self.password.must_change = one(name, values, "TRUE or FALSE", boolean)?;
         } else if id == known.password_success {
             self.password.last_success = Some(one(name, values, TIME, seconds_of)?);
+        } else if id == known.password_delayed {
+            self.password.delayed = Some(one(name, values, TIME, seconds_of)?);
         } else if id == known.password_grace {
             self.password.grace = moments(name, values)?;
         } else if id == known.password_failures {

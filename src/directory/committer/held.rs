@@ -10,6 +10,7 @@ pub(super) enum Held {
     Update(oneshot::Sender<Applied>, Applied),
     Secret(oneshot::Sender<Outcome>, Outcome),
     Transaction(oneshot::Sender<Settled>, Settled),
+    Kept(oneshot::Sender<bool>),
     Bookkeeping(SyncSender<()>),
 }
 
@@ -27,6 +28,7 @@ impl Held {
             Held::Secret(reply, _) => drop(reply.send(read_only())),
             Held::Transaction(reply, settled) if durable || settled.is_err() => drop(reply.send(settled)),
             Held::Transaction(reply, _) => drop(reply.send(Err(Unsettled::whole(read_only())))),
+            Held::Kept(reply) => drop(reply.send(durable)),
             Held::Bookkeeping(reply) => drop(reply.send(())),
         }
     }

@@ -191,6 +191,11 @@ pub(in crate::directory) enum Job {
         updates: Vec<Asked>,
         reply: oneshot::Sender<Settled>,
     },
+    /// The bookkeeping of one account is to be durable: what was used up must not come back.
+    Keep {
+        key: NormalizedDn,
+        reply: oneshot::Sender<bool>,
+    },
     Bookkeeping {
         reply: SyncSender<()>,
     },
