@@ -8,8 +8,10 @@
 //!
 //! A line is `{"n":<number>,<body>,"chain":"<32 hex>"}`: numbers go up by one, and the chain is the first half of
 //! SHA-256 over the chain of the line before (16 octets) and the octets of this line up to `,"chain"`. Every file begins
-//! with a line of act `begin` that repeats the chain it continues, so that files can be verified after older ones expired.
+//! with a line of act `begin` that repeats the chain it continues, so that files can be verified after older ones expired. How far
+//! it is on disk stands beside it ([`mark`]), so that what a power cut tears is told from what somebody changed.
 
+mod mark;
 pub mod read;
 mod record;
 mod writer;
@@ -91,7 +93,7 @@ impl Shared {
 }
 
 impl Audit {
-    /// Opens `<dir>/audit`, continuing the chain. A line that a crash cut off is set aside, and a note line says so.
+    /// Opens `<dir>/audit`, continuing the chain. What a crash or a power cut tore is set aside, and a note line says so.
     ///
     /// # Errors
     /// The folder or its newest file cannot be read or written.

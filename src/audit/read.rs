@@ -1,5 +1,6 @@
 //! Reading the audit log back: verifying the chain, the last lines, the lines about one account or entry.
 
+use super::mark::Mark;
 use super::writer::{chained, file_name};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -23,6 +24,9 @@ pub struct Verified {
     /// Number of the first line; over 1 where older files have expired.
     pub first: u64,
     pub last: u64,
+    /// Octets behind the last of them that were not synced and do not follow: a power cut leaves such, and the next start sets them
+    /// aside.
+    pub torn: u64,
 }
 
 /// The first line that breaks the chain.
@@ -43,9 +47,9 @@ pub struct AuditLine {
 
 /// The end of one file.
 pub(super) struct End {
-    /// Octets up to and with the last line feed.
+    /// Octets of whole lines.
     pub whole: u64,
-    /// Octets after it.
+    /// Octets behind them.
     pub torn: u64,
     /// The last whole line's link; `None` without a line.
     pub link: Option<Result<Link, String>>,
@@ -124,6 +128,40 @@ pub(super) fn end_of_file(path: &Path) -> io::Result<End> {
         whole: length - torn,
         torn,
         link,
+    })
+}
+
+/// The link of the line that ends at an octet of a file; `None` where none does.
+pub(super) fn link_at(path: &Path, at: u64) -> io::Result<Option<Link>> {
+    let mut lines = Tail::open(path, at)?;
+    match lines.torn()? {
+        0 => Ok(lines.previous()?.and_then(|line| Some(take_apart(&line).ok()?.1))),
+        _ => Ok(None),
+    }
+}
+
+/// The end of a file by its chain: whole is what follows line by line from an octet and the link there.
+pub(super) fn followed(path: &Path, from: u64, mut link: Link) -> io::Result<End> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(from))?;
+    let (mut reader, mut line, mut whole) = (BufReader::new(file), Vec::new(), from);
+    loop {
+        line.clear();
+        let octets = reader.read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            break;
+        }
+        match follow(Some(link), &line) {
+            Ok(next) => link = next,
+            Err(_) => break,
+        }
+        whole += octets as u64;
+    }
+    Ok(End {
+        whole,
+        torn: length.saturating_sub(whole),
+        link: Some(Ok(link)),
     })
 }
 
@@ -255,49 +293,114 @@ pub fn end(directory: &Path) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Walks the whole chain. An unfinished last line of the newest file is no fault: it may be being written.
+/// Walks the whole chain. An unfinished last line of the newest file is no fault, it may be being written; nor is what does not
+/// follow behind the end of what was synced. What was synced and is not there is one.
 ///
 /// # Errors
 /// The outer error is the disk's; the inner one the first line that breaks the chain.
 pub fn verify(directory: &Path) -> io::Result<Result<Verified, AuditFault>> {
+    // Before the files: the log only grows behind it.
+    let mark = Mark::read(directory)?;
     let files = files(directory)?;
-    let mut verified = Verified::default();
-    let mut link: Option<Link> = None;
+    let mut walk = Walk {
+        mark,
+        ..Walk::default()
+    };
     for (at, (number, path)) in files.iter().enumerate() {
         let newest = at + 1 == files.len();
-        let mut reader = BufReader::new(File::open(path)?);
-        let mut line = Vec::new();
+        if let Err(fault) = walk.file(*number, path, newest)? {
+            return Ok(Err(fault));
+        }
+    }
+    Ok(walk.end())
+}
+
+/// A walk along the chain.
+#[derive(Default)]
+struct Walk {
+    link: Option<Link>,
+    verified: Verified,
+    /// How far the log was synced; taken away once it was passed.
+    mark: Option<Mark>,
+    /// The line that ends where the log was synced was there.
+    passed: bool,
+}
+
+impl Walk {
+    fn file(&mut self, number: u64, path: &Path, newest: bool) -> io::Result<Result<(), AuditFault>> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let (mut reader, mut line, mut at) = (BufReader::new(file), Vec::new(), 0);
+        self.verified.files += 1;
         for line_number in 1.. {
             line.clear();
-            reader.read_until(b'\n', &mut line)?;
-            if line.is_empty() {
+            let octets = reader.read_until(b'\n', &mut line)? as u64;
+            if octets == 0 {
                 break;
             }
-            let fault = |message: String| AuditFault {
-                file: file_name(*number),
-                line: line_number,
-                message,
+            let finished = line.pop() == Some(b'\n');
+            if !finished && newest {
+                break;
+            }
+            let next = match finished {
+                true => follow(self.link, &line).and_then(|next| self.pass((number, at + octets), next)),
+                false => Err("the line is not finished".to_owned()),
             };
-            if line.pop() != Some(b'\n') {
-                if newest {
+            match next {
+                Ok(next) => self.take(next),
+                Err(_) if newest && self.passed => {
+                    self.verified.torn = length.saturating_sub(at);
                     break;
                 }
-                return Ok(Err(fault("the line is not finished".to_owned())));
+                Err(message) => {
+                    return Ok(Err(AuditFault {
+                        file: file_name(number),
+                        line: line_number,
+                        message,
+                    }));
+                }
             }
-            match follow(link, &line) {
-                Ok(next) => link = Some(next),
-                Err(message) => return Ok(Err(fault(message))),
-            }
-            let now = link.map_or(0, |link| link.number);
-            if verified.lines == 0 {
-                verified.first = now;
-            }
-            verified.lines += 1;
-            verified.last = now;
+            at += octets;
         }
-        verified.files += 1;
+        Ok(Ok(()))
     }
-    Ok(Ok(verified))
+
+    /// Whether a line that ends there may be this one, if that is how far the log was synced.
+    fn pass(&mut self, end: (u64, u64), link: Link) -> Result<Link, String> {
+        let Some(mark) = self.mark.take_if(|mark| (mark.file, mark.size) == end) else {
+            return Ok(link);
+        };
+        self.passed = mark.link == link;
+        match self.passed {
+            true => Ok(link),
+            false => {
+                Err("expected the line that was synced to disk, found another: the chain was written anew".to_owned())
+            }
+        }
+    }
+
+    fn take(&mut self, link: Link) {
+        self.link = Some(link);
+        if self.verified.lines == 0 {
+            self.verified.first = link.number;
+        }
+        self.verified.lines += 1;
+        self.verified.last = link.number;
+    }
+
+    fn end(self) -> Result<Verified, AuditFault> {
+        match self.mark {
+            None => Ok(self.verified),
+            Some(mark) => Err(AuditFault {
+                file: file_name(mark.file),
+                line: 0,
+                message: format!(
+                    "expected record number {}, which was synced to disk, found the end of the log at number {}: lines were cut off",
+                    mark.link.number, self.verified.last
+                ),
+            }),
+        }
+    }
 }
 
 /// One step of the chain. The first line of all must be one that begins a file, and says itself what it continues.

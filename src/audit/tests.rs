@@ -197,6 +197,8 @@ fn a_line_cut_off_by_a_crash_is_set_aside() {
         + 1;
     for cut in [whole.len() - 1, last + 1, last + 20] {
         fs::write(&file, &whole[..cut]).unwrap();
+        // It was not synced.
+        fs::remove_file(folder(&dir).join("synced")).unwrap();
         assert_eq!(
             read::verify(&folder(&dir)).unwrap().unwrap().lines,
             3,
@@ -351,4 +353,167 @@ fn lines_are_followed_from_where_the_log_ended() {
     }
     assert_eq!(seen, 10);
     assert_eq!(read::last_lines(&folder(&dir), 2).unwrap().len(), 2);
+}
+
+/// A log of which `synced` records were synced and `behind` more were written; the folder is as it is while the server runs.
+struct Cut {
+    dir: tempfile::TempDir,
+    /// The end of what was synced, in the newest file.
+    synced: usize,
+    whole: Vec<u8>,
+}
+
+impl Cut {
+    fn new(synced: u8, behind: u8) -> Cut {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::open(dir.path(), options()).unwrap();
+        (0..synced).for_each(|at| audit.append(&search("gp-app", &[[at; 16]])));
+        drop(audit);
+        let marked = fs::read(folder(&dir).join("synced")).unwrap();
+        let file = folder(&dir).join("00000001.jsonl");
+        let end = fs::read(&file).unwrap().len();
+        let audit = Audit::open(dir.path(), options()).unwrap();
+        (0..behind).for_each(|at| audit.append(&search("gp-app", &[[100 + at; 16]])));
+        drop(audit);
+        // As before the second run had synced anything.
+        fs::write(folder(&dir).join("synced"), marked).unwrap();
+        let whole = fs::read(&file).unwrap();
+        assert!(whole.len() > end);
+        Cut {
+            dir,
+            synced: end,
+            whole,
+        }
+    }
+
+    fn leaves(&self, octets: &[u8]) {
+        fs::write(folder(&self.dir).join("00000001.jsonl"), octets).unwrap();
+    }
+
+    fn verify(&self) -> Result<read::Verified, read::AuditFault> {
+        read::verify(&folder(&self.dir)).unwrap()
+    }
+
+    fn details(&self) -> Vec<String> {
+        let details = lines(&self.dir);
+        let details = details.iter().filter_map(|line| line.text_of("detail"));
+        details.map(str::to_owned).collect()
+    }
+}
+
+/// Sectors behind the last sync reach the disk in any order, and the length of the file may be there before them.
+#[test]
+fn what_a_power_cut_tears_behind_the_last_sync_is_nobodys_change() {
+    const SECTOR: usize = 512;
+    let mut random = crate::model::random::Random::from_environment();
+    println!("SEED={}", random.seed);
+    for _ in 0..60 {
+        let cut = Cut::new(4, 12);
+        let mut octets = cut.whole.clone();
+        octets.truncate(cut.synced + random.below(octets.len() - cut.synced + 1));
+        for sector in octets.chunks_mut(SECTOR).skip(cut.synced / SECTOR) {
+            if random.below(3) == 0 {
+                sector.fill(0);
+            }
+        }
+        // Of the sector that was synced in part the rest may be old.
+        octets[..cut.synced].copy_from_slice(&cut.whole[..cut.synced]);
+        cut.leaves(&octets);
+        let before = cut.verify().unwrap();
+        assert!(before.lines >= 5, "{before:?}");
+        drop(Audit::open(cut.dir.path(), options()).unwrap());
+        let after = cut.verify().unwrap();
+        assert_eq!((after.torn, after.first), (0, 1));
+        let torn = octets.len() != cut.whole.len() || octets != cut.whole;
+        let noted = cut
+            .details()
+            .iter()
+            .any(|detail| detail.contains("were set aside in 00000001.torn"));
+        assert!(torn || !noted);
+        assert_eq!(noted, folder(&cut.dir).join("00000001.torn").exists());
+        let kept: Vec<_> = lines(&cut.dir).iter().flat_map(read::AuditLine::entries).collect();
+        assert_eq!(kept[..4], [[0; 16], [1; 16], [2; 16], [3; 16]]);
+    }
+}
+
+/// What was synced no power cut changes, whatever is torn behind it.
+#[test]
+fn what_was_synced_cannot_be_passed_off_as_torn() {
+    let cut = Cut::new(6, 8);
+    let mut torn = cut.whole.clone();
+    torn[cut.synced + 10..cut.synced + 600].fill(0);
+    cut.leaves(&torn);
+    let verified = cut.verify().unwrap();
+    assert_eq!((verified.lines, verified.torn > 0), (7, true));
+    for at in (0..cut.synced).step_by(11) {
+        let mut forged = torn.clone();
+        forged[at] ^= 1;
+        cut.leaves(&forged);
+        let fault = cut.verify().expect_err("a change of what was synced");
+        let line = cut.whole[..at].iter().filter(|octet| **octet == b'\n').count() as u64 + 1;
+        assert_eq!(fault.line, line, "octet {at}: {fault}");
+    }
+    for end in [cut.synced - 1, cut.synced / 2, 0] {
+        cut.leaves(&torn[..end]);
+        let fault = cut.verify().expect_err("the end of what was synced was cut off");
+        assert!(fault.message.contains("lines were cut off"), "{fault}");
+    }
+    // At the next start it is noted, in the chain, that they are gone.
+    drop(Audit::open(cut.dir.path(), options()).unwrap());
+    let details = cut.details();
+    assert!(details[0].contains("up to number 7 were on disk"), "{details:?}");
+}
+
+#[test]
+fn a_chain_that_was_written_anew_is_not_the_one_that_was_synced() {
+    let cut = Cut::new(3, 3);
+    let other = tempfile::tempdir().unwrap();
+    let audit = Audit::open(other.path(), options()).unwrap();
+    // As long as what was there, and sound in itself.
+    (0..3).for_each(|at| audit.append(&search("gp-apq", &[[at; 16]])));
+    drop(audit);
+    cut.leaves(&fs::read(folder(&other).join("00000001.jsonl")).unwrap());
+    assert_eq!(
+        fs::read(folder(&cut.dir).join("00000001.jsonl")).unwrap().len(),
+        cut.synced
+    );
+    let fault = cut.verify().unwrap_err();
+    assert!(fault.message.contains("the chain was written anew"), "{fault}");
+}
+
+/// A file that was begun just before a power cut may have lost its first line.
+#[test]
+fn a_file_that_was_torn_at_its_beginning_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), options()).unwrap();
+    (0..3).for_each(|at| audit.append(&search("gp-app", &[[at; 16]])));
+    drop(audit);
+    let second = folder(&dir).join("00000002.jsonl");
+    for torn in [&[0; 700][..], b"{\"n\":5,\"t\":1\n{}\n", b""] {
+        fs::write(&second, torn).unwrap();
+        let verified = read::verify(&folder(&dir)).unwrap().unwrap();
+        assert_eq!(verified.lines, 4, "{verified:?}");
+        let marked = fs::read(folder(&dir).join("synced")).unwrap();
+        drop(Audit::open(dir.path(), options()).unwrap());
+        let verified = read::verify(&folder(&dir)).unwrap().unwrap();
+        assert_eq!(verified.torn, 0);
+        assert_eq!(
+            verified.lines,
+            5 + u64::from(!torn.is_empty()),
+            "a beginning and what was set aside"
+        );
+        fs::remove_file(folder(&dir).join("00000003.jsonl")).unwrap();
+        fs::write(folder(&dir).join("synced"), marked).unwrap();
+    }
+}
+
+/// A log of before there were marks, or whose mark is gone: any break is a fault.
+#[test]
+fn without_a_mark_nothing_is_taken_for_torn() {
+    let cut = Cut::new(3, 5);
+    fs::remove_file(folder(&cut.dir).join("synced")).unwrap();
+    let mut torn = cut.whole.clone();
+    torn[cut.synced + 100..cut.synced + 700].fill(0);
+    cut.leaves(&torn);
+    cut.verify().unwrap_err();
 }

@@ -1,6 +1,7 @@
 //! The thread that writes: numbers, chains, rotates, removes what has expired.
 
-use super::read::{self, Link};
+use super::mark::{Mark, MarkFile};
+use super::read::{self, End, Link};
 use super::record::{append_number, append_text};
 use super::{AuditOptions, Queue, Shared};
 use sha2::{Digest, Sha256};
@@ -33,6 +34,10 @@ pub(super) struct Writer {
     told: u64,
     unsynced: bool,
     last_sync: Instant,
+    /// Says how far the log is synced.
+    mark: MarkFile,
+    /// A sync failed: what the file has of it is not known, and no later sync tells.
+    doubtful: bool,
     lines: Vec<u8>,
 }
 
@@ -58,6 +63,7 @@ impl Writer {
             .mode(0o700)
             .create(directory)?;
         let files = read::files(directory)?;
+        let mark = Mark::read(directory)?;
         let mut writer = Writer {
             directory: directory.to_owned(),
             options,
@@ -69,35 +75,11 @@ impl Writer {
             told: 0,
             unsynced: false,
             last_sync: Instant::now(),
+            mark: MarkFile::open(directory)?,
+            doubtful: false,
             lines: Vec::new(),
         };
-        let mut notes = Vec::new();
-        for (number, path) in files.iter().rev() {
-            let end = read::end_of_file(path)?;
-            let last = *number == writer.number;
-            if last && end.torn > 0 {
-                notes.push(writer.set_aside(path, end.whole, end.torn)?);
-            }
-            match end.link {
-                Some(Ok(link)) => {
-                    writer.link = link;
-                    if last {
-                        writer.file = open_file(path)?;
-                        writer.size = end.whole;
-                        writer.file.seek(SeekFrom::Start(end.whole))?;
-                    }
-                    break;
-                }
-                Some(Err(error)) => {
-                    notes.push(format!(
-                        "the last line of {} cannot be continued: {error}",
-                        file_name(*number)
-                    ));
-                    break;
-                }
-                None => {}
-            }
-        }
+        let notes = writer.go_on(&files, mark)?;
         if writer.size == 0 {
             writer.next_file()?;
         }
@@ -107,24 +89,78 @@ impl Writer {
         }
         writer.remove_expired();
         writer.write_lines()?;
-        writer.file.sync_data()?;
+        writer.sync_now()?;
         Ok(writer)
     }
 
-    /// Keeps what a crash left of a line beside the file, and cuts it off.
-    fn set_aside(&self, path: &Path, whole: u64, torn: u64) -> io::Result<String> {
+    /// Finds the end of the log and what it is to be continued from; gives what there is to note of it.
+    fn go_on(&mut self, files: &[(u64, PathBuf)], mark: Option<Mark>) -> io::Result<Vec<String>> {
+        let start = match &mark {
+            Some(mark) => mark.start_in(files)?,
+            None => None,
+        };
+        if let (Some((from, link)), Some((_, path))) = (start, files.last()) {
+            let end = read::followed(path, from, link)?;
+            let link = end.link.clone().and_then(Result::ok).unwrap_or(link);
+            return self.take_end(path, &end, link);
+        }
+        let mut notes = Vec::new();
+        if let Some(mark) = mark {
+            notes.push(format!(
+                "records up to number {} were on disk, and the log does not have them as they were",
+                mark.link.number
+            ));
+        }
+        for (number, path) in files.iter().rev() {
+            let mut end = read::end_of_file(path)?;
+            let last = *number == self.number;
+            match end.link.take() {
+                Some(Ok(link)) if last => notes.extend(self.take_end(path, &end, link)?),
+                Some(Ok(link)) => self.link = link,
+                Some(Err(error)) => notes.push(format!(
+                    "the last line of {} cannot be continued: {error}",
+                    file_name(*number)
+                )),
+                None if last && end.torn > 0 => {
+                    notes.push(self.set_aside(path, &end)?);
+                    continue;
+                }
+                None => continue,
+            }
+            break;
+        }
+        Ok(notes)
+    }
+
+    /// Goes on behind the whole lines of the newest file.
+    fn take_end(&mut self, path: &Path, end: &End, link: Link) -> io::Result<Vec<String>> {
+        self.link = link;
+        let notes = match end.torn {
+            0 => Vec::new(),
+            _ => vec![self.set_aside(path, end)?],
+        };
+        self.file = open_file(path)?;
+        self.size = end.whole;
+        self.file.seek(SeekFrom::Start(end.whole))?;
+        Ok(notes)
+    }
+
+    /// Keeps what a crash left behind the whole lines beside the file, and cuts it off.
+    fn set_aside(&self, path: &Path, end: &End) -> io::Result<String> {
         let aside = path.with_extension("torn");
         let mut from = File::open(path)?;
-        from.seek(SeekFrom::Start(whole))?;
+        from.seek(SeekFrom::Start(end.whole))?;
         let mut to = OpenOptions::new().create(true).append(true).mode(0o600).open(&aside)?;
         io::copy(&mut from, &mut to)?;
         to.sync_all()?;
+        File::open(&self.directory)?.sync_all()?;
         let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(whole)?;
+        file.set_len(end.whole)?;
         file.sync_all()?;
         let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(format!(
-            "{torn} octets of an unfinished last line were set aside in {name}"
+            "{} octets that a crash or a power cut left unfinished were set aside in {name}",
+            end.torn
         ))
     }
 
@@ -132,7 +168,10 @@ impl Writer {
     fn next_file(&mut self) -> io::Result<()> {
         if self.size > 0 {
             self.cut_torn()?;
-            self.file.sync_data()?;
+            // One of which nobody knows what is on disk stays as it is.
+            if !self.doubtful {
+                self.sync_now()?;
+            }
         }
         let number = self.number + 1;
         let path = self.directory.join(file_name(number));
@@ -147,6 +186,8 @@ impl Writer {
             self.torn = false;
             // It is empty, or half a line: the next try writes over it.
             let _ = std::fs::remove_file(&path);
+        } else {
+            self.doubtful = false;
         }
         begun
     }
@@ -260,12 +301,23 @@ impl Writer {
         }
     }
 
+    /// Has what is written on disk, and says so beside it.
+    fn sync_now(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.mark.write(&Mark {
+            file: self.number,
+            size: self.size,
+            link: self.link,
+        })
+    }
+
     fn sync(&mut self) {
         self.last_sync = Instant::now();
-        match self.file.sync_data() {
-            Ok(()) => self.unsynced = false,
+        self.unsynced = false;
+        match self.sync_now() {
+            Ok(()) => {}
             Err(error) => {
-                self.unsynced = false;
+                self.doubtful = true;
                 tracing::error!(%error, "the audit log could not be synced to disk; records since the last second may be lost at a power cut");
             }
         }
@@ -275,7 +327,8 @@ impl Writer {
         let count = count_bodies(bodies);
         // Those too that found the queue full.
         let lost = shared.lost.load(Ordering::Relaxed);
-        let rotate = self.size >= self.options.file_bytes;
+        // After a sync that failed a file of which all is known is begun.
+        let (doubtful, rotate) = (self.doubtful, self.doubtful || self.size >= self.options.file_bytes);
         let rotated = match rotate {
             true => self.attempt(Writer::next_file),
             false => Ok(()),
@@ -286,6 +339,9 @@ impl Writer {
         let written = self.attempt(|writer| {
             if rotate && rotated.is_ok() {
                 writer.remove_expired();
+            }
+            if doubtful && rotated.is_ok() {
+                writer.note("the disk failed to sync the end of the file before: records of it may be missing after a power cut");
             }
             if lost > writer.told {
                 let note = format!("{} records before this line could not be written", lost - writer.told);
@@ -328,11 +384,15 @@ impl Writer {
                 break;
             }
             match std::fs::remove_file(&path) {
-                Ok(()) => self.note(&format!(
-                    "{} was removed after {} days",
-                    file_name(number),
-                    self.options.keep_days
-                )),
+                Ok(()) => {
+                    // Few have one.
+                    let _ = std::fs::remove_file(path.with_extension("torn"));
+                    self.note(&format!(
+                        "{} was removed after {} days",
+                        file_name(number),
+                        self.options.keep_days
+                    ));
+                }
                 Err(error) => {
                     tracing::error!(%error, path = %path.display(), "an expired audit file could not be removed")
                 }

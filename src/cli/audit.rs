@@ -234,10 +234,19 @@ fn verify(common: &Common) -> anyhow::Result<Answer> {
     let verified = read::verify(&folder).with_context(|| read_error(&folder))?;
     match (verified, common.json) {
         (Ok(verified), true) => println!("{:#}", json!({ "whole": true, "verified": verified })),
-        (Ok(verified), false) => println!(
-            "whole: {} records in {} files, numbers {} to {}",
-            verified.lines, verified.files, verified.first, verified.last
-        ),
+        (Ok(verified), false) => {
+            println!(
+                "whole: {} records in {} files, numbers {} to {}",
+                verified.lines, verified.files, verified.first, verified.last
+            );
+            if verified.torn > 0 {
+                println!(
+                    "behind them {} octets do not follow, and were not synced to disk: a power cut leaves such; the next start of the \
+                     server sets them aside",
+                    verified.torn
+                );
+            }
+        }
         (Err(fault), true) => {
             let fault = json!({ "file": fault.file, "line": fault.line, "message": fault.message });
             println!("{:#}", json!({ "whole": false, "fault": fault }));
