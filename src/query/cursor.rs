@@ -23,8 +23,8 @@ pub struct Cursor {
     tail: usize,
     /// A matching tail entry that was found and not yet given.
     tail_head: Option<u32>,
-    /// With [`Order::Any`]: the layer that is being searched. With [`Order::Name`]: the layer that gave the last entry.
-    layer: usize,
+    /// With [`Order::Any`]: the planned layer that is being searched. With [`Order::Name`]: the one that gave the last entry.
+    run: usize,
     /// With [`Order::Name`]: entries that `layer` gave in a row.
     in_a_row: u32,
     /// With [`Order::Name`]: ids of `layer` below this come before the heads of all other sources; 0 where that is not known.
@@ -146,7 +146,7 @@ impl Cursor {
             runs: SmallVec::new(),
             tail,
             tail_head: None,
-            layer: 0,
+            run: 0,
             in_a_row: 0,
             leads_until: 0,
             limited: false,
@@ -239,7 +239,7 @@ impl Cursor {
 
     /// The least id in scope in a layer that is planned, from `at_least` on.
     pub(super) fn next_in_scope(&self, layer: usize, at_least: u32) -> Option<u32> {
-        self.plan.layers.get(layer)?.ids.next(at_least)
+        self.plan.layer(layer)?.ids.next(at_least)
     }
 
     /// Candidates examined so far: visible entries in scope that were probed or evaluated, or given as they are.
@@ -279,13 +279,14 @@ impl Cursor {
     }
 
     fn advance_any(&mut self, work: &mut Work) -> Advance {
-        while self.layer < self.runs.len() || self.plan_next() {
-            let source = &self.snapshot.layers[self.layer];
-            match self.runs[self.layer].next(source, &self.plan.layers[self.layer], &mut self.examiner, work) {
-                Found::Id(id) => return located(self.layer, id),
+        while self.run < self.runs.len() || self.plan_next() {
+            let plan = &self.plan.layers[self.run];
+            let source = &self.snapshot.layers[plan.number];
+            match self.runs[self.run].next(source, plan, &mut self.examiner, work) {
+                Found::Id(id) => return located(plan.number, id),
                 Found::Paused => return Advance::Paused,
                 Found::Limited => return Advance::CandidateLimit,
-                Found::End => self.layer += 1,
+                Found::End => self.run += 1,
             }
         }
         match self.next_in_tail(work) {
@@ -304,10 +305,11 @@ impl Cursor {
             if run.head != Head::Unknown {
                 continue;
             }
-            let source = &self.snapshot.layers[at];
-            run.head = match run.next_by_name(source, &self.plan.layers[at], &mut self.examiner, work) {
+            let plan = &self.plan.layers[at];
+            let source = &self.snapshot.layers[plan.number];
+            run.head = match run.next_by_name(source, plan, &mut self.examiner, work) {
                 // The key of nobody else can come before: it need not be known.
-                Found::Id(id) if at == self.layer && id < leads_until => return located(at, id),
+                Found::Id(id) if at == self.run && id < leads_until => return located(plan.number, id),
                 Found::Id(id) => Head::At(id),
                 Found::End => Head::End,
                 Found::Paused => return Advance::Paused,
@@ -338,11 +340,11 @@ impl Cursor {
         }
         let tail_key = self.tail_head.map(|index| &self.snapshot.tail[index as usize].key.0);
         match (least, tail_key) {
-            (Some((layer, run)), tail) if tail.is_none_or(|tail| run.head_key < *tail) => match run.head {
+            (Some((at, run)), tail) if tail.is_none_or(|tail| run.head_key < *tail) => match run.head {
                 Head::At(id) => {
                     run.head = Head::Unknown;
-                    self.note_lead(layer);
-                    located(layer, id)
+                    self.note_lead(at);
+                    located(self.plan.layers[at].number, id)
                 }
                 Head::Unknown | Head::End => Advance::End,
             },
@@ -359,20 +361,26 @@ impl Cursor {
 
     /// A layer gave an entry after its key was compared. When it did so often enough in a row, it is worth a look-up how far
     /// it may go before another source has its turn: as long, no key need be read.
-    fn note_lead(&mut self, layer: usize) {
+    fn note_lead(&mut self, at: usize) {
         self.leads_until = 0;
-        self.in_a_row = if self.layer == layer { self.in_a_row + 1 } else { 1 };
-        self.layer = layer;
+        self.in_a_row = if self.run == at { self.in_a_row + 1 } else { 1 };
+        self.run = at;
         if self.in_a_row < LEADS_AFTER {
             return;
         }
         self.in_a_row = 0;
         let others = self.runs.iter().enumerate();
-        let others = others.filter(|(number, run)| *number != layer && matches!(run.head, Head::At(_)));
+        let others = others.filter(|(other, run)| *other != at && matches!(run.head, Head::At(_)));
         let tail = self.tail_head.map(|index| &self.snapshot.tail[index as usize].key.0);
         let next = others.map(|(_, run)| &run.head_key).chain(tail).min();
         self.leads_until = match next {
-            Some(key) => self.snapshot.layers[layer].segment.names().lower_bound(key).0,
+            Some(key) => {
+                self.snapshot.layers[self.plan.layers[at].number]
+                    .segment
+                    .names()
+                    .lower_bound(key)
+                    .0
+            }
             None => u32::MAX,
         };
     }

@@ -12,12 +12,25 @@ impl fmt::Display for Plan {
         if self.wanted == Predicate::False {
             return writeln!(f, "nothing: the filter is true of no entry");
         }
-        let several = self.layers.len() > 1;
-        for (at, layer) in self.layers.iter().enumerate() {
+        let several = self.next > 1;
+        for layer in &self.layers {
             if several {
-                writeln!(f, "segment {at}, {} entries in scope", Count(layer.ids.len()))?;
+                writeln!(
+                    f,
+                    "segment {}, {} entries in scope",
+                    layer.number,
+                    Count(layer.ids.len())
+                )?;
             }
             LayerText { plan: self, layer }.write(f, usize::from(several))?;
+        }
+        let passed_over = self.next - self.layers.len();
+        if passed_over > 0 {
+            writeln!(
+                f,
+                "passed over: {} segments without such a value",
+                Count(passed_over as u64)
+            )?;
         }
         if self.tail_entries > 0 {
             writeln!(

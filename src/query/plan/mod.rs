@@ -6,7 +6,7 @@ mod choose;
 mod display;
 mod probe;
 
-use super::predicate::{Item, Predicate, Test};
+use super::predicate::{Item, Origin, Predicate, Test};
 use super::scope::{Ids, Scope};
 use super::{Order, Query};
 use crate::index::column::OrdinalSet;
@@ -28,8 +28,10 @@ pub struct Plan {
     pub(super) schema: Arc<Schema>,
     /// True exactly where the query's predicate is; see [`Predicate::settle`].
     pub(super) wanted: Predicate,
-    /// Those planned until now, from the first layer of the snapshot on.
+    /// Those planned until now, ascending by number, without those that certainly have no such entry.
     pub(super) layers: SmallVec<[LayerPlan; 1]>,
+    /// The layer of the snapshot that comes next.
+    next: usize,
     pub(super) order: Order,
     tail_entries: u32,
 }
@@ -37,6 +39,8 @@ pub struct Plan {
 /// How one layer is searched.
 #[derive(Clone)]
 pub(super) struct LayerPlan {
+    /// The layer's place in the snapshot.
+    pub number: usize,
     pub ids: Ids,
     pub branch: Branch,
     /// What candidates are still evaluated for; True when access and probes say it all.
@@ -135,6 +139,7 @@ impl Plan {
     pub(super) fn new(snapshot: &Snapshot, query: &mut Query) -> Plan {
         Plan {
             layers: SmallVec::new(),
+            next: 0,
             schema: Arc::clone(snapshot.schema()),
             wanted: std::mem::replace(&mut query.predicate, Predicate::False).settle(),
             order: query.order,
@@ -144,12 +149,52 @@ impl Plan {
 
     /// Plans one layer more; `None` where there is none.
     pub(super) fn next_layer(&mut self, snapshot: &Snapshot, scope: &Scope) -> Option<&LayerPlan> {
-        let number = self.layers.len();
-        let layer = snapshot.layers.get(number)?;
-        let source = (number, &*layer.segment);
-        let plan = LayerPlan::new(source, &self.schema, &self.wanted, self.order, scope);
-        self.layers.push(plan);
-        self.layers.last()
+        while let Some(layer) = snapshot.layers.get(self.next) {
+            let number = self.next;
+            self.next += 1;
+            // The first layer holds nearly everything.
+            if number > 0 && self.is_false_in(&layer.segment) {
+                continue;
+            }
+            let source = (number, &*layer.segment);
+            let plan = LayerPlan::new(source, &self.schema, &self.wanted, self.order, scope);
+            self.layers.push(plan);
+            return self.layers.last();
+        }
+        None
+    }
+
+    /// The plan of a layer by its place in the snapshot; `None` where it certainly has no such entry.
+    pub(super) fn layer(&self, number: usize) -> Option<&LayerPlan> {
+        match self.layers.get(number) {
+            Some(plan) if plan.number == number => Some(plan),
+            _ => self.layers.iter().find(|plan| plan.number == number),
+        }
+    }
+
+    /// Whether a segment certainly has no value that an equality asks for which must hold: for the price of a cache line.
+    fn is_false_in(&self, segment: &Segment) -> bool {
+        let lacks = |term: &Predicate| match term {
+            Predicate::Item(item) => self.is_lacking(item, segment),
+            _ => false,
+        };
+        match &self.wanted {
+            Predicate::And(terms) => terms.iter().any(lacks),
+            term => lacks(term),
+        }
+    }
+
+    fn is_lacking(&self, item: &Item, segment: &Segment) -> bool {
+        let Test::Equality { rule, value } = &item.test else {
+            return false;
+        };
+        let of_dictionary = |id: AttributeId| {
+            let own = self.schema.attribute(id).equality;
+            own.is_some_and(|own| own.shares_form(*rule))
+        };
+        let stored = item.origin == Origin::Stored && !item.dn_attributes;
+        let mut types = item.types.iter().copied();
+        stored && types.all(|id| of_dictionary(id) && segment.certainly_lacks(id, value))
     }
 
     /// Whether every entry in scope must be examined: no index serves the filter, and the scope is larger than
@@ -181,27 +226,28 @@ impl LayerPlan {
         scope: &Scope,
     ) -> LayerPlan {
         if scope.is_nothing() || segment.is_empty() || *wanted == Predicate::False {
-            return LayerPlan::nothing(Ids::default());
+            return LayerPlan::nothing(layer, Ids::default());
         }
-        if let Some(plan) = LayerPlan::point(segment, schema, wanted, order, scope) {
+        if let Some(plan) = LayerPlan::point((layer, segment), schema, wanted, order, scope) {
             return plan;
         }
         let ids = scope.ids(layer, segment);
         let entries = ids.len();
         if entries == 0 {
-            return LayerPlan::nothing(ids);
+            return LayerPlan::nothing(layer, ids);
         }
         if entries <= FEW_IN_SCOPE {
-            return LayerPlan::every_entry(ids, wanted);
+            return LayerPlan::every_entry(layer, ids, wanted);
         }
         let (branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
         let many = branch.is_unordered();
         let dear = Branch::entries(entries).cost <= branch.cost
             || (order == Order::Name && gathering_is_dear(&branch, entries));
         if many && dear {
-            return LayerPlan::every_entry(ids, wanted);
+            return LayerPlan::every_entry(layer, ids, wanted);
         }
         LayerPlan {
+            number: layer,
             ids,
             branch,
             residual,
@@ -212,15 +258,22 @@ impl LayerPlan {
     }
 
     /// The plan where an equality leaves next to nothing in the whole segment, wherever the scope lies.
-    fn point(segment: &Segment, schema: &Schema, wanted: &Predicate, order: Order, scope: &Scope) -> Option<LayerPlan> {
+    fn point(
+        (number, segment): (usize, &Segment),
+        schema: &Schema,
+        wanted: &Predicate,
+        order: Order,
+        scope: &Scope,
+    ) -> Option<LayerPlan> {
         if scope.is_base_object() || !may_be_point(wanted) {
             return None;
         }
         let entries = u64::from(segment.len());
         let (branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
         match &branch.access {
-            Access::Nothing => Some(LayerPlan::nothing(Ids::all(segment))),
+            Access::Nothing => Some(LayerPlan::nothing(number, Ids::all(segment))),
             Access::One(_) | Access::Lists(_) if branch.estimate <= FEW_IN_SEGMENT => Some(LayerPlan {
+                number,
                 ids: Ids::all(segment),
                 gather: branch.is_unordered() && order == Order::Name,
                 branch,
@@ -232,8 +285,9 @@ impl LayerPlan {
         }
     }
 
-    fn nothing(ids: Ids) -> LayerPlan {
+    fn nothing(number: usize, ids: Ids) -> LayerPlan {
         LayerPlan {
+            number,
             ids,
             branch: Branch::nothing(),
             residual: Predicate::True,
@@ -244,8 +298,9 @@ impl LayerPlan {
     }
 
     /// Evaluates every entry in scope although an index may serve.
-    fn every_entry(ids: Ids, wanted: &Predicate) -> LayerPlan {
+    fn every_entry(number: usize, ids: Ids, wanted: &Predicate) -> LayerPlan {
         LayerPlan {
+            number,
             branch: Branch::entries(ids.len()),
             ids,
             residual: wanted.clone(),

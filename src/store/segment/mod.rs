@@ -207,6 +207,19 @@ impl Segment {
             || matches!(self.layout.slots.get(usize::from(attribute.0)), Some(Slot::Deferred(_)))
     }
 
+    /// True only where no entry has this value, normalised by the type's equality rule: said without a look into the dictionary.
+    #[inline]
+    pub fn certainly_lacks(&self, attribute: AttributeId, term: &[u8]) -> bool {
+        if self.may_have(attribute, term) {
+            return false;
+        }
+        match self.located(attribute) {
+            // That of presence alone is empty.
+            Some(index) => !Dictionary::open(index.part(&index.layout.dictionary)).is_empty(),
+            None => self.lacks(attribute),
+        }
+    }
+
     /// The ids of an entry and everything below it, whether or not the entry itself is in this segment.
     pub fn subtree(&self, key: &NormalizedDn) -> Range<u32> {
         self.names().prefix_range(&key.0)
