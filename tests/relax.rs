@@ -241,3 +241,192 @@ async fn what_is_obsolete_or_unique_is_let_through() {
     assert_eq!(writer.with_controls(relax()).modify(ZOE, again()).await.unwrap().rc, 19);
     assert_eq!(admin.with_controls(relax()).modify(ZOE, again()).await.unwrap().rc, 0);
 }
+
+/// What is kept beside a secret: set by administrators alone, of what has one, and it holds.
+#[tokio::test]
+async fn an_administrator_says_what_is_kept_beside_a_secret() {
+    let policy = "cn=default,dc=example,dc=com";
+    let settings = format!("[password_policy]\nenabled = true\ndefault = \"{policy}\"");
+    let server = general::place(&settings).serve();
+    let mut manager = general::manager(&server).await;
+    let rules = vec![
+        ("objectClass", set(&["device", "pwdPolicy"])),
+        ("pwdAttribute", set(&["userPassword"])),
+        ("pwdMaxAge", set(&["86400"])),
+        ("pwdGraceAuthNLimit", set(&["2"])),
+        ("pwdInHistory", set(&["2"])),
+        ("pwdLockout", set(&["TRUE"])),
+        ("pwdMaxFailure", set(&["3"])),
+    ];
+    assert_eq!(manager.add(policy, rules).await.unwrap().rc, 0);
+    let mut ann = general::bound(&server, general::ANN, "ann-1").await;
+    const OLD: &str = "20200101000000Z";
+    const LATER: &str = "20200101000001.5Z";
+    let aged = || vec![Mod::Replace("pwdChangedTime", set(&[OLD]))];
+    assert_eq!(manager.modify(general::ANN, aged()).await.unwrap().rc, 19, "no control");
+    let refused = ann.with_controls(relax()).modify(general::ANN, aged()).await.unwrap();
+    assert_eq!(refused.rc, 50, "no administrator");
+    let nobody = manager.with_controls(relax()).modify("dc=example,dc=com", aged());
+    assert_eq!(nobody.await.unwrap().rc, 19, "no secret");
+
+    let binds = async |secret: &str| {
+        let mut ldap = server.connect().await;
+        ldap.simple_bind(general::ANN, secret).await.unwrap().rc
+    };
+    let mut change = async |changes: Vec<Mod<&'static str>>| {
+        let answer = manager.with_controls(relax()).modify(general::ANN, changes).await;
+        answer.unwrap().rc
+    };
+    assert_eq!(change(aged()).await, 0);
+    assert_eq!(
+        (binds("ann-1").await, binds("ann-1").await, binds("ann-1").await),
+        (0, 0, 49)
+    );
+    let grace = "pwdGraceUseTime";
+    assert_eq!(change(vec![Mod::Replace(grace, set(&[OLD]))]).await, 0);
+    assert_eq!(change(vec![Mod::Add(grace, set(&[OLD]))]).await, 20);
+    assert_eq!(change(vec![Mod::Delete(grace, set(&[LATER]))]).await, 16);
+    assert_eq!((binds("ann-1").await, binds("ann-1").await), (0, 49), "one is left");
+    assert_eq!(
+        change(vec![Mod::Delete(grace, set(&[])), Mod::Add(grace, set(&[OLD, LATER]))]).await,
+        0
+    );
+    assert_eq!(binds("ann-1").await, 49, "none is left");
+    // Nobody knows how old it is: it does not age.
+    assert_eq!(change(vec![Mod::Delete("pwdChangedTime", set(&[]))]).await, 0);
+    assert_eq!(change(vec![Mod::Delete("pwdChangedTime", set(&[]))]).await, 16);
+    assert_eq!(binds("ann-1").await, 0);
+
+    let failures = "pwdFailureTime";
+    assert_eq!(change(vec![Mod::Add(failures, set(&[OLD, LATER]))]).await, 0);
+    assert_eq!(
+        (binds("wrong").await, binds("ann-1").await),
+        (49, 49),
+        "that was the third"
+    );
+    assert_eq!(change(vec![Mod::Delete("pwdAccountLockedTime", set(&[]))]).await, 0);
+    let until = Mod::Replace("pwdAccountTmpLockoutEnd", set(&["20990101000000Z"]));
+    assert_eq!(change(vec![until]).await, 0);
+    assert_eq!(binds("ann-1").await, 49);
+    assert_eq!(change(vec![Mod::Replace("pwdAccountTmpLockoutEnd", set(&[]))]).await, 0);
+    assert_eq!(binds("ann-1").await, 0);
+
+    // "given-1".
+    let digest = "{SSHA}WbqWa6P0YM3sdqmFSG9PgkssrrExMjM0NTY3OA==";
+    let past: &'static str = format!("{OLD}#1.3.6.1.4.1.1466.115.121.1.40#{}#{digest}", digest.len()).leak();
+    let history = "pwdHistory";
+    assert_eq!(change(vec![Mod::Replace(history, set(&[past]))]).await, 0);
+    let mut ann = general::bound(&server, general::ANN, "ann-1").await;
+    let mut chosen = async |secret: &'static str| {
+        let exchange = vec![
+            Mod::Delete("userPassword", set(&["ann-1"])),
+            Mod::Add("userPassword", set(&[secret])),
+        ];
+        ann.modify(general::ANN, exchange).await.unwrap().rc
+    };
+    assert_eq!(chosen("given-1").await, 19);
+    for (name, value, code) in [
+        (history, "given-1", 21),
+        (history, "20200101000000Z#1.2#9#{SASL}eve", 21),
+        (failures, "yesterday", 21),
+        ("pwdLastSuccess", OLD, 19),
+        ("pwdChangedTime;x-a", OLD, 19),
+    ] {
+        assert_eq!(
+            change(vec![Mod::Add(name, set(&[value]))]).await,
+            code,
+            "{name} {value}"
+        );
+    }
+    assert_eq!(
+        change(vec![Mod::Replace("pwdChangedTime", set(&[OLD, "20210101000000Z"]))]).await,
+        19
+    );
+    assert_eq!(change(vec![Mod::Delete(history, set(&[past]))]).await, 0);
+    assert_eq!(chosen("given-1").await, 0);
+
+    // With a secret, in one request: what is given stands.
+    let secret = Mod::Replace("userPassword", set(&["ann-5"]));
+    assert_eq!(change([vec![secret], aged()].concat()).await, 0);
+    let mut manager = general::bound(&server, general::MANAGER, "secret").await;
+    let mut of = async |dn: &str, name: &str| {
+        let mut entry = found(&mut manager, dn, Scope::Base, "(objectClass=*)", &[name, history]).await;
+        assert!(!entry[0].attrs.contains_key(history), "nobody reads it");
+        entry.remove(0).attrs.remove(name).unwrap_or_default()
+    };
+    assert_eq!(of(general::ANN, "pwdChangedTime").await, [OLD]);
+    let eve = "uid=eve,ou=people,dc=example,dc=com";
+    let entry = |more: &[(&'static str, &'static str)]| {
+        let mut entry = vec![
+            ("objectClass", set(&["inetOrgPerson"])),
+            ("cn", set(&["Eve"])),
+            ("sn", set(&["X"])),
+        ];
+        entry.extend(more.iter().map(|(name, value)| (*name, set(&[value]))));
+        entry
+    };
+    let state = [(grace, LATER), (history, past), ("pwdChangedTime", OLD)];
+    let secret = [("userPassword", digest)];
+    let mut manager = general::bound(&server, general::MANAGER, "secret").await;
+    let none = manager.with_controls(relax()).add(eve, entry(&state)).await.unwrap();
+    assert_eq!(none.rc, 19, "no secret");
+    let all = [&state[..], &secret].concat();
+    assert_eq!(manager.add(eve, entry(&all)).await.unwrap().rc, 19, "no control");
+    let done = manager.with_controls(relax()).add(eve, entry(&all)).await.unwrap();
+    assert_eq!(done.rc, 0, "{done}");
+    assert_eq!(of(eve, "pwdChangedTime").await, [OLD]);
+    assert_eq!(of(eve, grace).await, ["20200101000001.500000Z"]);
+}
+
+/// In a transaction it is set once for each entry: what updates before it leave is known at the end.
+#[tokio::test]
+async fn what_is_kept_beside_a_secret_is_set_once_in_a_transaction() {
+    let server = general::place("").serve();
+    let mut manager = general::manager(&server).await;
+    let grace = |times: &[&'static str]| vec![Mod::Add("pwdGraceUseTime", set(times))];
+    const TIMES: [&str; 2] = ["20200101000000Z", "20200101000001Z"];
+    for (changes, code) in [
+        (vec![grace(&TIMES[..1]), grace(&TIMES[1..])], 53),
+        (
+            vec![vec![Mod::Replace("userPassword", set(&["ann-2"]))], grace(&TIMES)],
+            53,
+        ),
+        (vec![grace(&TIMES)], 0),
+    ] {
+        let id = transactions::start(&mut manager).await;
+        for change in changes {
+            let controls = vec![relax(), transactions::within(&id)];
+            let kept = manager
+                .with_controls(controls)
+                .modify(general::ANN, change)
+                .await
+                .unwrap();
+            assert_eq!(kept.rc, 0);
+        }
+        assert_eq!(transactions::end(&mut manager, true, &id).await.0, code);
+    }
+    let kept = found(
+        &mut manager,
+        general::ANN,
+        Scope::Base,
+        "(objectClass=*)",
+        &["pwdGraceUseTime"],
+    )
+    .await;
+    assert_eq!(kept[0].attrs["pwdGraceUseTime"].len(), 2);
+    general::bound(&server, general::ANN, "ann-1").await;
+}
+
+/// Where no policy counts failures, they are evidence of who failed.
+#[tokio::test]
+async fn failures_that_no_policy_counts_stay() {
+    let server = general::place("").serve();
+    let mut manager = general::manager(&server).await;
+    let changes = vec![Mod::Delete("pwdFailureTime", set(&[]))];
+    let answer = manager
+        .with_controls(relax())
+        .modify(general::ANN, changes)
+        .await
+        .unwrap();
+    assert_eq!(answer.rc, 53, "{answer}");
+}

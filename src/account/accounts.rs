@@ -9,8 +9,8 @@ use super::secret::SecretRules;
 use super::stored::{self, Stored};
 use super::undo::Undo;
 use super::{
-    Account, AccountFacts, AccountOptions, AccountStatus, Identity, KEY_OCTETS_MAX, PasswordState, PreparedSecret,
-    Secret, SecretStep, SecretTerm,
+    Account, AccountFacts, AccountOptions, AccountStatus, Identity, KEY_OCTETS_MAX, KeptPart, PasswordState,
+    PreparedSecret, Secret, SecretStep, SecretTerm,
 };
 use crate::model::{Outcome, PasswordFault, ResultCode};
 use crate::schema::NormalizedDn;
@@ -493,6 +493,18 @@ impl Accounts {
     /// Whether the secrets of an account are good for nothing but their own change. Who is bound as it must bind again.
     pub fn set_must_change(&self, key: &NormalizedDn, must_change: bool) -> Vec<KeyedWrite> {
         self.restrict(key, |ledger| ledger.set_must_change(must_change))
+    }
+
+    /// What an administrator says is kept beside the secrets of an account. Who is bound stays bound.
+    pub fn keep(&self, key: &NormalizedDn, part: KeptPart) -> Vec<KeyedWrite> {
+        let index = self.index();
+        self.undo.note(&index, key);
+        let ledger = index.ledgers.get(key);
+        let kept = ledger.map(|ledger| {
+            ledger.keep(part);
+            ledger.write(key)
+        });
+        kept.into_iter().collect()
     }
 
     fn restrict(&self, key: &NormalizedDn, change: impl FnOnce(&Ledger)) -> Vec<KeyedWrite> {

@@ -13,6 +13,7 @@ use crate::model::Source;
 use crate::schema::NormalizedDn;
 use crate::store::KeyedWrite;
 use state::{KNOWN_MAX, Kept, State, push_bounded};
+pub use status::HISTORY_MAX;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

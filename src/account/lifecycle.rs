@@ -27,6 +27,20 @@ pub struct PasswordState {
     pub last_success: Option<u64>,
 }
 
+/// One part of it, as an administrator sets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptPart {
+    /// `None`: nobody knows, so it is no age.
+    Changed(Option<u64>),
+    /// Microseconds, in their order.
+    Failures(Vec<u64>),
+    /// Microseconds, in their order.
+    Grace(Vec<u64>),
+    /// The oldest first.
+    History(Vec<(u64, PreparedSecret)>),
+    Delayed(Option<u64>),
+}
+
 /// Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct AccountStatus {

@@ -33,9 +33,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub use accounts::{Accounts, PasswordPolicies, exported};
+pub use ledger::HISTORY_MAX;
 pub use ledger::SecretFault;
-pub use lifecycle::{AccountStatus, PasswordState};
-pub use policy::{ChangeAsked, PasswordPolicy};
+pub use lifecycle::{AccountStatus, KeptPart, PasswordState};
+pub use policy::{ChangeAsked, FAILURES_MAX, GRACE_MAX, PasswordPolicy};
 pub use secret::{Secret, SecretRules};
 pub use stored::{ARGON2_ITERATIONS_MAX, ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, SecretHasher};
 

@@ -6,9 +6,9 @@
 use crate::model::{PasswordFault, PasswordWarning};
 
 /// Failures kept of one account. A pwdMaxFailure above it locks here.
-pub(super) const FAILURES_MAX: usize = 100;
+pub const FAILURES_MAX: usize = 100;
 /// Uses of an expired secret that are kept of one account. A policy that allows more allows these.
-pub(super) const GRACE_MAX: usize = 100;
+pub const GRACE_MAX: usize = 100;
 
 /// The rules of one `pwdPolicy` entry, for one entry that it rules. Times are seconds; 0 is none, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::relax::Given;
 use super::secret::SecretPlan;
 use super::update::Update;
 use super::wellformed::{check, first};
-use super::{DirectoryLimits, clock, modify, relax, rename};
+use super::{DirectoryLimits, clock, modify, password_state, relax, rename};
 use crate::access::{Selection, View};
 use crate::account::{Accounts, ChangeAsked, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
@@ -489,7 +489,13 @@ impl Writer {
         rules: Rules<'_>,
     ) -> Result<Effects, Outcome> {
         let (schema, planned) = (&self.context.schema, rules.planned);
-        let locks = following::take_locks_of_new(&mut entry, planned);
+        let mut locks = following::take_locks_of_new(&mut entry, planned);
+        let kept = password_state::asked(schema, rules.relaxed);
+        if !kept.is_empty() {
+            rules.following.check_kept(&self.context, key, planned)?;
+            let parts = password_state::take(schema, &mut entry, &kept)?;
+            locks.extend(parts.into_iter().map(Lock::Kept));
+        }
         self.check(key, &mut entry, rules, ResultCode::NamingViolation)?;
         if snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
@@ -562,7 +568,7 @@ impl Writer {
         let record = snapshot.record(at);
         let before = record.operational();
         let planned = rules.planned;
-        let (rest, locks) = following::take_locks(&self.context, rules.following, key, changes, planned);
+        let (rest, mut locks) = following::take_locks(&self.context, rules.following, key, changes, planned);
         if rest.is_empty() && !locks.is_empty() && matches!(planned, Planned::Nothing) {
             return Ok(Effects {
                 locks,
@@ -573,6 +579,11 @@ impl Writer {
         let schema = &self.context.schema;
         let mut entry = record.to_entry();
         relax::show(schema, record, &mut entry, rules.relaxed);
+        let kept = password_state::asked(schema, rules.relaxed);
+        if !kept.is_empty() {
+            rules.following.check_kept(&self.context, key, planned)?;
+            password_state::show(&self.context, key, &mut entry, &kept)?;
+        }
         let held_to = modify::Rules {
             schema,
             permissive: rules.permissive,
@@ -582,6 +593,8 @@ impl Writer {
         modify::modify(held_to, &mut entry, rest)?;
         self.check(key, &mut entry, rules, ResultCode::NotAllowedOnRdn)?;
         let given = Given::of_modify(schema, &mut entry, rules.relaxed)?;
+        let parts = password_state::take(schema, &mut entry, &kept)?;
+        locks.extend(parts.into_iter().map(Lock::Kept));
         let operational = given.over(author.changed(&before));
         let record = record::encode(&entry, &operational, schema);
         let changes = vec![Change::Put {

@@ -5,7 +5,7 @@ use super::committer::{Context, Effects};
 use super::secret::{self, PlannedSecrets, SecretPlan};
 use super::update::{Modification, ModificationKind};
 use super::{clock, password_policy};
-use crate::account::{Accounts, ChangeAsked, KEY_OCTETS_MAX, PreparedSecret, SecretFault};
+use crate::account::{Accounts, ChangeAsked, KEY_OCTETS_MAX, KeptPart, PreparedSecret, SecretFault};
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, ResultCode, Value};
 use crate::schema::NormalizedDn;
 use crate::store::{Change, KeyedWrite, Record, Snapshot};
@@ -71,12 +71,13 @@ impl Planned {
     }
 }
 
-/// What a modification of pwdAccountLockedTime or pwdReset asks.
+/// What a modification of pwdAccountLockedTime or pwdReset asks, or of what else is kept beside a secret.
 pub(super) enum Lock {
     /// Since then; 0 is for ever.
     Since(u64),
     Off,
     MustChange(bool),
+    Kept(KeptPart),
 }
 
 /// Whether an attribute stands for a state of the account room that administrators change.
@@ -147,6 +148,7 @@ fn lock(context: &Context, key: &NormalizedDn, locks: Vec<Lock>) -> Vec<KeyedWri
         Lock::Since(since) => accounts.lock(key, since),
         Lock::Off => accounts.unlock(key),
         Lock::MustChange(must_change) => accounts.set_must_change(key, must_change),
+        Lock::Kept(part) => accounts.keep(key, part),
     });
     writes.collect()
 }
@@ -259,6 +261,23 @@ impl Following {
         match self.pending(key) {
             Some(pending) => !pending.is_empty(),
             None => context.accounts.has_secret(key),
+        }
+    }
+
+    /// Refuses to say what is kept beside a secret where there is none, or where updates before it in a transaction have to do with it:
+    /// what they leave is known at the end alone.
+    pub(super) fn check_kept(&self, context: &Context, key: &NormalizedDn, planned: &Planned) -> Result<(), Outcome> {
+        if !planned.gives_secret() && !self.has_secret(context, key) {
+            let message = "what is kept beside a secret is the server's: there is none";
+            return Err(Outcome::new(ResultCode::ConstraintViolation, message));
+        }
+        let concerned = |step: &Step| matches!(step, Step::Lock(of, _) if of == key);
+        match self {
+            Following::Later(later) if later.secrets.contains_key(key) || later.steps.iter().any(concerned) => {
+                let message = "an update before it in the transaction has to do with the entry's secret";
+                Err(Outcome::new(ResultCode::UnwillingToPerform, message))
+            }
+            Following::Later(_) | Following::AtOnce => Ok(()),
         }
     }
 

@@ -29,6 +29,7 @@ mod modify;
 mod named;
 mod page;
 mod password_policy;
+mod password_state;
 mod policy_since;
 mod protocol;
 mod proxied;
@@ -69,6 +70,7 @@ pub use integrity::{IntegrityOptions, UniqueOptions, Uniqueness};
 pub use lists::{ListTarget, VirtualListRequest, VirtualListResult};
 pub use page::PageRequest;
 pub use password_policy::PasswordPolicyOptions;
+pub use password_state::{microseconds_of, past, past_text};
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{
     ControlFault, LinkRequest, LinkedEntry, Links, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep,

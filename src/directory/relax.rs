@@ -1,11 +1,12 @@
 //! Relax Rules (draft-zeilenga-ldap-relax), as far as restoring entries needs it: an administrator says who made and changed an
 //! entry, and when, which the server says otherwise; and which entryUUID a new entry has. As with slapd, obsolete types and classes
-//! may be added, and unique values taken twice.
+//! may be added, and unique values taken twice. What is kept beside a secret is in `password_state.rs`.
 //!
-//! Invariants: nothing else that the server keeps is opened by it, above all nothing of accounts and groups; the time of a change
+//! Invariants: nothing else that the server keeps is opened by it, above all nothing of groups; the time of a change
 //! stays the server's (entryCSN), because those who follow changes go by it. slapd opens neither that nor structuralObjectClass.
 
 use super::application::seconds_of;
+use super::password_state;
 use super::update::Update;
 use crate::model::{Attribute, AttributeDescription, Entry, Outcome, ResultCode, Value};
 use crate::schema::{AttributeId, MatchingRule, Schema};
@@ -34,11 +35,11 @@ pub(super) fn asked(schema: &Schema, update: &Update) -> Vec<AttributeId> {
                 .attributes
                 .iter()
                 .filter_map(|attribute| id(&attribute.description));
-            given.filter(|id| of_add(schema).contains(id)).collect()
+            given.filter(|id| opens(schema, true, *id)).collect()
         }
         Update::Modify { changes, .. } => {
             let mut given: Vec<_> = changes.iter().filter_map(|change| id(&change.description)).collect();
-            given.retain(|id| of_modify(schema).contains(id));
+            given.retain(|id| opens(schema, false, *id));
             given.sort_unstable();
             given.dedup();
             given
@@ -47,7 +48,8 @@ pub(super) fn asked(schema: &Schema, update: &Update) -> Vec<AttributeId> {
     }
 }
 
-fn of_modify(schema: &Schema) -> [AttributeId; 4] {
+/// What every entry keeps.
+fn of_every(schema: &Schema) -> [AttributeId; 4] {
     let known = schema.well_known();
     [
         known.create_timestamp,
@@ -58,9 +60,10 @@ fn of_modify(schema: &Schema) -> [AttributeId; 4] {
 }
 
 /// An entry keeps its entryUUID for ever (RFC 4530 section 2), and gets it when it is made.
-fn of_add(schema: &Schema) -> [AttributeId; 5] {
-    let [created, creator, modified, modifier] = of_modify(schema);
-    [created, creator, modified, modifier, schema.well_known().entry_uuid]
+fn opens(schema: &Schema, adds: bool, id: AttributeId) -> bool {
+    of_every(schema).contains(&id)
+        || password_state::types(schema).contains(&id)
+        || adds && id == schema.well_known().entry_uuid
 }
 
 /// Puts what is kept of an entry beside its attributes into them, so that modifications find it.
@@ -107,7 +110,7 @@ impl Given {
     /// A value that cannot be kept, or none.
     pub(super) fn of_modify(schema: &Schema, entry: &mut Entry, asked: &[AttributeId]) -> Result<Given, Outcome> {
         let mut given = Given::default();
-        for id in asked {
+        for id in asked.iter().filter(|id| of_every(schema).contains(id)) {
             let missing = || constraint(format!("every entry keeps {}", schema.attribute(*id).name()));
             let value = take(schema, entry, *id).ok_or_else(missing)?;
             given.keep(schema, *id, &value)?;

@@ -9,6 +9,7 @@ import os, random, shutil, signal, subprocess, sys, tempfile, time
 import ldap, ldap.dn
 import started
 from ldap.controls import RequestControl, ResponseControl
+from ldap.controls.simple import RelaxRulesControl
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NHSDIR = os.path.realpath(sys.argv[1] if len(sys.argv) > 1 else HERE + "/../../target/release/nhsdir")
@@ -39,6 +40,9 @@ def bind(*secrets):
 ONE, TWO, THREE, FOUR, FIVE = b"secret-1", b"secret-2", b"secret-3", b"secret-4", b"secret-5"
 STATE = [("state",)]
 YEAR = 365 * 86400
+ADD, DELETE, REPLACE = ldap.MOD_ADD, ldap.MOD_DELETE, ldap.MOD_REPLACE
+OLD, PAST, LATER = ago(YEAR + 60).encode(), ago(100).encode(), ago(50).encode()
+HISTORY = PAST + b"#1.3.6.1.4.1.1466.115.121.1.40#%d#" % len(GIVEN) + GIVEN
 # The rules of a policy, what the entry has beside its secret ONE, and what is asked.
 CASES = {
     "nothing": ({}, {}, [*bind(ONE, b"wrong", ONE), ("modify", replace(TWO)), *bind(ONE, TWO), ("passwd", TWO, THREE), *bind(THREE), ("passwd", b"wrong", FOUR), ("modify", exchange(b"wrong", FOUR)), *STATE]),
@@ -79,6 +83,17 @@ CASES = {
     "delayed-without-lockout": ({"pwdMinDelay": 60}, {"pwdAccountTmpLockoutEnd": ago(-600)}, bind(ONE, ONE)),
     "module": ({"pwdCheckQuality": 1, "pwdMinLength": 8, "pwdCheckModule": "nowhere.so"}, {}, [*bind(ONE), ("modify", replace(TWO)), ("passwd", ONE, TWO), ("modify", replace(b"short")), ("helper", replace(TWO)), ("modify", replace(GIVEN)), *bind(b"given-1"), ("root", replace(TWO)), *bind(TWO), ("add", TWO)]),
     "module-unused": ({"pwdCheckQuality": 0, "pwdCheckModule": "nowhere.so"}, {}, [*bind(ONE), ("modify", replace(TWO)), *bind(TWO), ("add", TWO)]),
+    "relaxed-age": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 2}, {}, [("root", [(REPLACE, "pwdChangedTime", [OLD])]), ("relax", [(REPLACE, "pwdChangedTime", [OLD])]), ("kept", "pwdChangedTime"), *bind(ONE, ONE, ONE), *STATE,
+                     ("relax", [(DELETE, "pwdGraceUseTime", None)]), *bind(ONE), *STATE, ("relax", [(ADD, "pwdGraceUseTime", [PAST, LATER])]), *STATE, *bind(ONE), ("relax", [(REPLACE, "pwdGraceUseTime", [PAST])]), ("kept", "pwdGraceUseTime"),
+                     ("relax", [(ADD, "pwdGraceUseTime", [PAST])]), ("relax", [(DELETE, "pwdGraceUseTime", [LATER])]), ("relax", [(DELETE, "pwdGraceUseTime", [PAST])]), ("relax", [(DELETE, "pwdGraceUseTime", [PAST])]), *STATE,
+                     ("relax", [(DELETE, "pwdChangedTime", [OLD])]), ("kept", "pwdChangedTime"), *bind(ONE), ("relax", [(DELETE, "pwdChangedTime", None)]), ("relax", [(REPLACE, "pwdChangedTime", [PAST, LATER])]),
+                     ("relax", [(REPLACE, "pwdChangedTime", [b"yesterday"])]), ("relax", [(ADD, "pwdChangedTime", [PAST])]), ("relax", [(ADD, "pwdChangedTime", [LATER])]), ("relax", [(REPLACE, "pwdChangedTime", [])]), ("relax", [(REPLACE, "pwdLastSuccess", [PAST])])]),
+    "relaxed-failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3, "pwdFailureCountInterval": 0}, {}, [("root", [(REPLACE, "pwdFailureTime", [PAST])]), ("relax", [(ADD, "pwdFailureTime", [PAST, LATER])]), *STATE, ("kept", "pwdFailureTime"), *bind(b"w1", ONE), *STATE,
+                          ("relax", [(DELETE, "pwdFailureTime", None)]), *bind(ONE), ("relax", [(DELETE, "pwdAccountLockedTime", None)]), *bind(ONE), *STATE, ("relax", [(ADD, "pwdFailureTime", [PAST, LATER])]), ("relax", [(DELETE, "pwdFailureTime", [PAST])]), *bind(b"w1", ONE),
+                          ("relax", [(ADD, "pwdAccountTmpLockoutEnd", [ago(-600).encode()])]), *bind(ONE), ("relax", [(REPLACE, "pwdAccountTmpLockoutEnd", [])]), *bind(ONE), ("relax", [(DELETE, "pwdAccountTmpLockoutEnd", None)])]),
+    "relaxed-history": ({"pwdInHistory": 2}, {}, [("root", [(REPLACE, "pwdHistory", [HISTORY])]), ("relax", [(REPLACE, "pwdHistory", [HISTORY])]), *bind(ONE), ("passwd", ONE, b"given-1"), ("relax", [(DELETE, "pwdHistory", None)]), ("passwd", ONE, b"given-1"), *bind(b"given-1"),
+                         ("passwd", b"given-1", ONE), ("relax", [(REPLACE, "pwdHistory", [])]), ("passwd", b"given-1", ONE), *bind(ONE), ("relax", [(REPLACE, "userPassword", [TWO]), (REPLACE, "pwdChangedTime", [PAST]), (REPLACE, "pwdHistory", [HISTORY])]), ("kept", "pwdChangedTime"),
+                         *bind(TWO), ("passwd", TWO, ONE), ("passwd", ONE, b"given-1")]),
     "no-lockout": ({"pwdMaxFailure": 2}, {}, bind(b"w1", b"w2", b"w3", b"w4", ONE)),
     "not-yet": ({"pwdLockout": "FALSE"}, {"pwdStartTime": ago(-600)}, bind(ONE, b"wrong")),
     "no-more": ({}, {"pwdEndTime": ago(60)}, bind(ONE, b"wrong")),
@@ -269,10 +284,13 @@ class Case:
             return answered(lambda: self.result(connection, connection.add_ext("uid=%s,%s" % (name, self.dn), entry, serverctrls=[ASKING])))
         if kind == "state":
             return self.state()
-        connection = {"modify": self.session, "root": self.server.root}.get(kind)
+        if kind == "kept":
+            return self.kept(rest[0])
+        controls = [ASKING, RelaxRulesControl()] if kind == "relax" else [ASKING]
+        connection = {"modify": self.session, "root": self.server.root, "relax": self.server.root}.get(kind)
         if kind == "helper":
             connection = self.helper()
-        return answered(lambda: self.result(connection, connection.modify_ext(self.dn, rest[0], serverctrls=[ASKING])))
+        return answered(lambda: self.result(connection, connection.modify_ext(self.dn, rest[0], serverctrls=controls)))
 
     def helper(self):
         connection = self.server.connect()
@@ -282,6 +300,11 @@ class Case:
     @staticmethod
     def result(connection, number):
         return connection.result3(number, timeout=30, resp_ctrl_classes={POLICY: Told})
+
+    def kept(self, name):
+        """Its values, without fractions of nothing."""
+        _, entry = self.server.root.search_s(self.dn, ldap.SCOPE_BASE, "(objectClass=*)", [name])[0]
+        return " ".join(sorted(value.decode().replace(".000000", "") for value in entry.get(name, [])))
 
     def state(self):
         """How many values there are of what is kept: times differ."""

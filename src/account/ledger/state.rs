@@ -53,6 +53,7 @@ pub(super) struct State {
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct Kept {
     pub stored: String,
+    /// Since when; 0 is not known.
     pub set: u64,
     /// The end of an old secret.
     pub until: Option<u64>,
@@ -63,11 +64,13 @@ pub(super) struct Kept {
 
 impl State {
     pub(super) fn secret_state(&self, last_used: u64) -> SecretState {
-        let in_force = self.current.iter().chain(&self.more).map(|kept| kept.set);
         let before = || self.superseded.last().map(|kept| kept.set);
         SecretState {
             has_secret: self.current.is_some(),
-            changed: in_force.max().or_else(before),
+            changed: match self.current {
+                Some(_) => self.changed(),
+                None => before(),
+            },
             locked: self.locked,
             locked_out: self.locked_out,
             delayed: self.delayed,
@@ -81,6 +84,12 @@ impl State {
 
     pub(super) fn must_change(&self) -> bool {
         self.current.iter().chain(&self.more).any(|kept| kept.must_change)
+    }
+
+    /// Since when the newest secret in force is, where that is known.
+    pub(super) fn changed(&self) -> Option<u64> {
+        let set = self.current.iter().chain(&self.more).map(|kept| kept.set);
+        set.max().filter(|set| *set > 0)
     }
 
     /// Every lock ends.

@@ -1,6 +1,6 @@
 //! What others are told of an account's secrets, and what is taken over from them.
 
-use super::super::lifecycle::{AccountStatus, PasswordState};
+use super::super::lifecycle::{AccountStatus, KeptPart, PasswordState};
 use super::super::policy::{FAILURES_MAX, GRACE_MAX, PasswordPolicy};
 use super::super::stored::Stored;
 use super::super::{AccountOptions, PreparedSecret};
@@ -9,7 +9,7 @@ use super::state::Kept;
 use std::sync::atomic::Ordering;
 
 /// Secrets of before that are kept where another server had kept more.
-const HISTORY_MAX: usize = 100;
+pub const HISTORY_MAX: usize = 100;
 
 impl Ledger {
     /// Takes over what another server kept.
@@ -21,14 +21,7 @@ impl Ledger {
                 let secrets = state.current.iter_mut().chain(&mut state.more);
                 secrets.for_each(|secret| secret.set = changed);
             }
-            let newest = kept.history.iter().rev().take(HISTORY_MAX).rev();
-            let past = newest.map(|(set, secret)| Kept {
-                stored: secret.stored.clone(),
-                set: *set,
-                until: None,
-                must_change: false,
-            });
-            state.history = past.collect();
+            state.history = past(&kept.history);
             state.delayed = kept.delayed;
             state.grace = kept.grace.iter().copied().take(GRACE_MAX).collect();
             state.counted = kept.counted.iter().copied().take(FAILURES_MAX).collect();
@@ -42,6 +35,25 @@ impl Ledger {
         }
     }
 
+    /// An administrator says what is kept.
+    pub(in crate::account) fn keep(&self, part: KeptPart) {
+        let mut state = self.state();
+        let state = &mut *state;
+        match part {
+            KeptPart::Changed(changed) => {
+                let secrets = state.current.iter_mut().chain(&mut state.more);
+                secrets.for_each(|secret| secret.set = changed.unwrap_or(0));
+            }
+            KeptPart::Failures(failures) => state.counted = failures,
+            KeptPart::Grace(grace) => state.grace = grace,
+            KeptPart::History(history) => state.history = past(&history),
+            KeptPart::Delayed(until) => {
+                state.delayed = until;
+                self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
+            }
+        }
+    }
+
     pub(in crate::account) fn password_state(&self) -> PasswordState {
         let state = self.state();
         let evidence = state.lockout.evidence();
@@ -49,7 +61,7 @@ impl Ledger {
             .iter()
             .filter(|evidence| evidence.succeeded.is_none_or(|succeeded| succeeded < evidence.last));
         PasswordState {
-            changed: state.current.iter().chain(&state.more).map(|kept| kept.set).max(),
+            changed: state.changed(),
             locked: state.locked.or(state.locked_out),
             delayed: state.delayed,
             must_change: state.must_change(),
@@ -93,7 +105,7 @@ impl Ledger {
             has_secret: state.current.is_some(),
             scheme: scheme.to_owned(),
             to_be_rehashed: matches!(&parsed, Some(Ok(stored)) if !stored.is_current(options)),
-            secret_set: state.current.as_ref().map(|kept| kept.set),
+            secret_set: state.current.as_ref().map(|kept| kept.set).filter(|set| *set > 0),
             must_change: state.must_change(),
             refused: refused.map(|(detail, _)| detail),
             old_secret_until: state
@@ -111,4 +123,16 @@ impl Ledger {
             evidence,
         }
     }
+}
+
+/// The newest of them, as they are kept.
+fn past(history: &[(u64, PreparedSecret)]) -> Vec<Kept> {
+    let newest = history.iter().skip(history.len().saturating_sub(HISTORY_MAX));
+    let past = newest.map(|(set, secret)| Kept {
+        stored: secret.stored.clone(),
+        set: *set,
+        until: None,
+        must_change: false,
+    });
+    past.collect()
 }

@@ -6,9 +6,9 @@ mod running;
 use super::client::Client;
 use super::{Answer, Place, Setting, block_on, operator};
 use crate::access::NEVER_RELEASED;
-use crate::account::{Accounts, exported};
+use crate::account::Accounts;
 use crate::audit::{Act, Actor, AuditRecord};
-use crate::directory::{Directory, DirectoryError, LOCKED_FOR_EVER, Session};
+use crate::directory::{Directory, DirectoryError, LOCKED_FOR_EVER, Session, past_text};
 use crate::model::ldif::LdifWriter;
 use crate::model::{Dn, Filter, Outcome};
 use crate::query::evaluate::{Candidate, Evaluator};
@@ -26,9 +26,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
-
-/// The syntax of userPassword.
-const OCTET_STRING: &str = "1.3.6.1.4.1.1466.115.121.1.40";
 
 /// What `--operational` adds, in the order it is written.
 const OPERATIONAL: [&str; 6] = [
@@ -285,14 +282,8 @@ fn write_secrets(writer: &mut LdifWriter<impl Write>, accounts: &Accounts, key: 
     if let Some(until) = state.delayed {
         writer.value("pwdAccountTmpLockoutEnd", &time_text(until))?;
     }
-    for (since, secret) in &state.history {
-        let stored = exported(&secret.stored);
-        let since = time_text(*since);
-        let head = format!("#{OCTET_STRING}#{}#", stored.len());
-        writer.value(
-            "pwdHistory",
-            &[since.as_slice(), head.as_bytes(), stored.as_bytes()].concat(),
-        )?;
+    for secret in &state.history {
+        writer.value("pwdHistory", &past_text(secret))?;
     }
     match state.locked {
         None => Ok(()),

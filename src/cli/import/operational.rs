@@ -1,7 +1,7 @@
 //! What another server kept about an entry: taken over where this one keeps it too, else left out and counted.
 
 use crate::account::PasswordState;
-use crate::directory::{LOCKED_FOR_EVER, seconds_of};
+use crate::directory::{LOCKED_FOR_EVER, microseconds_of, seconds_of};
 use crate::model::{Dn, Entry, Value};
 use crate::schema::{AttributeId, Schema};
 use crate::store::Operational;
@@ -155,18 +155,7 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
 
 /// Microseconds since 1970, in their order.
 fn moments(name: &str, values: &[Value]) -> Result<Vec<u64>, String> {
-    let moment = |value: &Value| {
-        let text = std::str::from_utf8(value).ok()?;
-        let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
-        let digits = fraction
-            .bytes()
-            .take_while(u8::is_ascii_digit)
-            .chain(std::iter::repeat(b'0'));
-        let micros = digits
-            .take(6)
-            .fold(0, |micros, digit| micros * 10 + u64::from(digit - b'0'));
-        seconds_of(text)?.checked_mul(1_000_000)?.checked_add(micros)
-    };
+    let moment = |value: &Value| microseconds_of(std::str::from_utf8(value).ok()?);
     let mut all = values
         .iter()
         .map(|value| moment(value).ok_or_else(|| format!("expected times like 20260131235959.000000Z in {name}")))
@@ -174,16 +163,6 @@ fn moments(name: &str, values: &[Value]) -> Result<Vec<u64>, String> {
     all.sort_unstable();
     all.dedup();
     Ok(all)
-}
-
-/// A value of pwdHistory: a time, the syntax of what follows, its length, and the secret as it was stored.
-pub(super) fn past(value: &Value) -> Option<(u64, Value)> {
-    let mut parts = value.splitn(4, |octet| *octet == b'#');
-    let since = seconds_of(std::str::from_utf8(parts.next()?).ok()?)?;
-    let _syntax = parts.next()?;
-    let length: usize = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    let stored = parts.next()?;
-    (stored.len() == length).then(|| (since, stored.to_vec()))
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -292,21 +271,6 @@ mod tests {
             "+97ae2f6-16a6-1027-98f4-d28b5365dc14",
         ] {
             assert_eq!(uuid(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn reads_secrets_of_before() {
-        let read = |text: &str| past(&text.as_bytes().to_vec());
-        let value = "20260101000000Z#1.3.6.1.4.1.1466.115.121.1.40#7#{SHA}#=";
-        assert_eq!(read(value), Some((1_767_225_600, b"{SHA}#=".to_vec())));
-        for bad in [
-            "",
-            "20260101000000Z#1.2#8#{SHA}#=",
-            "20260101000000Z#1.2#{SHA}#=",
-            "then#1.2#7#{SHA}#=",
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
         }
     }
 

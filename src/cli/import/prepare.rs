@@ -1,10 +1,10 @@
 //! One record into what the store takes: checked, normalised, encoded. Runs on many threads.
 
 use super::elsewhere::read_url;
-use super::operational::{Kept, Kinds, LeftOut, Uuids, past, take_out};
+use super::operational::{Kept, Kinds, LeftOut, Uuids, take_out};
 use crate::access::NEVER_RELEASED;
 use crate::account::{AccountOptions, Accounts, KEY_OCTETS_MAX, PasswordState, PreparedSecret, Secret, SecretHasher};
-use crate::directory::{complete_naming, is_account_key, strip_clear_text};
+use crate::directory::{complete_naming, is_account_key, past, strip_clear_text};
 use crate::model::dn::OCTETS_LIMIT;
 use crate::model::ldif::{Chunk, LdifFault, LdifOperation, LdifRecord};
 use crate::model::{Entry, Value, is_known_option};
