@@ -444,7 +444,7 @@ fn secrets_are_imported() {
         }
     });
     let (place, _) = server.stop();
-    for folder in ["journal", "segments", "audit"] {
+    for folder in ["journal", "log", "segments", "audit"] {
         for file in std::fs::read_dir(place.data().join(folder)).unwrap() {
             let path = file.unwrap().path();
             let octets = std::fs::read(&path).unwrap_or_default();

@@ -110,7 +110,7 @@ async fn a_count_of_subordinates_tells_nothing_of_hidden_entries() {
 #[test]
 fn what_is_stored_is_for_its_owner_alone() {
     let place = Place::filled();
-    for folder in ["", "journal", "segments", "audit"] {
+    for folder in ["", "journal", "log", "segments", "audit"] {
         let path = place.data().join(folder);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700, "{}: {mode:o}", path.display());

@@ -1,6 +1,6 @@
 //! What the journal asks of a disk: small values under ordered keys, atomic durable batches, and the marks beside them.
 //!
-//! [`SledKv`] is the only code that names sled. sled as documented loses acknowledged writes at a power cut and often does
+//! Appended groups are in files of their own (`log.rs`), all else is in sled. [`SledKv`] is the only code that names it. sled as documented loses acknowledged writes at a power cut and often does
 //! not open again; used by six rules it does not (`docs/store-format.md` gives each with its reason):
 //! 1. after `flush`, `fdatasync` on a descriptor of our own, and only then acknowledge;
 //! 2. after every open, fsync `conf`, `db`, `blobs/`, the directory and its parent;
@@ -11,9 +11,11 @@
 //! 6. the first I/O error ends all writing until a restart (`mod.rs` keeps that), and no fsync is tried twice.
 
 use super::StoreError;
+use super::log::AppendLog;
 use super::mark::MarkFile;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -43,10 +45,10 @@ pub trait Kv: Send + Sync {
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
     /// Writes pairs in their order, each atomic, then makes all durable. After a power cut before the end the first few may
-    /// be there and the rest not. In sled it costs half of what a batch does, which begins with a write of its own.
+    /// be there and the rest not. Costs a fraction of a commit.
     fn append(&self, pairs: Batch) -> Result<(), StoreError>;
 
-    /// Deletes without waiting for the disk: after a power cut the keys may be back.
+    /// Deletes without waiting for the disk: after a power cut, or a restart, the keys may be back.
     fn discard(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError>;
 
     /// Both slots of the mark file, one after the other.
@@ -64,21 +66,22 @@ pub trait Kv: Send + Sync {
     fn place(&self) -> &Path;
 }
 
-/// A sled database in a directory of its own, and the mark file beside that directory.
+/// A sled database in a directory of its own, the files of what is appended, and the mark file.
 pub struct SledKv {
     directory: PathBuf,
     database: sled::Db,
     /// Our own descriptor of sled's log file: what `fdatasync` is called on.
     log: File,
+    appended: AppendLog,
     marks: MarkFile,
 }
 
 impl SledKv {
-    /// Opens or makes the database in `directory`, whose parent holds the mark file `mark`.
+    /// Opens or makes the database in `directory`, whose parent holds the folder `appended` and the mark file `mark`.
     ///
     /// # Errors
     /// `Io` with advice, `Corrupt` when sled cannot read its files.
-    pub fn open(directory: &Path, mark: &Path, cache_bytes: u64) -> Result<SledKv, StoreError> {
+    pub fn open(directory: &Path, appended: &Path, mark: &Path, cache_bytes: u64) -> Result<SledKv, StoreError> {
         std::fs::create_dir_all(directory).map_err(|e| io_error(directory, e))?;
         remove_unfinished_snapshots(directory)?;
         let open = || {
@@ -103,12 +106,14 @@ impl SledKv {
         log.sync_all().map_err(|e| io_error(&log_path, e))?;
         sync_path(&directory.join("blobs"))?;
         sync_path(directory)?;
-        sync_path(parent(directory))?;
+        let appended = AppendLog::open(appended)?;
         let marks = MarkFile::open(mark)?;
+        sync_path(parent(directory))?;
         Ok(SledKv {
             directory: directory.to_path_buf(),
             database,
             log,
+            appended,
             marks,
         })
     }
@@ -127,15 +132,38 @@ impl SledKv {
 
 impl Kv for SledKv {
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
-        self.guarded("read", || {
-            for pair in self.database.range(from..to) {
-                let (key, value) = pair?;
+        let mut appended = self.appended.next(Bound::Included(from), to)?;
+        let mut unread = None;
+        // Gives what was appended before a key, and at the end the rest; false when no more is wanted.
+        let mut appended_before = |limit: Option<&[u8]>, each: &mut dyn FnMut(&[u8], &[u8]) -> bool| {
+            while let Some((key, value)) = appended.take_if(|pair| limit.is_none_or(|limit| pair.0.as_slice() < limit))
+            {
                 if !each(&key, &value) {
-                    break;
+                    return false;
+                }
+                match self.appended.next(Bound::Excluded(&key), to) {
+                    Ok(next) => appended = next,
+                    Err(error) => {
+                        unread = Some(error);
+                        return false;
+                    }
                 }
             }
-            Ok(())
-        })
+            true
+        };
+        let to_the_end = self.guarded("read", || {
+            for pair in self.database.range(from..to) {
+                let (key, value) = pair?;
+                if !appended_before(Some(&key), each) || !each(&key, &value) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        if to_the_end {
+            appended_before(None, each);
+        }
+        unread.map_or(Ok(()), Err)
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -156,21 +184,19 @@ impl Kv for SledKv {
     }
 
     fn append(&self, pairs: Batch) -> Result<(), StoreError> {
-        self.guarded("written", || {
-            for (key, value) in pairs.writes {
-                match value {
-                    Some(value) => self.database.insert(key, value)?,
-                    None => self.database.remove(key)?,
-                };
-            }
-            self.database.flush()
-        })?;
-        self.log
-            .sync_data()
-            .map_err(|e| io_error(&self.directory.join("db"), e))
+        if pairs.writes.iter().any(|(_, value)| value.is_none()) {
+            // Only sled forgets a key for good.
+            return self.commit(pairs);
+        }
+        let puts = pairs.writes.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        self.appended.append(puts.collect())
     }
 
     fn discard(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        let keys = self.appended.discard(keys)?;
+        if keys.is_empty() {
+            return Ok(());
+        }
         self.guarded("written", || {
             let mut batch = sled::Batch::default();
             keys.into_iter().for_each(|key| batch.remove(key));
@@ -290,7 +316,7 @@ mod tests {
     use super::*;
 
     fn open(data: &Path) -> Result<SledKv, StoreError> {
-        SledKv::open(&data.join("journal"), &data.join("mark"), 1 << 20)
+        SledKv::open(&data.join("journal"), &data.join("log"), &data.join("mark"), 1 << 20)
     }
 
     fn pairs(kv: &dyn Kv) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -333,6 +359,56 @@ mod tests {
             pairs(&open(data.path()).unwrap()),
             vec![(b"a2".to_vec(), b"two".to_vec())]
         );
+    }
+
+    /// What was appended and what was committed in batches is one row of keys, before and after reopening.
+    #[test]
+    fn appended_pairs_lie_among_the_others() {
+        let data = tempfile::tempdir().unwrap();
+        let kv = open(data.path()).unwrap();
+        let pair = |number: usize| {
+            (
+                format!("b{number:02}").into_bytes(),
+                format!("value {number}").into_bytes(),
+            )
+        };
+        let batch = |numbers: &[usize]| {
+            let mut batch = Batch::default();
+            numbers
+                .iter()
+                .map(|number| pair(*number))
+                .for_each(|(key, value)| batch.put(key, value));
+            batch
+        };
+        kv.append(batch(&[0])).unwrap();
+        kv.commit(batch(&[3, 4])).unwrap();
+        kv.append(batch(&[5, 6])).unwrap();
+        kv.append(batch(&[7])).unwrap();
+        kv.commit(batch(&[8])).unwrap();
+        kv.append(batch(&[9])).unwrap();
+        let all: Vec<_> = [0, 3, 4, 5, 6, 7, 8, 9].map(pair).into();
+        let within = |kv: &dyn Kv, from: &[u8], to: &[u8], most: usize| {
+            let mut found = Vec::new();
+            kv.scan(from, to, &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                found.len() < most
+            })
+            .unwrap();
+            found
+        };
+        assert_eq!(pairs(&kv), all);
+        assert_eq!(within(&kv, b"b04", b"b07", 9), all[2..5]);
+        assert_eq!(within(&kv, b"b", b"c", 4), all[..4]);
+        assert_eq!(within(&kv, b"b", b"c", 3), all[..3]);
+        let mut deletion = Batch::default();
+        deletion.delete(pair(3).0);
+        kv.append(deletion).unwrap();
+        kv.discard([0, 4, 5, 6, 7].map(|number| pair(number).0).into()).unwrap();
+        assert_eq!(pairs(&kv), [8, 9].map(pair));
+        drop(kv);
+        let found = pairs(&open(data.path()).unwrap());
+        assert!(found.ends_with(&[8, 9].map(pair)), "{found:?}");
+        assert!(!found.contains(&pair(3)) && !found.contains(&pair(4)), "{found:?}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod faulty;
 mod holders;
 mod journal;
 mod kv;
+mod log;
 mod manifest;
 mod mark;
 mod opening;

@@ -5,6 +5,7 @@
 //! creating   there only while the directory is being made
 //! mark       the high-water mark
 //! journal/   sled
+//! log/       what is appended to the journal
 //! segments/  one file a generation
 //! ```
 
@@ -29,6 +30,7 @@ const LOCK: &str = "lock";
 const CREATING: &str = "creating";
 const MARK: &str = "mark";
 const JOURNAL: &str = "journal";
+const LOG: &str = "log";
 const SEGMENTS: &str = "segments";
 
 /// Makes an empty directory. Stopped half-way it leaves `creating`, and the next try starts afresh.
@@ -36,7 +38,7 @@ pub(super) fn create(path: &Path, schema: &Schema, options: &StoreOptions) -> Re
     create_private(path)?;
     let _lock = lock(path)?;
     let creating = path.join(CREATING);
-    let content = [MARK, JOURNAL, SEGMENTS].map(|name| path.join(name));
+    let content = [MARK, JOURNAL, LOG, SEGMENTS].map(|name| path.join(name));
     if content.iter().any(|item| item.exists()) && !creating.exists() {
         return Err(StoreError::AlreadyThere {
             path: path.display().to_string(),
@@ -54,7 +56,7 @@ pub(super) fn create(path: &Path, schema: &Schema, options: &StoreOptions) -> Re
     let segments = path.join(SEGMENTS);
     create_private(&segments)?;
     create_private(&path.join(JOURNAL))?;
-    let kv = SledKv::open(&path.join(JOURNAL), &path.join(MARK), options.cache_bytes)?;
+    let kv = open_journal(path, options)?;
     found(&kv, schema)?;
     drop(kv);
     sync_path(path)?;
@@ -96,6 +98,11 @@ pub(super) fn found(kv: &dyn Kv, schema: &Schema) -> Result<(), StoreError> {
     kv.sync_marks()
 }
 
+fn open_journal(path: &Path, options: &StoreOptions) -> Result<SledKv, StoreError> {
+    let [journal, log, mark] = [JOURNAL, LOG, MARK].map(|name| path.join(name));
+    SledKv::open(&journal, &log, &mark, options.cache_bytes)
+}
+
 /// Opens a directory on its own disk.
 pub(super) fn open(path: &Path, schema: Arc<Schema>, options: StoreOptions) -> Result<Core, StoreError> {
     let missing = || StoreError::Missing {
@@ -124,7 +131,7 @@ pub(super) fn open(path: &Path, schema: Arc<Schema>, options: StoreOptions) -> R
             "it is missing, though the rest of the directory is there",
         ));
     }
-    let kv = SledKv::open(&path.join(JOURNAL), &path.join(MARK), options.cache_bytes)?;
+    let kv = open_journal(path, &options)?;
     open_on(Box::new(kv), path, Some(lock), schema, options)
 }
 
