@@ -1,17 +1,18 @@
 //! Virtual list views (draft-ietf-ldapext-ldapv3-vlv-09): a window into the sorted list of all that a search finds.
 //!
 //! Invariants: content count and positions come from the list of what the view shows, so what it hides counts nowhere; a list is
-//! made once for a snapshot, a search and a view, and kept for the next window; what is kept has a limit in octets.
+//! made once for a search and a view and kept for the next window, for which it is brought up to that window's snapshot; what is kept
+//! has a limit in octets.
 
 use super::search::{ControlFault, SearchRefusal, append_search};
 use super::sort::Sorted;
 use super::{Directory, Search, SearchRequest};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
-use crate::query::sorted::{ListBuilder, Listing, SortKeys, SortedList};
+use crate::query::sorted::{ListBuilder, ListUpdate, Listing, SortKeys, SortedList};
 use crate::query::{Advance, Cursor, Work};
 use crate::schema::NormalizedDn;
-use crate::store::Snapshot;
+use crate::store::{SequenceNumber, Snapshot};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -121,13 +122,19 @@ pub(super) struct VirtualList {
     before: u32,
     after: u32,
     target: Target,
-    builder: Option<ListBuilder>,
+    making: Option<Making>,
     list: Option<Arc<SortedList>>,
     /// Entries still to be given.
     left: Range<usize>,
     result: VirtualListResult,
     /// Other sorts take the memory that there is for all.
     busy: bool,
+}
+
+/// A list under way: from nothing, or from one of another snapshot.
+enum Making {
+    Build(Box<ListBuilder>),
+    Update(Box<ListUpdate>),
 }
 
 enum Target {
@@ -147,7 +154,7 @@ impl VirtualList {
             before: asked.before,
             after: asked.after,
             target,
-            builder: None,
+            making: None,
             list: None,
             left: 0..0,
             result: VirtualListResult::failed(ResultCode::OperationsError),
@@ -168,41 +175,62 @@ impl VirtualList {
         work: &mut Work,
     ) -> Advance {
         if self.list.is_none() {
-            let snapshot = Arc::clone(cursor.snapshot());
-            let list = match directory.lists.find(&self.key, &snapshot, &keys.view) {
-                Some(list) if self.builder.is_none() => list,
-                _ => {
-                    let limits = &directory.sort_limits;
-                    let builder = self.builder.get_or_insert_with(|| {
-                        ListBuilder::new(keys, &snapshot, limits.kept_list_bytes, &directory.sort_room())
-                    });
-                    match builder.step(keys, cursor, work) {
-                        Listing::Paused => return Advance::Paused,
-                        Listing::NoMemory if directory.lists.give_way() => return Advance::Paused,
-                        Listing::NoMemory => {
-                            self.busy = true;
-                            self.result = VirtualListResult::failed(ResultCode::AdminLimitExceeded);
-                            return Advance::CandidateLimit;
-                        }
-                        Listing::Limit => {
-                            self.result = VirtualListResult::failed(ResultCode::AdminLimitExceeded);
-                            return Advance::CandidateLimit;
-                        }
-                        Listing::Done(list) => {
-                            let list = Arc::new(list);
-                            directory.keep_list(&self.key, &snapshot, &keys.view, &list);
-                            list
-                        }
-                    }
-                }
+            let list = match self.make(keys, cursor, directory, work) {
+                Ok(list) => list,
+                Err(stop) => return stop,
             };
-            self.place(&list, keys, &snapshot);
+            self.place(&list, keys, cursor.snapshot());
             self.list = Some(list);
         }
         match (self.left.next(), &self.list) {
             (Some(at), Some(list)) => list.get(at).map_or(Advance::End, Advance::Entry),
             _ => Advance::End,
         }
+    }
+
+    /// The list, once it is found or made.
+    fn make(
+        &mut self,
+        keys: &SortKeys,
+        cursor: &mut Cursor,
+        directory: &Directory,
+        work: &mut Work,
+    ) -> Result<Arc<SortedList>, Advance> {
+        let snapshot = Arc::clone(cursor.snapshot());
+        let making = match &mut self.making {
+            Some(making) => making,
+            None => {
+                let kept = directory.lists.find(&self.key, &snapshot, &keys.view);
+                if let Some(Kept { list, .. }) = kept.as_ref().filter(|kept| kept.is_of(&snapshot)) {
+                    return Ok(Arc::clone(list));
+                }
+                let limit = directory.sort_limits.kept_list_bytes;
+                let room = directory.sort_room();
+                let update = kept.and_then(|kept| ListUpdate::begin(&kept.list, keys, cursor, limit, &room));
+                self.making.insert(match update {
+                    Some(update) => Making::Update(Box::new(update)),
+                    None => Making::Build(Box::new(ListBuilder::new(keys, &snapshot, limit, &room))),
+                })
+            }
+        };
+        let made = match making {
+            Making::Build(builder) => builder.step(keys, cursor, work),
+            Making::Update(update) => update.step(keys, cursor, work),
+        };
+        let busy = match made {
+            Listing::Done(list) => {
+                let list = Arc::new(list);
+                directory.keep_list(&self.key, &snapshot, &keys.view, &list);
+                return Ok(list);
+            }
+            Listing::Paused => return Err(Advance::Paused),
+            Listing::NoMemory if directory.lists.give_way() => return Err(Advance::Paused),
+            Listing::NoMemory => true,
+            Listing::Limit => false,
+        };
+        self.busy = busy;
+        self.result = VirtualListResult::failed(ResultCode::AdminLimitExceeded);
+        Err(Advance::CandidateLimit)
     }
 
     /// Finds target and window.
@@ -265,12 +293,26 @@ pub(super) struct KeptLists {
     kept: Mutex<Vec<Kept>>,
 }
 
-struct Kept {
-    key: ListKey,
-    /// Does not keep the snapshot: a list of one that nobody reads is of no more use.
+#[derive(Clone)]
+pub(super) struct Kept {
+    key: Arc<ListKey>,
+    /// Does not keep the snapshot alive.
     snapshot: Weak<Snapshot>,
+    sequence: SequenceNumber,
     view: Arc<View>,
-    list: Arc<SortedList>,
+    pub(super) list: Arc<SortedList>,
+}
+
+impl Kept {
+    /// Whether the list is the one of this snapshot, not of another.
+    pub(super) fn is_of(&self, snapshot: &Arc<Snapshot>) -> bool {
+        std::ptr::eq(self.snapshot.as_ptr(), Arc::as_ptr(snapshot))
+    }
+
+    /// Whether it can still serve somebody.
+    fn is_of_use(&self) -> bool {
+        self.snapshot.strong_count() > 0 || self.list.is_of_use()
+    }
 }
 
 impl KeptLists {
@@ -282,18 +324,15 @@ impl KeptLists {
         any
     }
 
-    pub(super) fn find(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Option<Arc<SortedList>> {
+    /// The list of a search by a view: that of this snapshot where there is one, else the latest.
+    pub(super) fn find(&self, key: &ListKey, snapshot: &Arc<Snapshot>, view: &Arc<View>) -> Option<Kept> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |kept: &Kept| {
-            std::ptr::eq(kept.snapshot.as_ptr(), Arc::as_ptr(snapshot))
-                && Arc::ptr_eq(&kept.view, view)
-                && kept.key == *key
-        };
-        let at = kept.iter().position(same)?;
+        let same = |kept: &Kept| Arc::ptr_eq(&kept.view, view) && *kept.key == *key;
+        let of_snapshot = kept.iter().position(|kept| kept.is_of(snapshot) && same(kept));
+        let at = of_snapshot.or_else(|| kept.iter().rposition(same))?;
         let found = kept.remove(at);
-        let list = Arc::clone(&found.list);
-        kept.push(found);
-        Some(list)
+        kept.push(found.clone());
+        Some(found)
     }
 
     fn keep(
@@ -305,10 +344,16 @@ impl KeptLists {
         octets_limit: usize,
     ) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|kept| kept.snapshot.strong_count() > 0);
+        // One list of a search: from the latest all others are made. Who still reads an earlier snapshot does not take its place.
+        let same = |kept: &Kept| Arc::ptr_eq(&kept.view, view) && *kept.key == *key;
+        if kept.iter().any(|kept| same(kept) && kept.sequence > snapshot.sequence) {
+            return;
+        }
+        kept.retain(|kept| kept.is_of_use() && !same(kept));
         kept.push(Kept {
-            key: key.clone(),
+            key: Arc::new(key.clone()),
             snapshot: Arc::downgrade(snapshot),
+            sequence: snapshot.sequence,
             view: Arc::clone(view),
             list: Arc::clone(list),
         });

@@ -10,7 +10,7 @@ use super::search::{ControlFault, SearchRefusal};
 use super::{Directory, Session};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
-use crate::query::sorted::{Gathering, Key, Room, SortKeys, SortedList, Taken, Walk, WalkStep};
+use crate::query::sorted::{Gathering, Key, ListUpdate, Listing, Room, SortKeys, SortedList, Taken, Walk, WalkStep};
 use crate::query::{Advance, Cursor, Work};
 use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, MatchingRule, NormalizedDn, Schema};
@@ -122,6 +122,8 @@ enum Way {
     /// Everything was gathered.
     Give(Gathering),
     Walk(Box<Walk>),
+    /// A list that another page was given from is brought up to this one's snapshot.
+    Update(Box<ListUpdate>),
     /// What is left of a list, which another page was given from.
     Listed(Arc<SortedList>, Range<usize>),
     View(Box<VirtualList>),
@@ -303,8 +305,13 @@ impl Sorting {
                             return end;
                         }
                     }
-                    Advance::End => self.gathered(cursor.snapshot(), directory),
+                    Advance::End => self.gathered(cursor, directory),
                     other => return other,
+                },
+                Way::Update(update) => match update.step(&self.keys, cursor, work) {
+                    Listing::Paused => return Advance::Paused,
+                    Listing::Done(list) => self.keep_and_give(list, cursor.snapshot(), directory),
+                    Listing::Limit | Listing::NoMemory => self.way = self.gather(),
                 },
                 Way::Listed(list, left) => {
                     return left
@@ -360,20 +367,27 @@ impl Sorting {
     }
 
     /// All that matches was gathered: gives it, as a list where one is to be kept.
-    fn gathered(&mut self, snapshot: &Arc<Snapshot>, directory: &Directory) {
+    fn gathered(&mut self, cursor: &Cursor, directory: &Directory) {
         let way = std::mem::replace(&mut self.way, Way::Open);
         let Way::Gather(mut gathering) = way else { return };
-        if let Some(key) = self.listed_as.take() {
-            if let Some(list) = gathering.list(&self.room) {
-                let list = Arc::new(list);
-                directory.keep_list(&key, snapshot, &self.keys.view, &list);
-                self.way = self.rest_of(list, snapshot);
+        if self.listed_as.is_some() {
+            if let Some(list) = gathering.list(&self.keys, cursor, &self.room) {
+                self.keep_and_give(list, cursor.snapshot(), directory);
                 return;
             }
+            self.listed_as = None;
             gathering.narrow(self.after.clone(), self.wanted);
         }
         gathering.finish();
         self.way = Way::Give(gathering);
+    }
+
+    fn keep_and_give(&mut self, list: SortedList, snapshot: &Arc<Snapshot>, directory: &Directory) {
+        let list = Arc::new(list);
+        if let Some(key) = self.listed_as.take() {
+            directory.keep_list(&key, snapshot, &self.keys.view, &list);
+        }
+        self.way = self.rest_of(list, snapshot);
     }
 
     /// What of a list was not given before.
@@ -391,8 +405,14 @@ impl Sorting {
     fn choose(&mut self, cursor: &mut Cursor, directory: &Directory) -> Way {
         let snapshot = Arc::clone(cursor.snapshot());
         let kept = |key| directory.lists.find(key, &snapshot, &self.keys.view);
-        if let Some(list) = self.listed_as.as_ref().and_then(kept) {
-            return self.rest_of(list, &snapshot);
+        if let Some(kept) = self.listed_as.as_ref().and_then(kept) {
+            if kept.is_of(&snapshot) {
+                return self.rest_of(kept.list, &snapshot);
+            }
+            let limit = directory.sort_limits.kept_list_bytes;
+            if let Some(update) = ListUpdate::begin(&kept.list, &self.keys, cursor, limit, &self.room) {
+                return Way::Update(Box::new(update));
+            }
         }
         let Some(patience) = self.walks(cursor) else {
             return self.gather();

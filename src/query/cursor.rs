@@ -5,6 +5,7 @@ use super::plan::{LayerPlan, Plan};
 use super::predicate::Predicate;
 use super::scope::Scope;
 use super::seen::Seen;
+use super::sorted::SortKeys;
 use super::stream::{Step, Stream, admits, retain_admitted};
 use super::{Advance, CandidateLimit, Order, Query, Truth, Work};
 use crate::index::{EntryId, Ordinal};
@@ -104,8 +105,45 @@ struct Examiner {
     is_over: bool,
 }
 
+/// What is asked of an entry, where that follows from the entry alone: it has the same answer in every snapshot with this schema.
+pub(super) struct Question {
+    schema: Arc<Schema>,
+    wanted: Predicate,
+    scope: Scope,
+}
+
+impl Question {
+    /// `None` where it does not follow from the entry alone, or where what is sorted by is not of the snapshot's schema.
+    pub(super) fn of(cursor: &Cursor, keys: &SortKeys) -> Option<Arc<Question>> {
+        let schema = &cursor.examiner.schema;
+        if cursor.plan.wanted.looks_around() || !Arc::ptr_eq(schema, &keys.schema) {
+            return None;
+        }
+        Some(Arc::new(Question {
+            schema: Arc::clone(schema),
+            wanted: cursor.plan.wanted.clone(),
+            scope: cursor.examiner.scope.clone(),
+        }))
+    }
+
+    /// Whether a search asks the same.
+    pub(super) fn is_of(&self, cursor: &Cursor, keys: &SortKeys) -> bool {
+        let schema = &cursor.examiner.schema;
+        Arc::ptr_eq(&self.schema, schema)
+            && Arc::ptr_eq(&keys.schema, schema)
+            && self.wanted == cursor.plan.wanted
+            && self.scope.is_same(&cursor.examiner.scope)
+    }
+}
+
 /// Items that are evaluated for one unit of work.
 const ITEMS_A_UNIT: usize = 8;
+
+/// Work that evaluating one entry takes at least.
+pub(super) fn effort(predicate: &Predicate) -> u32 {
+    1 + (predicate.items() / ITEMS_A_UNIT) as u32
+}
+
 /// Entries that one layer gives in a row before it is looked up how far it may go on; few in tests, whose directories are small.
 const LEADS_AFTER: u32 = if cfg!(test) { 2 } else { 16 };
 /// Octets of a base object's record, and items of a filter, up to which the one is held to the other without a plan.
@@ -137,7 +175,7 @@ impl Cursor {
                 evaluator: Evaluator::default(),
                 key: Vec::new(),
                 needs_key: plan.wanted.needs_key(),
-                effort: 1 + (plan.wanted.items() / ITEMS_A_UNIT) as u32,
+                effort: effort(&plan.wanted),
                 candidates: 0,
                 is_over: false,
                 limit: query.candidate_limit,

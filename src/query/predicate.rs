@@ -195,6 +195,16 @@ impl Predicate {
         }
     }
 
+    /// Whether more than the entry itself decides it.
+    pub fn looks_around(&self) -> bool {
+        match self {
+            Predicate::True | Predicate::False | Predicate::Undefined => false,
+            Predicate::And(terms) | Predicate::Or(terms) => terms.iter().any(Predicate::looks_around),
+            Predicate::Not(inner) => inner.looks_around(),
+            Predicate::Item(item) | Predicate::Guarded { item, .. } => matches!(item.origin, Origin::Computed(_)),
+        }
+    }
+
     /// Whether evaluating needs the entry's key.
     pub fn needs_key(&self) -> bool {
         match self {

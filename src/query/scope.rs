@@ -79,6 +79,16 @@ impl Scope {
         }
     }
 
+    /// Whether both cover the same keys, wherever the base object lies.
+    pub fn is_same(&self, other: &Scope) -> bool {
+        let whole = |scope: &Scope| (scope.scope, scope.nothing, scope.depth);
+        whole(self) == whole(other)
+            && self.base == other.base
+            && self.after == other.after
+            && self.within.iter().eq(other.within.iter())
+            && self.without.iter().eq(other.without.iter())
+    }
+
     pub fn is_base_object(&self) -> bool {
         self.scope == SearchScope::BaseObject
     }

@@ -105,8 +105,8 @@ impl HiddenSet {
         self.len
     }
 
-    /// The ids that are in `self` and not in `before`, an earlier state of the same set. Costs what has changed.
-    pub(super) fn since<'a>(&'a self, before: &'a HiddenSet) -> impl Iterator<Item = EntryId> + 'a {
+    /// The ids that are in `self` and not in `before`, another state of the same set. Costs what differs.
+    pub fn since<'a>(&'a self, before: &'a HiddenSet) -> impl Iterator<Item = EntryId> + 'a {
         let middles = self
             .root
             .iter()

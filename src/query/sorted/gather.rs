@@ -3,6 +3,7 @@
 use super::SortKeys;
 use super::list::SortedList;
 use super::room::{GRAIN, Held, Room};
+use crate::query::Cursor;
 use crate::store::{Location, Snapshot};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -137,12 +138,12 @@ impl Gathering {
     }
 
     /// Everything was taken: all of it in order, where nothing was left out.
-    pub fn list(&mut self, room: &Room) -> Option<SortedList> {
+    pub fn list(&mut self, keys: &SortKeys, cursor: &Cursor, room: &Room) -> Option<SortedList> {
         if self.cut || self.after.is_some() {
             return None;
         }
         let kept = std::mem::take(&mut self.kept).into_sorted_vec();
-        let list = SortedList::of(kept.iter().map(|entry| entry.at), room);
+        let list = SortedList::of(&kept, keys, cursor, room);
         self.kept = kept.into();
         list
     }

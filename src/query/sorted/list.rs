@@ -1,378 +1,298 @@
 //! The whole order of a search as one list: what a virtual list view takes its positions and its content count from.
+//!
+//! Invariants: a list is of one snapshot, and never changed; lists made from each other share what is the same in both, so that one
+//! for the next snapshot costs what has changed; a list keeps no segment and no record alive.
 
 use super::SortKeys;
-use super::gather::{Gathering, Taken};
-use super::merge::ValueMerge;
+use super::gather::Sorted;
 use super::room::{Held, Room};
-use super::walk::bitmap_octets;
 use crate::index::EntryId;
-use crate::index::postings::PostingCursor;
-use crate::query::{Advance, Cursor, Work};
-use crate::store::{Location, Snapshot};
-use roaring::RoaringBitmap;
+use crate::query::Cursor;
+use crate::query::cursor::Question;
+use crate::store::snapshot::{HiddenSet, TailEntry};
+use crate::store::{Location, Segment, Snapshot};
+use std::sync::{Arc, Weak};
 
-/// Matching entries in order: eight octets each.
+/// Entries in a piece when a list is made; few in tests, whose directories are small. A piece of twice as many is split.
+pub(super) const PIECE: usize = if cfg!(test) { 4 } else { 1024 };
+
+/// Matching entries in order.
 pub struct SortedList {
-    entries: Vec<u64>,
-    /// For as long as the list is there.
+    pieces: Vec<Piece>,
+    places: Places,
+    len: usize,
+    octets: usize,
+    /// What it was asked for; `None` where whether an entry matches does not follow from that entry alone.
+    question: Option<Arc<Question>>,
+    /// For the pieces' beginnings and the places, which no other list has.
     _held: Held,
 }
 
-/// The layer number that stands for the tail.
-const TAIL: u32 = u32::MAX;
+/// Entries that follow each other.
+#[derive(Clone)]
+pub(super) struct Piece {
+    /// How many entries come before it.
+    before: usize,
+    /// Entries of this piece have these sort octets or greater ones, those of the piece before have lesser ones. Of no meaning in
+    /// the first piece.
+    pub from: Arc<[u8]>,
+    pub entries: Arc<Entries>,
+}
 
-/// Makes a list, a little at a time.
-pub struct ListBuilder {
-    stage: Stage,
-    /// Matching ids of each layer, then of the tail, that are not in the list yet.
-    matching: Vec<RoaringBitmap>,
-    merge: Option<ValueMerge>,
-    /// Which list of the merge's value is read, and how far.
-    list: usize,
-    position: Option<PostingCursor>,
-    /// Entries of one value.
-    group: Vec<Location>,
-    gathering: Gathering,
-    /// Beginnings of keys are equal within a group, so its entries are put in order where names alone do not.
-    one_key: bool,
-    reverse: bool,
-    entries: Vec<u64>,
-    room: Room,
-    /// Entries that still find a place in the list, and that were found.
-    places: usize,
-    found: usize,
+/// Eight octets for each.
+pub(super) struct Entries {
+    pub packed: Vec<u64>,
     held: Held,
-    /// What the bitmaps of matching ids may take.
-    bitmap_octets: usize,
 }
 
-/// What an entry that matches takes: its place in the list, and in the group that is put in order.
-const FOUND_OCTETS: usize = 8 + size_of::<Location>();
-
-enum Stage {
-    Collect,
-    Values,
-    /// A group is put in order: these of its entries have been taken.
-    Order(usize),
-    Give,
-    Missing,
-    Done,
+/// Where the entries of a list are.
+#[derive(Clone, Default)]
+pub(super) struct Places {
+    /// The upper half of a packed entry is a number here, the lower one its id.
+    pub layers: Vec<Option<LayerPlace>>,
+    /// Of entries in the tail, the lower half is a number here.
+    pub tail: Vec<Option<TailPlace>>,
 }
 
-/// What a step came to.
-pub enum Listing {
-    Paused,
-    Done(SortedList),
-    /// More entries than can be kept, or than the search may examine.
-    Limit,
-    /// All sorts together take too much; may be asked again.
-    NoMemory,
+/// A layer of the list's snapshot.
+#[derive(Clone)]
+pub(super) struct LayerPlace {
+    pub segment: Weak<Segment>,
+    pub hidden: HiddenSet,
+    /// Its number in the snapshot.
+    pub layer: u32,
 }
 
-/// What there was too much of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Over {
-    Limit,
-    Memory,
+/// An entry in the tail of the list's snapshot.
+#[derive(Clone)]
+pub(super) struct TailPlace {
+    pub entry: Weak<TailEntry>,
+    /// What it is sorted by, where it is in the list.
+    pub octets: Option<Arc<[u8]>>,
+    pub index: u32,
 }
+
+/// The number that stands for the tail.
+pub(super) const TAIL: u32 = u32::MAX;
+
+/// What a piece takes beside its entries and the octets it begins with.
+const PIECE_OCTETS: usize = size_of::<Entries>() + 64;
+
+/// There is no memory left for sorting.
+#[derive(Debug)]
+pub(super) struct NoMemory;
 
 impl SortedList {
     /// Entries in their order; `None` where sorts leave no memory for the list.
-    pub(super) fn of(entries: impl ExactSizeIterator<Item = Location>, room: &Room) -> Option<SortedList> {
-        let mut held = Held::nothing(room);
-        held.at_least(entries.len() * 8).then(|| SortedList {
-            entries: entries.map(packed).collect(),
+    pub(super) fn of(entries: &[Sorted], keys: &SortKeys, cursor: &Cursor, room: &Room) -> Option<SortedList> {
+        let mut places = Places::of(cursor.snapshot());
+        let mut pieces = Vec::with_capacity(entries.len().div_ceil(PIECE));
+        for part in entries.chunks(PIECE) {
+            let mut packed: Vec<u64> = part.iter().map(|entry| packed(entry.at)).collect();
+            pieces.push(Piece::new(part.first()?.octets.as_slice(), &mut packed, room).ok()?);
+            for entry in part {
+                places.note(entry.at, &entry.octets);
+            }
+        }
+        SortedList::whole(&mut pieces, &mut places, Question::of(cursor, keys), room).ok()
+    }
+
+    /// Takes pieces, which are in their order, and places, where there is memory for them.
+    pub(super) fn whole(
+        pieces: &mut Vec<Piece>,
+        places: &mut Places,
+        question: Option<Arc<Question>>,
+        room: &Room,
+    ) -> Result<SortedList, NoMemory> {
+        let own = places.octets() + pieces.len() * size_of::<Piece>();
+        let mut held = Held::finely(room);
+        if !held.at_least(own) {
+            return Err(NoMemory);
+        }
+        let (mut len, mut octets) = (0, own);
+        for piece in &mut *pieces {
+            piece.before = len;
+            len += piece.entries.packed.len();
+            octets += piece.entries.octets(&piece.from);
+        }
+        Ok(SortedList {
+            pieces: std::mem::take(pieces),
+            places: std::mem::take(places),
+            len,
+            octets,
+            question,
             _held: held,
         })
     }
 
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     pub fn octets(&self) -> usize {
-        self.entries.capacity() * 8
+        self.octets
     }
 
     pub fn get(&self, at: usize) -> Option<Location> {
-        let entry = *self.entries.get(at)?;
-        let (layer, number) = ((entry >> 32) as u32, entry as u32);
-        Some(match layer {
-            TAIL => Location::Tail { index: number },
-            layer => Location::Layer {
-                layer,
-                id: EntryId(number),
-            },
-        })
+        let number = self.pieces.partition_point(|piece| piece.before <= at);
+        let piece = self.pieces.get(number.checked_sub(1)?)?;
+        self.places.location(*piece.entries.packed.get(at - piece.before)?)
     }
 
     /// How many entries come before these octets.
     pub fn position(&self, keys: &SortKeys, snapshot: &Snapshot, octets: &[u8]) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.get(middle) {
-                Some(at) if keys.octets(snapshot, at).as_slice() < octets => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        low
+        let piece = self.pieces.get(piece_of(&self.pieces, octets));
+        piece.map_or(0, |piece| {
+            piece.before + piece.position(&self.places, keys, snapshot, octets)
+        })
+    }
+
+    /// Whether a list for another snapshot can be made from it: one whose segment is gone has to be made anew.
+    pub fn is_of_use(&self) -> bool {
+        let base = self.places.layers.first().and_then(Option::as_ref);
+        self.question.is_some() && base.is_none_or(|base| base.segment.strong_count() > 0)
+    }
+
+    pub(super) fn question(&self) -> Option<&Arc<Question>> {
+        self.question.as_ref()
+    }
+
+    /// What a list for another snapshot is made from.
+    pub(super) fn parts(&self) -> (&[Piece], &Places) {
+        (&self.pieces, &self.places)
     }
 }
 
-fn packed(at: Location) -> u64 {
-    match at {
-        Location::Layer { layer, id } => u64::from(layer) << 32 | u64::from(id.0),
-        Location::Tail { index } => u64::from(TAIL) << 32 | u64::from(index),
+/// The piece in which octets have their place; 0 where there is none at all.
+pub(super) fn piece_of(pieces: &[Piece], octets: &[u8]) -> usize {
+    pieces.partition_point(|piece| *piece.from <= *octets).saturating_sub(1)
+}
+
+impl Piece {
+    /// Takes the entries where there is memory for them.
+    pub fn new(from: impl Into<Arc<[u8]>>, packed: &mut Vec<u64>, room: &Room) -> Result<Piece, NoMemory> {
+        let from = from.into();
+        let mut entries = Entries {
+            packed: std::mem::take(packed),
+            held: Held::finely(room),
+        };
+        if let Err(fault) = entries.hold(&from) {
+            *packed = entries.packed;
+            return Err(fault);
+        }
+        Ok(Piece {
+            before: 0,
+            from,
+            entries: Arc::new(entries),
+        })
+    }
+
+    /// How many of its entries come before these octets. All of them must be in the snapshot.
+    pub fn position(&self, places: &Places, keys: &SortKeys, snapshot: &Snapshot, octets: &[u8]) -> usize {
+        let mut values = Vec::new();
+        self.entries.packed.partition_point(|packed| {
+            let at = places.location(*packed);
+            at.is_some_and(|at| keys.compare(snapshot, at, octets, &mut values).is_lt())
+        })
+    }
+
+    /// The entries to change: a copy where other lists have them too, with room for one more.
+    pub fn entries_mut(&mut self, room: &Room) -> Result<&mut Vec<u64>, NoMemory> {
+        if Arc::get_mut(&mut self.entries).is_none() {
+            let mut packed = Vec::with_capacity(self.entries.packed.len() + GROWTH);
+            packed.extend_from_slice(&self.entries.packed);
+            let mut copy = Entries {
+                packed,
+                held: Held::finely(room),
+            };
+            copy.hold(&self.from)?;
+            self.entries = Arc::new(copy);
+        }
+        let entries = Arc::get_mut(&mut self.entries).ok_or(NoMemory)?;
+        if entries.packed.len() == entries.packed.capacity() {
+            entries.packed.reserve_exact(GROWTH);
+            entries.hold(&self.from)?;
+        }
+        Ok(&mut entries.packed)
     }
 }
 
-impl ListBuilder {
-    /// `octets` bounds the list; `room` what is put in order by comparing.
-    pub fn new(keys: &SortKeys, snapshot: &Snapshot, octets: usize, room: &Room) -> ListBuilder {
-        ListBuilder {
-            stage: Stage::Collect,
-            matching: vec![RoaringBitmap::new(); snapshot.layers.len() + 1],
-            merge: keys.is_walkable(snapshot).then(|| ValueMerge::of_lists(keys, snapshot)),
-            list: 0,
-            position: None,
-            group: Vec::new(),
-            gathering: Gathering::new(None, usize::MAX, room),
-            one_key: keys.keys.len() == 1,
-            reverse: keys.is_reverse(),
-            entries: Vec::new(),
-            room: room.clone(),
-            places: octets / 8,
-            found: 0,
-            held: Held::nothing(room),
-            bitmap_octets: bitmap_octets(snapshot),
+/// Entries that a changed piece has room for.
+const GROWTH: usize = 32;
+
+impl Entries {
+    fn octets(&self, from: &[u8]) -> usize {
+        self.packed.capacity() * 8 + from.len() + PIECE_OCTETS
+    }
+
+    fn hold(&mut self, from: &[u8]) -> Result<(), NoMemory> {
+        let octets = self.octets(from);
+        self.held.at_least(octets).then_some(()).ok_or(NoMemory)
+    }
+}
+
+impl Places {
+    pub fn of(snapshot: &Snapshot) -> Places {
+        let layers = snapshot.layers.iter().zip(0..).map(|(layer, number)| {
+            Some(LayerPlace {
+                segment: Arc::downgrade(&layer.segment),
+                hidden: layer.hidden.clone(),
+                layer: number,
+            })
+        });
+        let tail = snapshot.tail.iter().zip(0..).map(|(entry, index)| {
+            Some(TailPlace {
+                entry: Arc::downgrade(entry),
+                octets: None,
+                index,
+            })
+        });
+        Places {
+            layers: layers.collect(),
+            tail: tail.collect(),
         }
     }
 
-    pub fn step(&mut self, keys: &SortKeys, cursor: &mut Cursor, work: &mut Work) -> Listing {
-        loop {
-            if work.left == 0 {
-                return Listing::Paused;
-            }
-            let done = match self.stage {
-                Stage::Collect => match self.collect(keys, cursor, work) {
-                    Some(done) => done,
-                    None => return Listing::Paused,
-                },
-                Stage::Values => {
-                    self.next_value(cursor.snapshot(), work);
-                    Ok(())
-                }
-                Stage::Order(at) => self.order(at, keys, cursor.snapshot(), work),
-                Stage::Give => {
-                    self.give(work);
-                    Ok(())
-                }
-                Stage::Missing => {
-                    self.missing();
-                    Ok(())
-                }
-                Stage::Done => return self.finished(),
-            };
-            match done {
-                Ok(()) => {}
-                Err(Over::Limit) => return Listing::Limit,
-                Err(Over::Memory) => return Listing::NoMemory,
-            }
-        }
-    }
-
-    fn finished(&mut self) -> Listing {
-        self.entries.shrink_to_fit();
-        // Where the list was made by comparing alone, nothing is held for it yet.
-        let octets = self.entries.capacity() * 8;
-        if !self.held.at_least(octets) {
-            return Listing::NoMemory;
-        }
-        let mut entries = std::mem::take(&mut self.entries);
-        if self.reverse {
-            entries.reverse();
-        }
-        let mut held = Held::nothing(&self.room);
-        std::mem::swap(&mut held, &mut self.held);
-        held.at_most(octets);
-        Listing::Done(SortedList { entries, _held: held })
-    }
-
-    /// Finds what matches; `None` for a pause.
-    fn collect(&mut self, keys: &SortKeys, cursor: &mut Cursor, work: &mut Work) -> Option<Result<(), Over>> {
-        loop {
-            let at = match cursor.advance(work) {
-                Advance::Entry(at) => at,
-                Advance::Paused => return None,
-                Advance::CandidateLimit => return Some(Err(Over::Limit)),
-                Advance::End => {
-                    self.stage = match self.merge {
-                        Some(_) => Stage::Values,
-                        None => Stage::Give,
-                    };
-                    self.gathering.finish();
-                    return Some(Ok(()));
-                }
-            };
-            if self.merge.is_none() {
-                match self.gathering.take_entry(keys, cursor.snapshot(), at) {
-                    Taken::Limit => return Some(Err(Over::Limit)),
-                    Taken::NoMemory => return Some(Err(Over::Memory)),
-                    Taken::Kept | Taken::Before | Taken::Beyond => continue,
-                }
-            }
-            let tail = self.matching.len() - 1;
-            let (place, number) = match at {
-                Location::Layer { layer, id } => (layer as usize, id.0),
-                Location::Tail { index } => (tail, index),
-            };
-            if let Some(matching) = self.matching.get_mut(place) {
-                matching.insert(number);
-            }
-            self.found += 1;
-            if self.found >= self.places {
-                return Some(Err(Over::Limit));
-            }
-            if !self.held.at_least(self.bitmap_octets + self.found * FOUND_OCTETS) {
-                return Some(Err(Over::Memory));
-            }
-        }
-    }
-
-    /// Reads on in the lists of a value, or goes to the next value.
-    fn next_value(&mut self, snapshot: &Snapshot, work: &mut Work) {
-        let Some(merge) = &mut self.merge else {
-            self.stage = Stage::Missing;
-            return;
-        };
-        while let Some(list) = merge.lists.get(self.list) {
-            let segment = snapshot.layers.get(list.layer).map(|layer| &layer.segment);
-            let index = segment.and_then(|segment| segment.index(list.attribute));
-            let position = self.position.get_or_insert_with(|| PostingCursor::new(list.list));
-            while let Some(id) = index.as_ref().and_then(|index| position.next(index.postings)) {
-                let matching = self.matching.get_mut(list.layer);
-                if matching.is_some_and(|matching| matching.remove(id.0)) {
-                    self.group.push(Location::Layer {
-                        layer: list.layer as u32,
-                        id,
-                    });
-                }
-                work.left = work.left.saturating_sub(1);
-                if work.left == 0 {
-                    return;
-                }
-            }
-            self.position = None;
-            self.list += 1;
-        }
-        if let Some(matching) = self.matching.last_mut() {
-            for index in merge.tail_now.drain(..) {
-                if matching.remove(index) {
-                    self.group.push(Location::Tail { index });
-                }
-            }
-        }
-        if !self.group.is_empty() {
-            self.close_group();
-            return;
-        }
-        work.left = work.left.saturating_sub(1);
-        self.list = 0;
-        if !merge.advance(snapshot) {
-            self.merge = None;
-            self.stage = Stage::Missing;
-        }
-    }
-
-    /// A group of entries is whole: gives it, or has it put in order first.
-    fn close_group(&mut self) {
-        let layer = |at: &Location| match at {
-            Location::Layer { layer, .. } => *layer,
-            Location::Tail { .. } => TAIL,
-        };
-        let one_list = self
-            .group
-            .is_sorted_by(|left, right| layer(left) == layer(right) && packed(*left) < packed(*right));
-        if self.group.len() > 1 && !(self.one_key && one_list) {
-            self.gathering = Gathering::new(None, usize::MAX, &self.room);
-            self.stage = Stage::Order(0);
-            return;
-        }
-        let from = self.entries.len();
-        self.entries.extend(self.group.drain(..).map(packed));
-        if self.reverse
-            && let Some(group) = self.entries.get_mut(from..)
+    /// An entry of the list; only of those in the tail it is kept what they are sorted by. For places as they are at first.
+    pub fn note(&mut self, at: Location, octets: &[u8]) {
+        if let Location::Tail { index } = at
+            && let Some(Some(place)) = self.tail.get_mut(index as usize)
         {
-            group.reverse();
+            place.octets = Some(octets.into());
         }
     }
 
-    fn order(&mut self, mut at: usize, keys: &SortKeys, snapshot: &Snapshot, work: &mut Work) -> Result<(), Over> {
-        while let Some(next) = self.group.get(at) {
-            at += 1;
-            match self.gathering.take_entry(keys, snapshot, *next) {
-                Taken::Limit => return Err(Over::Limit),
-                Taken::NoMemory => {
-                    self.stage = Stage::Order(at);
-                    return Err(Over::Memory);
-                }
-                Taken::Kept | Taken::Before | Taken::Beyond => {}
-            }
-            work.left = work.left.saturating_sub(1);
-            if work.left == 0 {
-                self.stage = Stage::Order(at);
-                return Ok(());
-            }
+    pub fn location(&self, packed: u64) -> Option<Location> {
+        let (place, number) = ((packed >> 32) as u32, packed as u32);
+        if place == TAIL {
+            let place = self.tail.get(number as usize)?.as_ref()?;
+            return Some(Location::Tail { index: place.index });
         }
-        self.group.clear();
-        self.gathering.finish();
-        self.stage = Stage::Give;
-        Ok(())
+        let layer = self.layers.get(place as usize)?.as_ref()?.layer;
+        let id = EntryId(number);
+        Some(Location::Layer { layer, id })
     }
 
-    /// Gives a group that is in order. Where the order is reversed the list is turned round in the end, so that each group
-    /// goes in from its end.
-    fn give(&mut self, work: &mut Work) {
-        while let Some(next) = self.gathering.pop() {
-            self.group.push(next.at);
-            work.left = work.left.saturating_sub(1);
-            if work.left == 0 {
-                return;
-            }
-        }
-        let group = std::mem::take(&mut self.group);
-        // Without a walk over values the keys themselves are reversed.
-        match self.reverse {
-            true => self.entries.extend(group.into_iter().rev().map(packed)),
-            false => self.entries.extend(group.into_iter().map(packed)),
-        }
-        self.stage = match self.merge {
-            Some(_) => Stage::Values,
-            None => Stage::Missing,
-        };
+    fn octets(&self) -> usize {
+        let sorted_by = self.tail.iter().flatten().filter_map(|place| place.octets.as_ref());
+        self.layers.len() * size_of::<LayerPlace>()
+            + self.tail.len() * size_of::<TailPlace>()
+            + sorted_by.map(|octets| octets.len()).sum::<usize>()
     }
+}
 
-    /// What no value led to.
-    fn missing(&mut self) {
-        let tail = self.matching.len() - 1;
-        for (place, matching) in self.matching.iter_mut().enumerate() {
-            let ids = std::mem::take(matching);
-            self.group.extend(ids.iter().map(|number| match place {
-                place if place == tail => Location::Tail { index: number },
-                place => Location::Layer {
-                    layer: place as u32,
-                    id: EntryId(number),
-                },
-            }));
-        }
-        self.stage = Stage::Done;
-        if !self.group.is_empty() {
-            self.close_group();
-        }
+/// An entry, where the places are those of its own snapshot as they are at first.
+pub(super) fn packed(at: Location) -> u64 {
+    match at {
+        Location::Layer { layer, id } => packed_in(layer, id.0),
+        Location::Tail { index } => packed_in(TAIL, index),
     }
+}
+
+pub(super) fn packed_in(place: u32, number: u32) -> u64 {
+    u64::from(place) << 32 | u64::from(number)
 }

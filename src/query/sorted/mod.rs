@@ -1,28 +1,34 @@
 //! In which order? Sort keys (RFC 2891), and the ways to give matching entries by them.
 //!
 //! Useful for: comparing entries by sort keys ([`SortKeys`]), keeping the least of many ([`Gathering`]), walking the values of
-//! the first key in order ([`Walk`]), and the whole order of a search as one list ([`ListBuilder`]). Not for: which attributes
+//! the first key in order ([`Walk`]), and the whole order of a search as one list ([`ListBuilder`], and [`ListUpdate`] for one of
+//! another snapshot). Not for: which attributes
 //! a client may name, pages, the wire.
 //!
 //! Invariants: only values that the view may see count; the least value of an attribute is the one that sorts; entries
 //! without one come last, or first where the order is reversed; equal keys are in the order of names; each way gives the
 //! same order.
 
+mod build;
 mod gather;
 mod list;
 mod merge;
 mod room;
+mod update;
 mod walk;
 
+pub use build::{ListBuilder, Listing};
 pub use gather::{Gathering, Taken};
-pub use list::{ListBuilder, Listing, SortedList};
+pub use list::SortedList;
 pub use room::{Room, SortMemory};
+pub use update::ListUpdate;
 pub use walk::{Walk, WalkStep};
 
 use crate::access::View;
 use crate::schema::{AttributeId, MatchingRule, Schema};
 use crate::store::record::derived_values;
 use crate::store::{Location, Record, Snapshot};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// One key of a sort: the attribute types that the view may see, and the rule that orders their values.
@@ -57,6 +63,15 @@ impl SortKeys {
         self.append_values(snapshot, at, &mut octets);
         octets.extend_from_slice(&snapshot.key(at).0);
         octets
+    }
+
+    /// How an entry's octets compare with these. Its name is looked up only where its values leave it open.
+    fn compare(&self, snapshot: &Snapshot, at: Location, octets: &[u8], values: &mut Vec<u8>) -> Ordering {
+        values.clear();
+        self.append_values(snapshot, at, values);
+        let (begin, rest) = octets.split_at_checked(values.len()).unwrap_or((octets, &[]));
+        let by_values = values.as_slice().cmp(begin);
+        by_values.then_with(|| snapshot.key(at).0.as_slice().cmp(rest))
     }
 
     /// The octets without the name at their end.

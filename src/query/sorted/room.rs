@@ -26,6 +26,7 @@ pub(super) const GRAIN: usize = 16 << 10;
 pub(super) struct Held {
     memory: Arc<SortMemory>,
     octets: usize,
+    grain: usize,
 }
 
 impl SortMemory {
@@ -46,7 +47,15 @@ impl Held {
         Held {
             memory: Arc::clone(&room.memory),
             octets: 0,
+            grain: GRAIN,
         }
+    }
+
+    /// For what there are many of: takes no more than it needs.
+    pub(super) fn finely(room: &Room) -> Held {
+        let mut held = Held::nothing(room);
+        held.grain = 1;
+        held
     }
 
     /// Holds at least so many octets; false where so many are not left.
@@ -55,7 +64,7 @@ impl Held {
         let Some(more) = octets.checked_sub(self.octets).filter(|more| *more > 0) else {
             return true;
         };
-        let more = more.checked_next_multiple_of(GRAIN).unwrap_or(usize::MAX);
+        let more = more.checked_next_multiple_of(self.grain).unwrap_or(usize::MAX);
         let taken = self
             .memory
             .left

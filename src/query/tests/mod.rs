@@ -1,6 +1,7 @@
 //! Tests of the room as a whole: meaning, plans, and that a plan finds what the meaning says.
 
 mod fixture;
+mod lists;
 mod meaning;
 mod names;
 mod plans;

@@ -166,6 +166,12 @@ fn attribute(description: &str, values: Vec<Vec<u8>>) -> Attribute {
     }
 }
 
+/// An entry with a name of its own making.
+pub(super) fn random_record(rng: &mut Rng) -> (NormalizedDn, Vec<u8>) {
+    let dn = random_dn(rng);
+    record(rng, &dn)
+}
+
 fn record(rng: &mut Rng, dn: &str) -> (NormalizedDn, Vec<u8>) {
     let mut classes = vec![b"top".to_vec(), b"person".to_vec()];
     if rng.below(2) == 0 {

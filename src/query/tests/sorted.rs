@@ -10,7 +10,7 @@ use crate::query::{Cursor, Groups, Order, Query, Work, compile_in};
 use crate::store::{Location, Snapshot};
 use std::sync::Arc;
 
-fn room() -> Room {
+pub(super) fn room() -> Room {
     Room {
         entries: 1_000_000,
         octets: 1 << 30,
@@ -18,7 +18,7 @@ fn room() -> Room {
     }
 }
 
-fn random_keys(rng: &mut Rng, view: &crate::access::View) -> SortKeys {
+pub(super) fn random_keys(rng: &mut Rng, view: &crate::access::View) -> SortKeys {
     const NAMES: &[&str] = &[
         "cn",
         "sn",
@@ -53,7 +53,7 @@ fn random_keys(rng: &mut Rng, view: &crate::access::View) -> SortKeys {
 }
 
 /// Everything that matches, by comparing octets.
-fn meant(snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKeys) -> Vec<Location> {
+pub(super) fn meant(snapshot: &Arc<Snapshot>, query: &Query, keys: &SortKeys) -> Vec<Location> {
     let mut cursor = Cursor::open(Arc::clone(snapshot), query.clone());
     let mut found: Vec<_> = drain(&mut cursor, 1000)
         .into_iter()
@@ -119,7 +119,8 @@ fn gathered(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortK
             true => Gathering::new(None, usize::MAX, &room()),
             false => Gathering::new(after.clone(), wanted, &room()),
         };
-        let found = drain(&mut Cursor::open(Arc::clone(snapshot), query.clone()), 1000);
+        let mut cursor = Cursor::open(Arc::clone(snapshot), query.clone());
+        let found = drain(&mut cursor, 1000);
         for (place, at) in found.into_iter().enumerate() {
             gathering.take_entry(keys, snapshot, at);
             if begun_as_list && place == narrowed {
@@ -127,13 +128,13 @@ fn gathered(rng: &mut Rng, snapshot: &Arc<Snapshot>, query: &Query, keys: &SortK
             }
         }
         if begun_as_list && narrowed >= expected.len() {
-            let list = gathering.list(&room()).expect("nothing was left out");
+            let list = gathering.list(keys, &cursor, &room()).expect("nothing was left out");
             let order: Vec<_> = (0..list.len()).filter_map(|at| list.get(at)).collect();
             assert_eq!(order, expected);
             gathering.narrow(after.clone(), wanted);
         }
         assert_eq!(gathering.is_cut(), expected.len() - from > wanted);
-        assert!(gathering.list(&room()).is_none() || (after.is_none() && !gathering.is_cut()));
+        assert!(gathering.list(keys, &cursor, &room()).is_none() || (after.is_none() && !gathering.is_cut()));
         gathering.finish();
         let page: Vec<_> = std::iter::from_fn(|| gathering.pop()).map(|next| next.at).collect();
         assert_eq!(page, expected[from..].iter().take(wanted).copied().collect::<Vec<_>>());
