@@ -38,7 +38,7 @@ pub fn control<'c>(controls: &'c [Control], oid: &str) -> Option<&'c RawControl>
 
 pub async fn begin(ldap: &mut Ldap, control: RawControl, filter: &'static str) -> Stream {
     ldap.with_controls(control)
-        .streaming_search(BASE, Scope::Subtree, filter, vec!["cn", "mail"])
+        .streaming_search(BASE, Scope::Subtree, filter, vec!["cn", "mail", "ou"])
         .await
         .unwrap()
 }
@@ -261,6 +261,63 @@ async fn deletions_outlive_a_restart() {
     assert_eq!(next(&mut stream).await.unwrap(), format!("-{bob}"));
 }
 
+/// What is there is told in the order of names, so over a restart whoever's name before has a new owner goes first, and comes again;
+/// names that are swapped and passed on, and what lies below them, do no harm.
+#[tokio::test]
+async fn names_that_have_new_owners_are_free_before_they_are_told() {
+    let place = Place::filled();
+    let secrets = accounts(&place, "writer");
+    let server = place.serve();
+    let [mut copy, mut feed] = bound_both(&server, &secrets).await;
+    let unit = |name: &'static str| {
+        vec![
+            ("objectClass", HashSet::from(["organizationalUnit"])),
+            ("ou", HashSet::from([name])),
+        ]
+    };
+    let units = "(objectClass=organizationalUnit)";
+    for (name, dn) in [
+        ("a", "ou=a,o=nhs"),
+        ("b", "ou=b,o=nhs"),
+        ("below", "ou=below,ou=a,o=nhs"),
+        ("c", "ou=c,o=nhs"),
+        ("moved", "ou=moved,ou=c,o=nhs"),
+        ("d", "ou=d,o=nhs"),
+    ] {
+        feed.add(dn, unit(name)).await.unwrap().success().unwrap();
+    }
+    let before = poll_for(units, &mut copy, None, false).await;
+    let rename = [
+        // a and b swap, with what is below a.
+        ("ou=a,o=nhs", "ou=t", None),
+        ("ou=b,o=nhs", "ou=a", None),
+        ("ou=t,o=nhs", "ou=b", None),
+        // What was below c is elsewhere, and c is gone; d is only renamed.
+        ("ou=moved,ou=c,o=nhs", "ou=moved", Some("o=nhs")),
+        ("ou=d,o=nhs", "ou=e", None),
+    ];
+    for (dn, rdn, superior) in rename {
+        feed.modifydn(dn, rdn, true, superior).await.unwrap().success().unwrap();
+    }
+    feed.delete("ou=c,o=nhs").await.unwrap().success().unwrap();
+    let (place, _) = server.stop();
+
+    let server = place.serve();
+    let [mut copy, _] = bound_both(&server, &secrets).await;
+    let control = asked(RefreshMode::RefreshOnly, Some(&before.cookie), false);
+    let mut stream = begin(&mut copy, control, units).await;
+    let mut lines = Vec::new();
+    while let Some(line) = next(&mut stream).await {
+        lines.push(line);
+    }
+    let there = ["a", "b", "below,ou=b", "e", "moved"].map(|name| format!("+ou={name},o=nhs"));
+    assert_eq!(
+        lines[0], "=5 true",
+        "a, b, what was below a, c and what was below it; not d"
+    );
+    assert_eq!(lines[1..], there);
+}
+
 /// Where it is not known what a client was shown, or too long ago, it is told what is there.
 #[tokio::test]
 async fn what_is_not_known_of_the_past_is_a_present_phase() {
@@ -395,6 +452,35 @@ async fn changes_follow_a_refresh_in_order() {
             .len(),
         1
     );
+}
+
+/// A filter of many terms on an entry of many values takes more turns than one; what is told is right all the same.
+#[tokio::test]
+async fn a_change_that_takes_many_turns_to_judge_is_told_as_it_is() {
+    let server = Place::filled().with("[limits]\nturn_candidates = 64\n").serve();
+    let (mut copy, mut feed) = both(&server).await;
+    let values: Vec<String> = (0..3000).map(|number| format!("value {number}")).collect();
+    let all = || values.iter().map(String::as_str).collect::<HashSet<_>>();
+    let without = || {
+        all()
+            .into_iter()
+            .filter(|value| *value != "value 2999")
+            .collect::<HashSet<_>>()
+    };
+    let set = |values| vec![Mod::Replace("description", values)];
+    let terms: String = (0..50)
+        .map(|number| format!("(description=*nothing {number}*)"))
+        .collect();
+    let filter: &'static str = format!("(&{PERSON}(|{terms}(description=*ue 2999)))").leak();
+    let mut stream = begin(&mut copy, asked(RefreshMode::RefreshAndPersist, None, false), filter).await;
+    assert_eq!(next(&mut stream).await.unwrap(), "present true with cookie");
+    for (values, told) in [(all(), '+'), (without(), '-'), (all(), '+')] {
+        feed.modify(ANN, set(values)).await.unwrap().success().unwrap();
+        assert_eq!(next(&mut stream).await.unwrap(), format!("{told}{ANN}"));
+    }
+    let more = vec![Mod::Add("mail", HashSet::from(["more@nhs.example"]))];
+    feed.modify(ANN, more).await.unwrap().success().unwrap();
+    assert_eq!(next(&mut stream).await.unwrap(), format!("~{ANN}"));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ mod past;
 mod persistent;
 mod trail;
 
-use self::contents::{Contents, Shape};
+use self::contents::{Contents, Paused, Shape};
 use self::left::Left;
 pub use self::persistent::{ChangeType, Notice, PersistentRequest};
 use self::trail::Trail;
@@ -118,6 +118,8 @@ pub struct Sync {
     told: usize,
     /// The last of them that concerns the client, which is not told yet.
     found: Option<Found>,
+    /// Of the next of them, what it changed was to the client, where that is known and what it is by now is not.
+    was: Option<Option<Shape>>,
     unannounced: u32,
     moved: watch::Receiver<Position>,
     limits: Limits,
@@ -393,8 +395,11 @@ impl Sync {
                 return Ok(false);
             }
             work.left -= 1;
+            let Ok(concern) = self.concerns(change, work) else {
+                return Ok(false);
+            };
             self.told += 1;
-            let Some((shape, state)) = self.concerns(change) else {
+            let Some((shape, state)) = concern else {
                 continue;
             };
             let found = Found {
@@ -423,17 +428,26 @@ impl Sync {
     }
 
     /// What a change is to the client; `None` where it does not concern it.
-    fn concerns(&mut self, change: &EntryChange) -> Option<(Shape, SyncState)> {
-        let before = change.before.as_ref().and_then(|image| self.shape(image));
-        let after = change.after.as_ref().and_then(|image| self.shape(image));
-        match (before, after) {
+    fn concerns(&mut self, change: &EntryChange, work: &mut Work) -> Result<Option<(Shape, SyncState)>, Paused> {
+        let before = match (self.was, &change.before) {
+            (Some(before), _) => before,
+            (None, None) => None,
+            (None, Some(image)) => self.shape(image, work)?,
+        };
+        self.was = Some(before);
+        let after = match &change.after {
+            None => None,
+            Some(image) => self.shape(image, work)?,
+        };
+        self.was = None;
+        Ok(match (before, after) {
             (None, None) => None,
             (None, Some(after)) => Some((after, SyncState::Add)),
             // In a refresh there are no modifications (RFC 4533 section 3.3.2).
             (Some(_), Some(after)) if matches!(self.stage, Stage::Replay { .. }) => Some((after, SyncState::Add)),
             (Some(_), Some(after)) => Some((after, SyncState::Modify)),
             (Some(before), None) => Some((before, SyncState::Delete)),
-        }
+        })
     }
 
     fn tell_found(
@@ -472,14 +486,11 @@ impl Sync {
         SyncStep::Waiting
     }
 
-    fn holds(&mut self, image: &Image) -> bool {
-        self.shape(image).is_some()
-    }
-
-    fn shape(&mut self, image: &Image) -> Option<Shape> {
+    /// The image stays where it is, in the feed, for as long as it is asked again.
+    fn shape(&mut self, image: &Image, work: &mut Work) -> Result<Option<Shape>, Paused> {
         let schema = self.directory.schema();
         let record = image.record(schema.type_numbers());
-        self.content.shape(&image.key, record, &schema)
+        self.content.shape(&image.key, record, &schema, work)
     }
 
     fn give_as(

@@ -188,7 +188,7 @@ class Writes:
     """Random changes below TREE, of which `names` knows what is there."""
 
     def __init__(self):
-        # Names of leaves that were deleted, and nobody has had since.
+        # Names that leaves were deleted with or renamed from, and nobody has had since.
         self.names, self.free, self.count = {TREE}, set(), 0
 
     def below(self, dn):
@@ -235,8 +235,7 @@ class Writes:
     def rename(self, connection, name):
         self.count += 1
         rdn, _, parent = name.partition(",")
-        # Renames meet no name that another entry was renamed from: where the provider tells what changed meanwhile in the order of
-        # names, as after a restart, slapd's consumer would have to free it first. Names of deleted entries are free by then.
+        # Renames often meet a name that another entry was renamed from, or was deleted with.
         free = sorted(other for other in self.free if other.endswith("," + parent) and other.count(",") == parent.count(",") + 1 and other[:2] == name[:2])
         rdn = one([rdn, "%s=renamed %d" % (rdn.split("=")[0], self.count)])
         parents = sorted(other for other in self.names if other.startswith("ou=") and other != name and not other.endswith("," + name))
@@ -253,6 +252,39 @@ class Writes:
         for old in self.below(name) + [name]:
             self.names.discard(old)
             self.names.add(old[:len(old) - len(name)] + target)
+            if old.startswith("cn="):
+                self.free.add(old)
+        self.free -= self.names
+
+
+def new_owners(connection):
+    """Names that are passed on and swapped, with what is below them."""
+    def unit(name, below=TREE):
+        connection.add_s("ou=%s,%s" % (name, below), [("objectClass", [b"organizationalUnit"]), ("ou", [name.encode()])])
+
+    def rename(name, to, superior=None, below=TREE):
+        connection.rename_s("ou=%s,%s" % (name, below), "ou=" + to, superior, delold=1)
+
+    for name in "abcdefg":
+        unit(name)
+        unit("below " + name, "ou=%s,%s" % (name, TREE))
+    yield
+    # A new entry has the name of a renamed one, which was changed after it.
+    rename("a", "z")
+    unit("a")
+    connection.modify_s("ou=z," + TREE, [(ldap.MOD_REPLACE, "description", [b"later"])])
+    # A chain, against the order of names and with it; a swap.
+    rename("c", "y")
+    rename("b", "c")
+    unit("b")
+    rename("d", "t")
+    rename("e", "d")
+    rename("t", "e")
+    # What was below one that is gone; its name is another's.
+    rename("below f", "moved", TREE, "ou=f," + TREE)
+    connection.delete_s("ou=f," + TREE)
+    rename("g", "f")
+    yield
 
 
 def differences(expected, found):
@@ -315,6 +347,14 @@ def main(work):
                 writes.write(provider.connection)
             entries = converge(provider, slapd, library, what)
             print("ok    %s: %d entries" % (what, entries), flush=True)
+        steps = new_owners(provider.connection)
+        next(steps)
+        converge(provider, slapd, library, "what will be renamed")
+        slapd.stop()
+        next(steps)
+        provider.restart(kill=False)
+        slapd.start()
+        print("ok    new owners of names over a restart of both: %d entries" % converge(provider, slapd, library, "new owners of names over a restart of both"), flush=True)
         context = [connection.search_s(BASE, ldap.SCOPE_BASE, attrlist=["contextCSN"])[0][1]["contextCSN"] for connection in (provider.connection, slapd.connection)]
         assert context[0] == context[1], context
     finally:

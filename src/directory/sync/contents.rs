@@ -6,7 +6,7 @@ use super::super::referral::continuation;
 use super::{Sync, SyncMessage, SyncState};
 use crate::access::View;
 use crate::model::SearchScope;
-use crate::query::{Content, Predicate, Query, visible};
+use crate::query::{Content, Predicate, Query, Work, visible};
 use crate::schema::{NormalizedDn, Schema};
 use crate::store::Record;
 use std::sync::Arc;
@@ -17,6 +17,10 @@ pub(super) enum Shape {
     Entry,
     Reference,
 }
+
+/// The work is used up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paused;
 
 pub(super) struct Contents {
     entries: Content,
@@ -59,14 +63,26 @@ impl Contents {
         shown
     }
 
-    /// How the entry with this key is told; `None` where it is not of the content.
-    pub(super) fn shape(&mut self, key: &NormalizedDn, record: Record<'_>, schema: &Schema) -> Option<Shape> {
-        if self.entries.holds(key, record, schema) {
-            return Some(Shape::Entry);
+    /// How the entry with this key is told, where it is of the content; `Err` where the work is used up: ask again for the same entry,
+    /// whose record has not moved.
+    pub(super) fn shape(
+        &mut self,
+        key: &NormalizedDn,
+        record: Record<'_>,
+        schema: &Schema,
+        work: &mut Work,
+    ) -> Result<Option<Shape>, Paused> {
+        if self.entries.holds(key, record, schema, work).ok_or(Paused)? {
+            return Ok(Some(Shape::Entry));
         }
-        let references = self.references.as_mut()?;
-        let holds = references.content.holds(key, record, schema);
-        holds.then_some(Shape::Reference)
+        let Some(references) = &mut self.references else {
+            return Ok(None);
+        };
+        // What makes a referral object, and what hides one, asks for so little that it is decided at once.
+        let holds = references
+            .content
+            .holds(key, record, schema, &mut Work { left: u32::MAX });
+        Ok(holds.unwrap_or(false).then_some(Shape::Reference))
     }
 
     /// The same where it is known to be of the content.

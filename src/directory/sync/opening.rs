@@ -95,6 +95,7 @@ impl Directory {
             position,
             told: 0,
             found: None,
+            was: None,
             unannounced: 0,
             moved: self.feed.subscribe(),
             limits: Limits::of_sync(session, request.size_limit, request.time_limit_seconds, trail.started),

@@ -5,6 +5,7 @@
 
 use super::super::Directory;
 use super::super::feed::{EntryChange, Image, LoggedUpdate};
+use super::contents::Paused;
 use super::{Sync, SyncMessage, SyncRequest, SyncStep};
 use crate::access::View;
 use crate::query::Work;
@@ -77,8 +78,10 @@ impl Sync {
         let mut goes_on = true;
         while let Some(change) = update.changes.get(self.told).filter(|_| goes_on && work.left > 0) {
             work.left = work.left.saturating_sub(1);
+            let Ok(happened) = self.happened(change, work) else {
+                return Ok(false);
+            };
             self.told += 1;
-            let happened = self.happened(change);
             let Some(happened) = happened.filter(|happened| asked.change_types & happened.change as u32 != 0) else {
                 continue;
             };
@@ -97,13 +100,14 @@ impl Sync {
 
     /// What an update did to an entry that the search holds: as it is afterwards, or as it was where it is deleted. What only left the
     /// search is not told of (section 3).
-    fn happened<'c>(&mut self, change: &'c EntryChange) -> Option<Happened<'c>> {
+    fn happened<'c>(&mut self, change: &'c EntryChange, work: &mut Work) -> Result<Option<Happened<'c>>, Paused> {
         let (image, is_gone) = match (&change.after, &change.before) {
             (Some(after), _) => (after, false),
-            (None, before) => (before.as_ref()?, true),
+            (None, Some(before)) => (before, true),
+            (None, None) => return Ok(None),
         };
-        if !self.holds(image) {
-            return None;
+        if self.shape(image, work)?.is_none() {
+            return Ok(None);
         }
         let view = &self.session.view;
         let before = change
@@ -121,10 +125,10 @@ impl Sync {
             Some(before) if is_named_so(before) => (ChangeType::Modify, None),
             Some(before) => (ChangeType::ModifyDn, Some(before)),
         };
-        Some(Happened {
+        Ok(Some(Happened {
             image,
             change,
             previous,
-        })
+        }))
     }
 }

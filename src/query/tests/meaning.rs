@@ -3,7 +3,7 @@
 use super::fixture::{changes, entry, full_view, names, query, schema, snapshot};
 use crate::access::{Condition, View};
 use crate::model::{Filter, SearchScope};
-use crate::query::{Advance, CandidateLimit, Cursor, Groups, Predicate, Work, compile, compile_in};
+use crate::query::{Advance, CandidateLimit, Content, Cursor, Groups, Predicate, Work, compile, compile_in};
 use crate::store::Snapshot;
 use std::sync::Arc;
 
@@ -325,5 +325,22 @@ fn many_terms_on_many_values_give_way() {
                 "{last}: 51 terms of ten units each in {turns} turns of sixteen"
             );
         }
+    }
+    // The same where changes are followed.
+    for (last, found) in [("(description=*ue 2999)", true), ("(description=*ue 3000)", false)] {
+        let directory = snapshot(&[], &changes(std::slice::from_ref(&one)));
+        let mut content = Content::new(query(&format!("(|{terms}{last})"), &view));
+        let (entry, schema) = (&directory.tail[0], schema());
+        let mut turns = 0..100;
+        let held = turns.find_map(|_| {
+            content.holds(
+                &entry.key,
+                directory.tail_record(entry),
+                &schema,
+                &mut Work { left: 16 },
+            )
+        });
+        assert_eq!(held, Some(found), "{last}");
+        assert!(turns.start >= 25, "{last}: {} turns", turns.start);
     }
 }
