@@ -155,6 +155,8 @@ pub struct StoreSettings {
     pub unindexed: Vec<String>,
     pub cache_bytes: u64,
     pub deletion_bytes: usize,
+    pub scrub_hours: u64,
+    pub serve_damaged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -357,6 +359,7 @@ impl Config {
                 SECONDS_MAX,
             ),
             ("limits.stop_seconds", limits.stop_seconds as usize, SECONDS_MAX),
+            ("store.scrub_hours", self.store.scrub_hours as usize, SECONDS_MAX / 3600),
         ]);
         if let Some((key, value, most)) = at_most.find(|(_, value, most)| value > most) {
             return Some((key, format!("expected at most {most}, found {value}")));
@@ -598,6 +601,8 @@ impl Default for StoreSettings {
             unindexed: options.unindexed,
             cache_bytes: options.cache_bytes,
             deletion_bytes: options.deletion_octets,
+            scrub_hours: options.scrub_every.map_or(0, |every| every.as_secs() / 3600),
+            serve_damaged: options.serve_damaged,
         }
     }
 }
@@ -611,6 +616,8 @@ impl StoreSettings {
             unindexed: self.unindexed.clone(),
             cache_bytes: self.cache_bytes,
             deletion_octets: self.deletion_bytes,
+            scrub_every: (self.scrub_hours > 0).then(|| Duration::from_secs(self.scrub_hours * 3600)),
+            serve_damaged: self.serve_damaged,
             ..StoreOptions::default()
         }
     }

@@ -8,6 +8,7 @@ mod binds;
 mod buffers;
 mod commands;
 mod controls;
+mod damage;
 mod durability;
 mod general;
 mod information_model;

@@ -129,6 +129,7 @@ impl Server {
     /// Opens everything that can fail.
     pub async fn open(setting: &Setting) -> anyhow::Result<Server> {
         let directory = patiently(|| Ok(Directory::open(setting.directory_options()?)?)).await?;
+        directory.store().scrub();
         let metrics = Arc::new(Metrics::default());
         let listeners = Listeners::open(listen_options(setting), metrics.clone())?;
         let metrics_listener =

@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Instant;
 
+/// The result code of RFC 4511 appendix A.
+const UNAVAILABLE: u32 = 52;
+
 #[derive(Args, Debug)]
 pub struct Arguments {
     #[command(flatten)]
@@ -19,7 +22,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// The answer is no where no server runs.
+/// The answer is no where no server runs, or where it does not serve its data.
 pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     let setting = arguments.place.setting()?;
     block_on(async {
@@ -37,9 +40,27 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
             .search(SUBSCHEMA_DN, Scope::Base, "(objectClass=*)", &schema)
             .await?;
         facts.extend(found.into_iter().flat_map(|entry| entry.attrs));
-        print_running(&setting, &facts, client.process, answered_ms, arguments.json);
-        Ok(Answer::Done)
+        let fault = fault(&mut client, &facts).await?;
+        print_running(
+            &setting,
+            &facts,
+            client.process,
+            answered_ms,
+            fault.as_deref(),
+            arguments.json,
+        );
+        Ok(if fault.is_none() { Answer::Done } else { Answer::No })
     })
+}
+
+/// Why the server answers nothing of its data, if so.
+async fn fault(client: &mut Client, facts: &HashMap<String, Vec<String>>) -> anyhow::Result<Option<String>> {
+    let Some(context) = facts.get("namingContexts").and_then(|contexts| contexts.first()) else {
+        return Ok(None);
+    };
+    let found = client.ldap.search(context, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+    let answer = found.await?.1;
+    Ok((answer.rc == UNAVAILABLE).then_some(answer.text))
 }
 
 fn print_stopped(setting: &Setting, json: bool) {
@@ -55,6 +76,7 @@ fn print_running(
     facts: &HashMap<String, Vec<String>>,
     process: Option<i32>,
     answered_ms: f64,
+    fault: Option<&str>,
     json: bool,
 ) {
     let values = |name: &str| facts.get(name).cloned().unwrap_or_default();
@@ -73,6 +95,7 @@ fn print_running(
             "process": process,
             "resident_kib": resident_kib,
             "answered_ms": answered_ms,
+            "fault": fault,
         });
         println!("{status:#}");
         return;
@@ -93,6 +116,9 @@ fn print_running(
         );
     }
     println!("answered in      {answered_ms:.1} ms");
+    if let Some(fault) = fault {
+        println!("fault            {fault}");
+    }
 }
 
 fn resident_kib(process: i32) -> Option<u64> {

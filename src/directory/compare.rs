@@ -62,7 +62,7 @@ impl Directory {
         uuid: &mut Option<[u8; 16]>,
     ) -> Result<Outcome, Outcome> {
         let parsed = Dn::parse(dn).map_err(|fault| Outcome::new(ResultCode::InvalidDnSyntax, fault.to_string()))?;
-        let snapshot = self.store.snapshot();
+        let snapshot = self.readable()?;
         let schema = snapshot.schema();
         let key = schema
             .normalize_dn(&parsed)

@@ -50,10 +50,10 @@ mod withheld;
 use crate::access::{PolicyFault, View};
 use crate::account::{AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
-use crate::model::{Dn, SharedSource};
+use crate::model::{Dn, Outcome, ResultCode, SharedSource};
 use crate::query::sorted::SortMemory;
 use crate::schema::{NormalizedDn, Schema, SchemaFault};
-use crate::store::{KeyedPair, KeyedWrite, Store, StoreError, StoreOptions};
+use crate::store::{KeyedPair, KeyedWrite, Snapshot, Store, StoreError, StoreOptions};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use in_force::{InForce, SchemaTimes};
 use std::path::{Path, PathBuf};
@@ -442,6 +442,20 @@ impl Directory {
     /// The naming contexts, as given and as keys.
     pub fn suffixes(&self) -> &[(Dn, NormalizedDn)] {
         &self.suffixes
+    }
+
+    /// What there is to read now.
+    ///
+    /// # Errors
+    /// unavailable: the data failed its checksums, and may say anything.
+    fn readable(&self) -> Result<Arc<Snapshot>, Outcome> {
+        match self.store.damage() {
+            None => Ok(self.store.snapshot()),
+            Some(_) => {
+                let message = "the data failed its checksums: an administrator has to restore it";
+                Err(Outcome::new(ResultCode::Unavailable, message))
+            }
+        }
     }
 
     /// Writes bookkeeping and audit to disk; called before a clean stop.

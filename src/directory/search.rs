@@ -280,7 +280,7 @@ impl Directory {
         request: SearchRequest<'_>,
         started: Instant,
     ) -> Result<Search, SearchRefusal> {
-        let snapshot = self.store.snapshot();
+        let snapshot = self.readable()?;
         let held = self.held(&snapshot);
         let base = self.resolve_base(&snapshot, &session.view, base, &request, &held)?;
         let base_at = self.check_base(&snapshot, &session.view, &base)?;

@@ -142,6 +142,7 @@ fn install(
 }
 
 fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: Rest<'_>) -> Result<Segment, StoreError> {
+    core.sound()?;
     remove_if_there(path)?;
     let schema = inputs.schema();
     Segment::write(path, schema, &core.options.unindexed, &mut |emit| {

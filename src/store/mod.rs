@@ -24,6 +24,7 @@ mod overlay;
 pub mod record;
 #[cfg(test)]
 mod schema_tests;
+mod scrub;
 pub mod segment;
 #[cfg(test)]
 mod size_tests;
@@ -43,6 +44,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 pub use deletions::{Deleted, Deletion};
 pub use holders::Held;
@@ -122,6 +124,10 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// Octets of deletions that are remembered.
     pub deletion_octets: usize,
+    /// How often the data is read through while it is served ([`Store::scrub`]); `None` for never.
+    pub scrub_every: Option<Duration>,
+    /// Whether data that failed its checksums is read all the same.
+    pub serve_damaged: bool,
     /// Whether threads of the store's own merge the overlay and compact. Without, the overlay is merged within commits and
     /// compaction waits for [`Store::compact`].
     pub background: bool,
@@ -136,6 +142,8 @@ impl Default for StoreOptions {
             unindexed: Vec::new(),
             cache_bytes: 8 << 20,
             deletion_octets: 4 << 20,
+            scrub_every: Some(Duration::from_secs(24 * 3600)),
+            serve_damaged: false,
             background: true,
         }
     }
@@ -148,6 +156,7 @@ const KEYED: u8 = b'a';
 pub struct Store {
     core: Arc<Core>,
     maintenance: Option<overlay::Maintenance>,
+    scrub: OnceLock<scrub::Scrub>,
 }
 
 /// What the store's threads share.
@@ -165,6 +174,8 @@ struct Core {
     deletions: Mutex<Deletions>,
     /// The first I/O error: from then on nothing is written.
     fault: OnceLock<String>,
+    /// What of the segment failed its checksum.
+    damage: OnceLock<String>,
     mark_is_dirty: AtomicBool,
     wake: overlay::Wake,
     /// Kept locked for as long as the store is open.
@@ -233,7 +244,11 @@ impl Store {
             .options
             .background
             .then(|| overlay::Maintenance::start(Arc::clone(&core)));
-        Store { core, maintenance }
+        Store {
+            core,
+            maintenance,
+            scrub: OnceLock::new(),
+        }
     }
 
     /// The newest published snapshot: one atomic load.
@@ -271,6 +286,32 @@ impl Store {
     /// Why the store takes no more writes, if so.
     pub fn fault(&self) -> Option<&str> {
         self.core.fault.get().map(String::as_str)
+    }
+
+    /// Reads the data through now and then from here on, in a thread of the store's own. For who serves it for long.
+    pub fn scrub(&self) {
+        if let Some(every) = self.core.options.scrub_every {
+            self.scrub
+                .get_or_init(|| scrub::Scrub::start(Arc::clone(&self.core), every));
+        }
+    }
+
+    /// Reads every section of the segment.
+    ///
+    /// # Errors
+    /// `Corrupt` where one is not as it was written: nothing is to be read from it.
+    pub fn read_through(&self) -> Result<(), StoreError> {
+        match self.core.sound() {
+            Err(StoreError::Corrupt { .. }) if self.core.options.serve_damaged => Ok(()),
+            read => read,
+        }
+    }
+
+    /// Why nothing is to be read from the data, if so.
+    #[inline]
+    pub fn damage(&self) -> Option<&str> {
+        let damage = self.core.damage.get()?;
+        (!self.core.options.serve_damaged).then_some(damage)
     }
 
     /// Begins a bulk load that ends in a new segment. Existing entries are kept unless `replace`.
@@ -368,6 +409,10 @@ impl Drop for Store {
         if let Some(maintenance) = self.maintenance.take() {
             maintenance.stop(&self.core);
         }
+        if let Some(scrub) = self.scrub.take() {
+            self.core.wake.stop();
+            scrub.join();
+        }
         self.core.sync_mark();
     }
 }
@@ -453,6 +498,39 @@ impl Core {
             writer.mark_slot = (writer.mark_slot + 1) % mark::SLOTS;
         }
         Ok(())
+    }
+
+    /// The segment that the manifest names, and its file.
+    fn base(&self) -> Option<(PathBuf, Arc<Segment>)> {
+        let writer = self.lock_writer();
+        let file = writer.manifest.segment.as_ref()?;
+        let snapshot = self.published.load();
+        Some((
+            self.segments.join(&file.name),
+            Arc::clone(&snapshot.layers.first()?.segment),
+        ))
+    }
+
+    /// Reads the whole segment before another is made of it, which would have checksums that fit whatever was read.
+    ///
+    /// # Errors
+    /// `Corrupt`; nothing is written any more then.
+    fn sound(&self) -> Result<(), StoreError> {
+        let Some((path, segment)) = self.base() else {
+            return Ok(());
+        };
+        match segment.damaged_section() {
+            None => Ok(()),
+            Some(section) => Err(self.note_damage(&path, &section)),
+        }
+    }
+
+    fn note_damage(&self, path: &Path, section: &str) -> StoreError {
+        let error = kv::corrupt(path, section);
+        tracing::error!(%error, "the data failed its checksums");
+        let _ = self.damage.set(format!("{}: {section}", path.display()));
+        let _ = self.fault.set(error.to_string());
+        error
     }
 
     fn note_fault<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {

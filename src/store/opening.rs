@@ -186,6 +186,7 @@ pub(super) fn open_on(
         writer: Mutex::new(writer),
         deletions: Mutex::new(deletions),
         fault: OnceLock::new(),
+        damage: OnceLock::new(),
         mark_is_dirty: false.into(),
         wake: overlay::Wake::default(),
         _lock: lock,

@@ -40,13 +40,20 @@ impl Wake {
         self.changed.notify_all();
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
         self.changed.notify_all();
     }
 
     fn is_stopped(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).stop
+    }
+
+    /// Waits for so long; says whether it was told to stop.
+    pub(super) fn stops_within(&self, time: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, time, |state| !state.stop);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stop
     }
 
     /// Waits for work, at most [`MARK_SYNC`]; says whether there was some, `None` when told to stop.
@@ -105,7 +112,7 @@ impl Maintenance {
 }
 
 /// Who waits for an answer comes before this thread, and the compactions that it starts, where both want a core.
-fn give_way() {
+pub(super) fn give_way() {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::warn!(%error, "merging and compacting run as urgently as what serves");
     }

@@ -84,6 +84,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         }
         result => result?,
     };
+    directory.store().read_through()?;
     let session = operator(&directory)?;
     let bases = bases(&directory, arguments.base.as_deref())?;
     let snapshot = directory.store().snapshot();

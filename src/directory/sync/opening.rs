@@ -124,7 +124,7 @@ impl Directory {
         };
         // In this order: what is published between the two is told again, and nothing is left out.
         let position = self.feed.position();
-        let snapshot = self.store.snapshot();
+        let snapshot = self.readable()?;
         self.check_not_elsewhere(&snapshot, view, &base, request)?;
         let base_at = self.check_base(&snapshot, view, &base)?;
         self.check_assertion(&snapshot, view, &base, base_at, request.assertion)?;

@@ -101,6 +101,9 @@ impl PreparedEntry {
 
 impl<'a> BulkLoad<'a> {
     pub(in crate::store) fn new(store: &'a Store, replace: bool) -> Result<BulkLoad<'a>, StoreError> {
+        if !replace {
+            store.core.sound()?;
+        }
         let schema = store.schema();
         Ok(BulkLoad {
             store,

@@ -356,6 +356,16 @@ impl Segment {
         verify::verify(self, schema, 1, fault);
     }
 
+    /// The sections of a file with their checksums, to be read a piece at a time; none of a segment in memory.
+    pub(super) fn sections(&self) -> Vec<verify::Checked> {
+        verify::sections(self)
+    }
+
+    /// Reads every section and says which is not as it was written, if any.
+    pub(super) fn damaged_section(&self) -> Option<String> {
+        verify::first_fault(self)
+    }
+
     /// For a segment just written: every checksum and order, and one entry in 61 against the index.
     pub(super) fn verify_written(&self, schema: &Schema, fault: &mut dyn FnMut(String)) {
         verify::verify(self, schema, verify::WRITTEN_STEP, fault);

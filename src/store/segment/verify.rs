@@ -7,6 +7,7 @@ use crate::index::postings::PostingCursor;
 use crate::index::{EntryId, Ordinal};
 use crate::schema::{AttributeId, AttributeType, Schema};
 use crate::store::record::index_terms;
+use std::ops::Range;
 
 /// Of the values that are looked at, one in this many has its substrings checked.
 const SUBSTRINGS_OF: u32 = 8;
@@ -17,7 +18,13 @@ pub(super) const WRITTEN_STEP: u32 = 61;
 /// Checksums and order are checked throughout; what must be normalised again only of every `step`th entry and value.
 pub(super) fn verify(segment: &Segment, schema: &Schema, step: u32, fault: &mut dyn FnMut(String)) {
     if let Octets::Mapped(mapped) = &segment.octets {
-        checksums(mapped.octets(), fault);
+        gaps(mapped.octets(), fault);
+        let octets = mapped.octets();
+        for section in sections(segment) {
+            if octets.get(section.range.clone()).map(crc32fast::hash) != Some(section.checksum) {
+                fault(section.fault());
+            }
+        }
     }
     names_and_records(segment, schema, step, fault);
     let mut counts = vec![(0u64, 0u64); schema.attributes().len()];
@@ -34,7 +41,52 @@ pub(super) fn verify(segment: &Segment, schema: &Schema, step: u32, fault: &mut 
     }
 }
 
-fn checksums(octets: &[u8], fault: &mut dyn FnMut(String)) {
+/// A section of a segment file and what its octets must sum up to.
+pub(in crate::store) struct Checked {
+    pub range: Range<usize>,
+    pub checksum: u32,
+    kind: u32,
+    number: u16,
+}
+
+impl Checked {
+    /// What to say where they do not.
+    pub(in crate::store) fn fault(&self) -> String {
+        let Checked {
+            range, kind, number, ..
+        } = self;
+        format!(
+            "section {kind} of type number {number} at {}..{}: the checksum does not match",
+            range.start, range.end
+        )
+    }
+}
+
+/// Every section of a mapped segment; none of one in memory.
+pub(super) fn sections(segment: &Segment) -> Vec<Checked> {
+    let rows = match &segment.octets {
+        Octets::Mapped(mapped) => section_rows(mapped.octets()).unwrap_or_default(),
+        Octets::Memory(_) => Vec::new(),
+    };
+    let checked = rows.into_iter().map(|row| Checked {
+        range: row.range,
+        checksum: row.crc,
+        kind: row.kind,
+        number: row.number,
+    });
+    checked.collect()
+}
+
+/// The first section of a mapped segment that is not as it was written.
+pub(super) fn first_fault(segment: &Segment) -> Option<String> {
+    let octets = segment.octets.all();
+    let stands = |section: &Checked| octets.get(section.range.clone()).map(crc32fast::hash) == Some(section.checksum);
+    let mut sections = sections(segment).into_iter();
+    sections.find(|section| !stands(section)).map(|section| section.fault())
+}
+
+/// What no section covers is nothing.
+fn gaps(octets: &[u8], fault: &mut dyn FnMut(String)) {
     let rows = match section_rows(octets) {
         Ok(rows) => rows,
         Err(reason) => return fault(reason.to_owned()),
@@ -53,16 +105,6 @@ fn checksums(octets: &[u8], fault: &mut dyn FnMut(String)) {
     }
     if gaps > 0 {
         fault(format!("{gaps} octets between the sections are not zero"));
-    }
-    for row in rows {
-        let found = octets.get(row.range.clone()).map(crc32fast::hash);
-        if found != Some(row.crc) {
-            let (kind, number, range) = (row.kind, row.number, row.range);
-            fault(format!(
-                "section {kind} of type number {number} at {}..{}: the checksum does not match",
-                range.start, range.end
-            ));
-        }
     }
 }
 
