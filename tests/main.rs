@@ -30,4 +30,5 @@ mod tidy;
 mod transactions;
 mod tree_delete;
 mod updates;
+mod usability;
 mod wire;

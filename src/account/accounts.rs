@@ -8,9 +8,10 @@ use super::remembered::Remembered;
 use super::secret::SecretRules;
 use super::stored::{self, Stored};
 use super::undo::Undo;
+use super::usability;
 use super::{
     Account, AccountFacts, AccountOptions, AccountStatus, Identity, KEY_OCTETS_MAX, KeptPart, PasswordState,
-    PreparedSecret, Secret, SecretStep, SecretTerm,
+    PreparedSecret, Secret, SecretStep, SecretTerm, Usability,
 };
 use crate::model::{Outcome, PasswordFault, ResultCode};
 use crate::schema::NormalizedDn;
@@ -198,6 +199,14 @@ impl Accounts {
         let is_locked = matches!(verdict, Verdict::Locked { .. });
         let refused = account.facts.disabled || account.is_expired(now) || is_locked || account.ledger.must_change();
         !refused && !account.revoked.load(Ordering::Acquire)
+    }
+
+    /// Whether the account of an entry can be used; `None` where it has no secret. The facts are those of the entry.
+    pub fn usability(&self, facts: &AccountFacts, now: u64) -> Option<Usability> {
+        let ledger = self.index().ledgers.get(&facts.key).cloned();
+        let state = ledger.filter(|ledger| ledger.secrets() > 0)?.secret_state();
+        let usability = usability::of(self.policy(&facts.key).as_ref(), &state, now);
+        Some(usability::held_to(usability, facts.disabled, facts.expires, now))
     }
 
     /// Whether neither throttling nor the rules for chosen secrets hold for an account.

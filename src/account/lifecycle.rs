@@ -41,6 +41,30 @@ pub enum KeptPart {
     Delayed(Option<u64>),
 }
 
+/// Whether an account can be used to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usability {
+    /// `ends_in`: seconds that are left; `None` is no end.
+    Available {
+        ends_in: Option<u64>,
+    },
+    Unavailable(Unavailable),
+}
+
+/// Why an account cannot be used, or not for all that it is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Locked, disabled, not used for too long, or not at its time.
+    pub inactive: bool,
+    /// Its secret has to be changed before anything else.
+    pub must_change: bool,
+    pub expired: bool,
+    /// How often an expired secret still binds, where a policy lets it at all.
+    pub grace: Option<u64>,
+    /// Seconds until a lock ends by itself.
+    pub unlocks_in: Option<u64>,
+}
+
 /// Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct AccountStatus {

@@ -23,6 +23,7 @@ pub mod secret;
 mod stored;
 mod trial;
 mod undo;
+mod usability;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use std::sync::{Arc, OnceLock};
 pub use accounts::{Accounts, PasswordPolicies, exported};
 pub use ledger::HISTORY_MAX;
 pub use ledger::SecretFault;
-pub use lifecycle::{AccountStatus, KeptPart, PasswordState};
+pub use lifecycle::{AccountStatus, KeptPart, PasswordState, Unavailable, Usability};
 pub use policy::{ChangeAsked, FAILURES_MAX, GRACE_MAX, PasswordPolicy};
 pub use secret::{Secret, SecretRules};
 pub use stored::{ARGON2_ITERATIONS_MAX, ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, SecretHasher};

@@ -186,8 +186,7 @@ impl PasswordPolicy {
     fn is_locked(&self, state: &SecretState, now: u64) -> bool {
         let has_started = self.starts.is_none_or(|starts| starts <= now);
         let has_ended = self.ends.is_some_and(|ends| ends <= now);
-        let used = state.last_success.max(state.changed);
-        let idle = self.max_idle > 0 && used.is_some_and(|used| now.saturating_sub(used) > self.max_idle);
+        let idle = self.idle_at(state).is_some_and(|at| at < now);
         let lasts = |since: u64| self.lockout_duration == 0 || now < since.saturating_add(self.lockout_duration);
         let locked = state
             .locked
@@ -197,8 +196,40 @@ impl PasswordPolicy {
         !has_started || has_ended || idle || locked || locked_out || delayed
     }
 
+    /// Seconds until a lock ends by itself; `None` where none is in force that does.
+    pub(super) fn unlocks_in(&self, state: &SecretState, now: u64) -> Option<u64> {
+        let lasts = |since: u64| match (since, self.lockout_duration) {
+            (0, _) | (_, 0) => u64::MAX,
+            (since, duration) => since.saturating_add(duration),
+        };
+        let by_failures = [state.locked_out.map(lasts), state.delayed];
+        let by_failures = by_failures.into_iter().flatten().filter(|_| self.lockout);
+        let given = state
+            .locked
+            .map(|since| if self.lockout { lasts(since) } else { u64::MAX });
+        let over = self.ends.filter(|ends| *ends <= now).map(|_| u64::MAX);
+        let idle = self.idle_at(state).filter(|at| *at < now).map(|_| u64::MAX);
+        let ends = by_failures.chain(given).chain(self.starts).chain(over).chain(idle);
+        let last = ends.max().filter(|last| *last < u64::MAX)?;
+        last.checked_sub(now).filter(|left| *left > 0)
+    }
+
+    /// Seconds until the secret is no longer good, as far as that is known now.
+    pub(super) fn ends_in(&self, state: &SecretState, now: u64) -> Option<u64> {
+        let changed = state.changed.filter(|_| self.max_age > 0);
+        let aged = changed.map(|changed| changed.saturating_add(self.max_age));
+        let ends = aged.into_iter().chain(self.idle_at(state)).chain(self.ends);
+        ends.min().map(|end| end.saturating_sub(now))
+    }
+
+    /// The last second in which it has been used lately enough.
+    fn idle_at(&self, state: &SecretState) -> Option<u64> {
+        let used = state.last_success.max(state.changed).filter(|_| self.max_idle > 0);
+        used.map(|used| used.saturating_add(self.max_idle))
+    }
+
     /// Sections 7.3 to 7.5.
-    fn age_verdict(&self, state: &SecretState, now: u64) -> Verdict {
+    pub(super) fn age_verdict(&self, state: &SecretState, now: u64) -> Verdict {
         let Some(changed) = state.changed.filter(|_| self.max_age > 0) else {
             return Verdict::GOOD;
         };

@@ -73,7 +73,7 @@ pub use password_policy::PasswordPolicyOptions;
 pub use password_state::{microseconds_of, past, past_text};
 pub use protocol::{ProtocolFacts, SUBSCHEMA_DN};
 pub use search::{
-    ControlFault, LinkRequest, LinkedEntry, Links, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep,
+    Beside, ControlFault, LinkRequest, LinkedEntry, Links, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep,
 };
 pub use secret::strip_clear_text;
 pub use sort::{SortFault, SortKey, SortRequest, SortWay};

@@ -5,13 +5,15 @@ mod base;
 mod limits;
 mod links;
 mod pages;
+mod usability;
 
 use self::area::Area;
 pub(super) use self::area::given_kinds;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, of_all_pages, size_limit};
-pub use self::links::{LinkRequest, LinkedEntry, Links};
+pub use self::links::{Beside, LinkRequest, LinkedEntry, Links};
 pub(super) use self::pages::append_search;
+use self::usability::{USABILITY_WORK, UsabilityAsked};
 use super::computed::{Computation, Wanted};
 use super::in_force::InForce;
 use super::kinds::Held;
@@ -78,6 +80,8 @@ pub struct Search {
     links: Option<Box<Links>>,
     /// Those of the next entry to give, as far as they were read.
     reading: Option<links::Reading>,
+    /// Whether accounts can be used is told.
+    usability: Option<Box<UsabilityAsked>>,
     wanted: Wanted,
     /// What kinds of entries the snapshot holds; nothing where the search is no directory's.
     held: Option<Arc<Held>>,
@@ -248,6 +252,7 @@ impl Directory {
             continuations: None,
             links: None,
             reading: None,
+            usability: None,
             wanted: Wanted::default(),
             held: None,
             computed: Vec::new(),
@@ -358,6 +363,7 @@ impl Directory {
             continuations,
             links: None,
             reading: None,
+            usability: None,
             wanted,
             held: Some(held),
             computed: Vec::new(),
@@ -419,8 +425,8 @@ impl Directory {
     }
 }
 
-/// Takes an entry, with those that it is linked to where that was asked; says whether to go on.
-pub type Emit<'e> = dyn FnMut(&ReleasedEntry<'_>, &[LinkedEntry<'_>]) -> bool + 'e;
+/// Takes an entry, with what was asked beside it; says whether to go on.
+pub type Emit<'e> = dyn FnMut(&ReleasedEntry<'_>, Beside<'_>) -> bool + 'e;
 
 impl Search {
     /// Entries are to come with those that they name.
@@ -448,7 +454,7 @@ impl Search {
     fn emit_protocol(&self, record: &[u8], schema: &Schema, emit: &mut Emit<'_>) {
         let record = Record::new(record, schema.type_numbers());
         if let Some(entry) = release(record, &self.view, &self.selection, &[], schema) {
-            emit(&entry, &[]);
+            emit(&entry, Beside::default());
         }
     }
 
@@ -582,8 +588,13 @@ impl Search {
         }
         let held_to = u32::try_from(self.selection.value_items()).unwrap_or(u32::MAX);
         work.left = work.left.saturating_sub(held_to);
+        let mut beside = Beside::default();
+        if self.usability.is_some() {
+            work.left = work.left.saturating_sub(USABILITY_WORK);
+            beside = self.beside(snapshot, at);
+        }
         let (Some(links), Some(mut reading)) = (&self.links, reading) else {
-            return emit(&entry, &[]);
+            return emit(&entry, beside);
         };
         let mut linked = links.linked(&mut reading);
         let given = || linked.iter().filter_map(|link| link.entry_uuid.as_ref());
@@ -592,7 +603,7 @@ impl Search {
         } else if let Some(audit) = &mut self.audit {
             given().for_each(|uuid| audit.entry(uuid));
         }
-        emit(&entry, &linked)
+        emit(&entry, beside.with(&linked))
     }
 
     /// `complete` is false where a page ended before the search did.

@@ -5,10 +5,10 @@
 
 use super::ber::{self, integer_octets, length_octets, write_length};
 use super::codec::tag;
-use super::controls::{PasswordAdvice, put_linked, put_responses};
+use super::controls::{PasswordAdvice, put_linked, put_responses, put_usability};
 use super::frame::MessageId;
 use crate::access::{ReleasedCopy, ReleasedEntry};
-use crate::directory::{LinkedEntry, VirtualListResult};
+use crate::directory::{Beside, VirtualListResult};
 use crate::model::{Outcome, ResultCode};
 
 /// The object identifier of the notice of disconnection (RFC 4511 section 4.4.1).
@@ -41,15 +41,24 @@ pub struct Extra<'a> {
     pub authorization_identity: Option<&'a str>,
 }
 
-/// Appends a SearchResultEntry (RFC 4511 section 4.5.2), with the entries that it is linked to where they were asked for.
-pub fn search_result_entry(out: &mut Vec<u8>, id: MessageId, entry: &ReleasedEntry<'_>, linked: &[LinkedEntry<'_>]) {
-    if !linked.is_empty() {
-        let controls = |out: &mut Vec<u8>| put_linked(out, linked);
+/// Appends a SearchResultEntry (RFC 4511 section 4.5.2), with what was asked for beside it.
+pub fn search_result_entry(out: &mut Vec<u8>, id: MessageId, entry: &ReleasedEntry<'_>, beside: Beside<'_>) {
+    if !beside.linked.is_empty() || beside.usability.is_some() {
+        let controls = |out: &mut Vec<u8>| put_beside(out, beside);
         return entry_with_controls(out, id, entry.dn(), controls, |out| entry.append_attributes(out));
     }
     match entry.as_stored() {
         Some(attributes) => stored_entry(out, id, entry.dn_octets(), attributes),
         None => entry_with(out, id, entry.dn_octets(), |out| entry.append_attributes(out)),
+    }
+}
+
+fn put_beside(out: &mut Vec<u8>, beside: Beside<'_>) {
+    if !beside.linked.is_empty() {
+        put_linked(out, beside.linked);
+    }
+    if let Some(usability) = beside.usability {
+        put_usability(out, usability);
     }
 }
 

@@ -64,8 +64,8 @@ impl Conversation {
             virtual_list: controls.virtual_list,
         };
         match controls.following() {
-            Ok(Some(_)) if controls.links_are_critical => {
-                let message = "linked entries do not come with a synchronisation or a persistent search";
+            Ok(Some(_)) if controls.links_are_critical || controls.account_usability_is_critical => {
+                let message = "nothing comes with the entries of a synchronisation or a persistent search";
                 let outcome = Outcome::new(ResultCode::UnavailableCriticalExtension, message);
                 return self.search_refused(id, &outcome, page.is_some());
             }
@@ -84,6 +84,9 @@ impl Conversation {
             Ok(mut search) => {
                 if let Some(links) = links {
                     search.follow(links);
+                }
+                if let Some(session) = session.filter(|_| controls.account_usability) {
+                    search.tell_usability(session);
                 }
                 // To follow aliases is work done before the first step; others are not to wait for more of it in this turn.
                 if operation.aliases != DerefAliases::Never && self.is_turn_over() {
@@ -245,8 +248,8 @@ impl Conversation {
         let id = running.id;
         let output = &mut self.output;
         let step = loop {
-            let step = running.search.step(&mut work, &mut |entry, linked| {
-                encode::search_result_entry(output, id, entry, linked);
+            let step = running.search.step(&mut work, &mut |entry, beside| {
+                encode::search_result_entry(output, id, entry, beside);
                 sent += 1;
                 output.len() < limit
             });

@@ -16,6 +16,7 @@ NHSDIR = os.path.realpath(sys.argv[1] if len(sys.argv) > 1 else HERE + "/../../t
 VERBOSE = os.environ.get("VERBOSE")
 BASE, ROOT, HELPER = "dc=test", "cn=root,dc=test", "uid=helper,ou=People,dc=test"
 POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
+USABILITY = "1.3.6.1.4.1.42.2.27.9.5.8"
 ASKING = RequestControl(POLICY, False, None)
 # "given-1".
 GIVEN = b"{SSHA}WbqWa6P0YM3sdqmFSG9PgkssrrExMjM0NTY3OA=="
@@ -39,6 +40,7 @@ def bind(*secrets):
 
 ONE, TWO, THREE, FOUR, FIVE = b"secret-1", b"secret-2", b"secret-3", b"secret-4", b"secret-5"
 STATE = [("state",)]
+USABLE = [("usable",)]
 YEAR = 365 * 86400
 ADD, DELETE, REPLACE = ldap.MOD_ADD, ldap.MOD_DELETE, ldap.MOD_REPLACE
 OLD, PAST, LATER = ago(YEAR + 60).encode(), ago(100).encode(), ago(50).encode()
@@ -83,6 +85,19 @@ CASES = {
     "delayed-without-lockout": ({"pwdMinDelay": 60}, {"pwdAccountTmpLockoutEnd": ago(-600)}, bind(ONE, ONE)),
     "module": ({"pwdCheckQuality": 1, "pwdMinLength": 8, "pwdCheckModule": "nowhere.so"}, {}, [*bind(ONE), ("modify", replace(TWO)), ("passwd", ONE, TWO), ("modify", replace(b"short")), ("helper", replace(TWO)), ("modify", replace(GIVEN)), *bind(b"given-1"), ("root", replace(TWO)), *bind(TWO), ("add", TWO)]),
     "module-unused": ({"pwdCheckQuality": 0, "pwdCheckModule": "nowhere.so"}, {}, [*bind(ONE), ("modify", replace(TWO)), *bind(TWO), ("add", TWO)]),
+    "usable": ({}, {}, [*USABLE, *bind(b"wrong"), *USABLE]),
+    "usable-aging": ({"pwdMaxAge": YEAR}, {"pwdChangedTime": ago(YEAR - 45000)}, USABLE),
+    "usable-expired": ({"pwdMaxAge": YEAR}, {"pwdChangedTime": ago(YEAR + 60)}, USABLE),
+    "usable-grace": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 3}, {"pwdChangedTime": ago(YEAR + 60), "pwdGraceUseTime": ago(30)}, USABLE),
+    "usable-grace-over": ({"pwdMaxAge": YEAR, "pwdGraceExpiry": 30}, {"pwdChangedTime": ago(YEAR + 60)}, USABLE),
+    "usable-locked": ({"pwdLockout": "TRUE", "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": ago(90)}, [*USABLE, ("root", [(ldap.MOD_DELETE, "pwdAccountLockedTime", None)]), *USABLE]),
+    "usable-locked-out": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2}, {}, [*bind(b"w1"), *USABLE, *bind(b"w2"), *USABLE, ("root", replace(TWO)), *USABLE]),
+    "usable-locked-for-ever": ({"pwdLockout": "TRUE", "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": "000001010000Z"}, USABLE),
+    "usable-delayed": ({"pwdLockout": "TRUE"}, {"pwdAccountTmpLockoutEnd": ago(-600)}, USABLE),
+    "usable-reset": ({"pwdMustChange": "TRUE"}, {"pwdReset": "TRUE"}, USABLE),
+    "usable-idle": ({"pwdLockout": "TRUE", "pwdMaxIdle": 86400}, {"pwdLastSuccess": ago(86400 + 60), "pwdChangedTime": ago(YEAR)}, USABLE),
+    "usable-lately": ({"pwdLockout": "TRUE", "pwdMaxIdle": 86400, "pwdMaxAge": 2 * YEAR}, {"pwdLastSuccess": ago(60), "pwdChangedTime": ago(YEAR)}, USABLE),
+    "usable-no-more": ({}, {"pwdEndTime": ago(60)}, USABLE),
     "relaxed-age": ({"pwdMaxAge": YEAR, "pwdGraceAuthNLimit": 2}, {}, [("root", [(REPLACE, "pwdChangedTime", [OLD])]), ("relax", [(REPLACE, "pwdChangedTime", [OLD])]), ("kept", "pwdChangedTime"), *bind(ONE, ONE, ONE), *STATE,
                      ("relax", [(DELETE, "pwdGraceUseTime", None)]), *bind(ONE), *STATE, ("relax", [(ADD, "pwdGraceUseTime", [PAST, LATER])]), *STATE, *bind(ONE), ("relax", [(REPLACE, "pwdGraceUseTime", [PAST])]), ("kept", "pwdGraceUseTime"),
                      ("relax", [(ADD, "pwdGraceUseTime", [PAST])]), ("relax", [(DELETE, "pwdGraceUseTime", [LATER])]), ("relax", [(DELETE, "pwdGraceUseTime", [PAST])]), ("relax", [(DELETE, "pwdGraceUseTime", [PAST])]), *STATE,
@@ -257,6 +272,33 @@ def answered(call):
         return ("%s %s" % (about.get("result", repr(error)), told(about.get("ctrls", [])))).strip()
 
 
+class Usability(Told):
+    controlType = USABILITY
+
+
+def usable(connection, dn):
+    """What the account usability control says: when the account ends, in hundreds of seconds, or why it cannot be used."""
+    number = connection.search_ext(dn, ldap.SCOPE_BASE, "(objectClass=*)", ["1.1"], serverctrls=[RequestControl(USABILITY, True, None)])
+    entries = connection.result4(number, add_ctrls=1, resp_ctrl_classes={USABILITY: Usability})[1]
+    values = [control.value for control in entries[0][2]]
+    if not values:
+        return "nothing"
+    parts, rest = [], values[0]
+    if rest[0] == 0x80:
+        seconds = int.from_bytes(rest[2:], "big", signed=True)
+        return "available" if seconds < 0 else "available %d00" % ((seconds + 50) // 100)
+    rest = rest[2:]
+    while rest:
+        value = int.from_bytes(rest[2:2 + rest[1]], "big", signed=True)
+        name = ("inactive", "reset", "expired", "grace", "unlock")[rest[0] - 0x80]
+        if rest[0] < 0x83 and value:
+            parts.append(name)
+        elif rest[0] >= 0x83 and value >= 0:
+            parts.append("%s=%d" % (name, value if name == "grace" else (value + 50) // 100))
+        rest = rest[2 + rest[1]:]
+    return " ".join(["unavailable", *parts])
+
+
 class Case:
     """One entry, and what is asked of it on one server."""
     def __init__(self, server, name):
@@ -284,6 +326,8 @@ class Case:
             return answered(lambda: self.result(connection, connection.add_ext("uid=%s,%s" % (name, self.dn), entry, serverctrls=[ASKING])))
         if kind == "state":
             return self.state()
+        if kind == "usable":
+            return usable(self.server.root, self.dn)
         if kind == "kept":
             return self.kept(rest[0])
         controls = [ASKING, RelaxRulesControl()] if kind == "relax" else [ASKING]
@@ -316,7 +360,8 @@ class Case:
 
 
 def without(state, name):
-    return [part for part in state.split() if not part.startswith(name)]
+    state = state.split() if isinstance(state, str) else state
+    return [part for part in state if not part.startswith(name)]
 
 
 # Each says of (case, question, slapd's answer, nhsdir's) whether this is the reason why they differ.
@@ -328,6 +373,9 @@ DIFFERENT = {
     "slapd keeps failures that are too old to count; section 7.6 purges them": lambda c, q, s, n: q[0] == "state" and "pwdFailureTime" in CASES[c][1] and "pwdFailureCountInterval" in CASES[c][0]
         and without(s, "pwdFailureTime") == without(n, "pwdFailureTime"),
     "slapd does not take the same hash twice into pwdHistory within a second": lambda c, q, s, n: q[0] in ("modify", "root", "helper", "passwd") and s == "20",
+    "slapd says of a secret that has to be changed that it is good": lambda c, q, s, n: q[0] == "usable" and (s, n) == ("available", "unavailable reset"),
+    "slapd says that an account cannot be used, but that it has expired never, and that it is locked only where that ends by itself": lambda c, q, s, n: q[0] == "usable" and s.startswith("unavailable")
+        and n.startswith("unavailable ") and without(without(n, "expired"), "inactive") == without(without(s, "expired"), "inactive"),
     "slapd tells whoever asks that an account is locked; here only who brings the secret is told, and nobody where failures lock": lambda c, q, s, n: q[0] == "bind" and (s, n) == ("49 error 1", "49 nothing"),
 }
 

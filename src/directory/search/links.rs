@@ -5,6 +5,7 @@
 
 use super::{Entries, Search};
 use crate::access::{ReleasedEntry, Selection, release};
+use crate::account::Usability;
 use crate::directory::computed::{Computation, Wanted};
 use crate::model::{Outcome, ResultCode};
 use crate::query::{Advance, Groups, TailMembers, Work};
@@ -30,6 +31,21 @@ pub struct LinkedEntry<'a> {
     pub attributes: Vec<u8>,
     /// Of the entry, where something of it is given.
     pub(super) entry_uuid: Option<[u8; 16]>,
+}
+
+/// What comes with an entry.
+#[derive(Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// The entries that it is linked to.
+    pub linked: &'a [LinkedEntry<'a>],
+    /// Whether its account can be used.
+    pub usability: Option<Usability>,
+}
+
+impl Beside<'_> {
+    pub(super) fn with<'a>(self, linked: &'a [LinkedEntry<'a>]) -> Beside<'a> {
+        Beside { linked, ..self }
+    }
 }
 
 /// What a search follows.

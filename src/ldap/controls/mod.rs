@@ -9,6 +9,7 @@ mod policy;
 mod read;
 mod results;
 mod tracking;
+mod usability;
 
 use super::ber::{self, Reader};
 use super::codec::{Change, DecodeError, Operation, text};
@@ -21,6 +22,7 @@ use crate::model::{Filter, Outcome, ResultCode, TrackedSession};
 
 pub use links::put_linked;
 pub use policy::PasswordAdvice;
+pub use usability::put_usability;
 
 /// Simple paged results (RFC 2696).
 pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
@@ -67,6 +69,8 @@ pub const TRANSACTION: &str = "1.3.6.1.1.21.2";
 
 /// Password policy (draft-behera-ldap-password-policy section 6): the request, and the answer to it.
 pub const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
+/// Account usability, as Netscape's directory servers and slapd's ppolicy have it. Answered with each entry.
+pub const ACCOUNT_USABILITY: &str = "1.3.6.1.4.1.42.2.27.9.5.8";
 /// Authorization identity (RFC 3829): the request, and the answer to it.
 pub const AUTHORIZATION_IDENTITY: &str = "2.16.840.1.113730.3.4.16";
 pub const AUTHORIZATION_IDENTITY_RESULT: &str = "2.16.840.1.113730.3.4.15";
@@ -101,6 +105,7 @@ pub const SUPPORTED: &[&str] = &[
     MATCHED_VALUES,
     TREE_DELETE,
     PASSWORD_POLICY,
+    ACCOUNT_USABILITY,
     AUTHORIZATION_IDENTITY,
     SESSION_TRACKING,
     DEREFERENCE,
@@ -125,7 +130,7 @@ mod on {
 fn operations(oid: &str) -> u8 {
     match oid {
         PAGED_RESULTS | SORT | VIRTUAL_LIST_VIEW | SUBENTRIES | SYNC_REQUEST | PERSISTENT_SEARCH | MATCHED_VALUES
-        | DOMAIN_SCOPE | DEREFERENCE => on::SEARCH,
+        | DOMAIN_SCOPE | DEREFERENCE | ACCOUNT_USABILITY => on::SEARCH,
         ASSERTION => on::SEARCH | on::COMPARE | on::UPDATES,
         PRE_READ => on::DELETE | on::MODIFY | on::MODIFY_DN,
         POST_READ => on::ADD | on::MODIFY | on::MODIFY_DN,
@@ -187,6 +192,9 @@ pub struct Controls<'a> {
     pub transaction: Option<&'a str>,
     /// What there is to tell of the secret is told.
     pub password_policy: bool,
+    /// Whether accounts can be used is told.
+    pub account_usability: bool,
+    pub account_usability_is_critical: bool,
     /// A bind is to say whom it came to.
     pub authorization_identity: bool,
     /// What the request belongs to, for the audit.
@@ -282,6 +290,11 @@ impl<'a> Controls<'a> {
             Some(PASSWORD_POLICY) => {
                 no_value("password policy", value)?;
                 self.password_policy = true;
+            }
+            Some(ACCOUNT_USABILITY) => {
+                no_value("account usability", value)?;
+                self.account_usability = true;
+                self.account_usability_is_critical = critical;
             }
             Some(AUTHORIZATION_IDENTITY) => {
                 no_value("authorization identity", value)?;

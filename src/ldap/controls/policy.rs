@@ -25,7 +25,7 @@ impl PasswordAdvice {
 }
 
 /// RFC 4511 section 4.1.1.
-const MAX_INT: u32 = 0x7fff_ffff;
+pub(super) const MAX_INT: u32 = 0x7fff_ffff;
 
 /// A PasswordPolicyResponseValue (section 6.2).
 pub(super) fn put_advice(out: &mut Vec<u8>, advice: PasswordAdvice) {
