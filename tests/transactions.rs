@@ -281,16 +281,88 @@ async fn section_3_3_what_cannot_be_part_is_answered_at_once() {
     let mut reader = server.bound("reader").await;
     let id = start(&mut reader).await;
     assert_eq!(title(&mut reader, &id, ANN, "Never").await, INSUFFICIENT);
-    let mut admin = server.bound("administrator").await;
-    let id = start(&mut admin).await;
+    // What a writer may not do it does not do here either.
+    let id = start(&mut writer).await;
     let account = "cn=reader,ou=Applications,o=nhs";
-    assert_eq!(title(&mut admin, &id, account, "Never").await, UNWILLING);
-    let answer = admin.with_controls(within(&id)).delete(account).await.unwrap();
-    assert_eq!(answer.rc, UNWILLING);
-    let moved = admin
+    assert_eq!(title(&mut writer, &id, account, "Never").await, INSUFFICIENT);
+    let answer = writer.with_controls(within(&id)).delete(account).await.unwrap();
+    assert_eq!(answer.rc, INSUFFICIENT);
+    let moved = writer
         .with_controls(within(&id))
         .modifydn(ANN, "cn=a", false, Some("ou=Applications,o=nhs"));
-    assert_eq!(moved.await.unwrap().rc, UNWILLING);
+    assert_eq!(moved.await.unwrap().rc, INSUFFICIENT);
+}
+
+/// Application accounts are made, changed, renamed and deleted with the rest, or are as they were.
+#[tokio::test]
+async fn application_accounts_follow_a_transaction_that_is_settled_and_no_other() {
+    const FIRST: &str = "correct horse battery staple";
+    const SECOND: &str = "Xq7-pelican-tr4mway-0rbit";
+    let place = Place::filled();
+    let old = place.account("old", "reader");
+    let server = place.serve();
+    let mut admin = server.bound("administrator").await;
+    const ONE: &str = "cn=one,ou=Applications,o=nhs";
+    const TWO: &str = "cn=two,ou=Applications,o=nhs";
+    const OLD: &str = "cn=old,ou=Applications,o=nhs";
+    let account = |secret: &'static str| {
+        vec![
+            ("objectClass", HashSet::from(["applicationProcess", "nhsdirAccount"])),
+            ("nhsdirRole", HashSet::from(["writer"])),
+            ("userPassword", HashSet::from([secret])),
+        ]
+    };
+    let binds = async |server: &Server, name: &str, secret: &str| {
+        let mut ldap = server.connect().await;
+        ldap.simple_bind(name, secret).await.unwrap().rc
+    };
+    let replace = |name: &'static str, value: &'static str| vec![Mod::Replace(name, HashSet::from([value]))];
+    for (last, code) in [("uid=nobody,ou=People,o=nhs", NO_SUCH_OBJECT), (ANN, 0)] {
+        let mut bound = server.connect().await;
+        bound.simple_bind("old", &old).await.unwrap().success().unwrap();
+        let id = start(&mut admin).await;
+        let mut steps = Vec::new();
+        let mut queued = |answer: ldap3::LdapResult| steps.push(answer.rc);
+        queued(admin.with_controls(within(&id)).add(ONE, account(FIRST)).await.unwrap());
+        let renamed = admin.with_controls(within(&id)).modifydn(ONE, "cn=two", true, None);
+        queued(renamed.await.unwrap());
+        let secret = replace("userPassword", SECOND);
+        queued(admin.with_controls(within(&id)).modify(TWO, secret).await.unwrap());
+        let reset = replace("pwdReset", "TRUE");
+        queued(admin.with_controls(within(&id)).modify(TWO, reset).await.unwrap());
+        queued(admin.with_controls(within(&id)).add(ONE, account(FIRST)).await.unwrap());
+        let disabled = replace("nhsdirDisabled", "TRUE");
+        queued(admin.with_controls(within(&id)).modify(ONE, disabled).await.unwrap());
+        queued(admin.with_controls(within(&id)).delete(OLD).await.unwrap());
+        assert_eq!(steps, [0; 7]);
+        assert_eq!(binds(&server, "two", SECOND).await, 49, "nothing is done yet");
+        assert_eq!(title(&mut admin, &id, last, "Last").await, 0);
+        assert_eq!(end(&mut admin, true, &id).await.0, code);
+        let holds = bound.extended(ldap3::exop::WhoAmI).await.is_ok();
+        assert_eq!(holds, code != 0, "who is bound as what was deleted");
+        assert_eq!(binds(&server, "old", &old).await, if code == 0 { 49 } else { 0 });
+        assert_eq!(binds(&server, "two", SECOND).await, if code == 0 { 0 } else { 49 });
+    }
+    let after = async |server: &Server| {
+        for (name, secret, code) in [
+            ("one", FIRST, 49),
+            ("two", FIRST, 49),
+            ("two", SECOND, 0),
+            ("old", old.as_str(), 49),
+        ] {
+            assert_eq!(binds(server, name, secret).await, code, "{name}");
+        }
+        let mut two = server.connect().await;
+        two.simple_bind("two", SECOND).await.unwrap();
+        let search = two.search(BASE, Scope::Base, "(objectClass=*)", vec!["1.1"]);
+        assert_eq!(search.await.unwrap().1.rc, INSUFFICIENT, "it has to be changed first");
+    };
+    after(&server).await;
+    let (place, _) = server.stop();
+    let server = place.serve();
+    after(&server).await;
+    server.place.succeed(&["account", "enable", "one"], "");
+    assert_eq!(binds(&server, "one", FIRST).await, 0, "its secret came with it");
 }
 
 #[tokio::test]

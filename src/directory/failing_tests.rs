@@ -183,6 +183,9 @@ async fn an_account_whose_change_failed_is_as_it_was() {
             "{text}"
         );
     }
+    let all = vec![gone(APP).into(), renamed(ANN, "uid=other").into()];
+    let settled = Arc::clone(&place.directory).settle(Arc::new(place.root.clone()), "1".to_owned(), all);
+    assert_eq!(settled.await.outcome.code, ResultCode::UnwillingToPerform);
     for (dn, name, value) in [
         (APP, "nhsdirDisabled", "TRUE"),
         (ANN, "pwdAccountLockedTime", "000001010000Z"),

@@ -178,8 +178,7 @@ pub(super) enum Following {
     Later(Later),
 }
 
-/// What the updates of a transaction did so far to accounts and secrets. Application accounts are no part of a transaction but
-/// where they go with a tree.
+/// What the updates of a transaction did so far to accounts and secrets.
 #[derive(Default)]
 pub(super) struct Later {
     /// In turn.
@@ -196,7 +195,7 @@ enum Step {
         connection: u64,
     },
     Lock(NormalizedDn, Vec<Lock>),
-    /// Entries that are gone from where they were.
+    /// Entries that are gone from where they were, and accounts that are new or changed.
     Follow(NormalizedDn, Vec<Change>),
 }
 
@@ -322,8 +321,10 @@ impl Following {
             }
             Following::Later(later) => later,
         };
-        if let Planned::General(secrets) = &planned {
-            later.secrets.insert(key.clone(), secrets.clone());
+        match &planned {
+            Planned::Nothing => {}
+            Planned::Account(secret) => _ = later.secrets.insert(key.clone(), vec![secret.clone()]),
+            Planned::General(secrets) => _ = later.secrets.insert(key.clone(), secrets.clone()),
         }
         if !matches!(planned, Planned::Nothing) {
             later.steps.push(Step::Put {
@@ -374,31 +375,31 @@ impl Following {
 }
 
 impl Later {
-    /// Secrets go with their entries.
+    /// Secrets go with their entries, as long as those stay what they are: that of an application is none of another entry's.
     fn take(&mut self, context: &Context, key: &NormalizedDn, changes: &[Change]) {
-        let mut goes = false;
+        let is_account = |key: &NormalizedDn| is_account_key(key, &context.suffixes);
+        let mut follows = false;
         let moves = Moves::new(key, changes);
         for change in changes {
-            let Change::Delete { key: gone, .. } = change else {
-                continue;
+            let gone = match change {
+                Change::Delete { key: gone, .. } => gone,
+                Change::Put { key, .. } => {
+                    follows |= is_account(key);
+                    continue;
+                }
             };
-            goes = true;
-            if !context.general.enabled || context.general.is_manager(gone) {
+            follows = true;
+            if context.general.is_manager(gone) || !(context.general.enabled || is_account(gone)) {
                 continue;
             }
             let before = self.secrets.insert(gone.clone(), Vec::new());
-            // That of an application goes with its account, wherever the entry moves.
-            let secrets = match before {
-                Some(before) => before,
-                None if is_account_key(gone, &context.suffixes) => Vec::new(),
-                None => context.accounts.secrets_of(gone),
-            };
+            let secrets = before.unwrap_or_else(|| context.accounts.secrets_of(gone));
             let to = moves.destination(gone).map(|(to, _)| to);
-            if let Some(to) = to.filter(|to| !is_account_key(to, &context.suffixes)) {
+            if let Some(to) = to.filter(|to| is_account(to) == is_account(gone)) {
                 self.secrets.insert(to.clone(), secrets);
             }
         }
-        if goes {
+        if follows {
             self.steps.push(Step::Follow(key.clone(), changes.to_vec()));
         }
     }

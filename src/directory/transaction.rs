@@ -1,13 +1,11 @@
 //! Transactions (RFC 5805): updates that a front end keeps until all of them are to be done, or none.
 //!
 //! Invariants: an update is checked when it is kept and again when the transaction is settled, so the rights are those of the
-//! end; accounts and secrets follow once nothing refuses the transaction any more, because they know no undoing; application accounts
-//! are no part of it, but go with a tree that they are below.
+//! end; accounts and secrets follow once nothing refuses the transaction any more, so nobody binds as what may not come to be.
 
 use super::committer::{Asked, Job, Unsettled};
 use super::conditions::{UpdateDone, UpdateRequest};
-use super::wellformed::new_key;
-use super::{Directory, Session, Update, clock};
+use super::{Directory, Session, clock};
 use crate::audit::{Act, AuditRecord};
 use crate::model::{Outcome, ResultCode};
 use crate::schema::NormalizedDn;
@@ -59,18 +57,7 @@ impl Directory {
             let message = "an update within a transaction cannot be one that has no effect";
             return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
         }
-        let (key, own) = self.admit_update(session, request)?;
-        let to = match &request.update {
-            Update::ModifyDn {
-                new_rdn, new_superior, ..
-            } => Some(new_key(&self.schema(), &key, new_rdn, new_superior.as_ref())?),
-            Update::Add(_) | Update::Delete { .. } | Update::Modify { .. } => None,
-        };
-        if self.is_account(&key) || to.is_some_and(|to| self.is_account(&to)) {
-            let message = "application accounts are no part of a transaction: change them by themselves";
-            return Err(Outcome::new(ResultCode::UnwillingToPerform, message));
-        }
-        Ok((key, own))
+        self.admit_update(session, request)
     }
 
     /// Makes all updates durable and visible at once, or none.
