@@ -13,7 +13,10 @@ const SORT_CONTROL_MISSING: u64 = 60;
 const OFFSET_RANGE_ERROR: u64 = 61;
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+    match u8::try_from(content.len()).unwrap() {
+        short @ 0..128 => [&[tag, short], content].concat(),
+        long => [&[tag, 0x81, long], content].concat(),
+    }
 }
 
 fn integer(value: u32) -> Vec<u8> {
@@ -59,6 +62,11 @@ fn window(before: u32, after: u32, target: Target, context: Option<&[u8]>) -> Ra
 type Window = (String, u32, Option<(u64, u64, u64)>);
 
 async fn view(ldap: &mut Ldap, controls: Vec<RawControl>) -> Window {
+    view_in_context(ldap, controls).await.0
+}
+
+/// The window and its context id.
+async fn view_in_context(ldap: &mut Ldap, controls: Vec<RawControl>) -> (Window, Vec<u8>) {
     let search = ldap.with_controls(controls);
     let answer = search
         .search(BASE, Scope::Subtree, "(uid=*)", vec!["uid"])
@@ -70,16 +78,31 @@ async fn view(ldap: &mut Ldap, controls: Vec<RawControl>) -> Window {
         .collect();
     let mut controls = answer.1.ctrls.iter();
     let told = controls.find(|Control(_, raw)| raw.ctype == LIST_RESULT);
+    let mut context = Vec::new();
     let told = told.map(|Control(_, raw)| {
-        let (mut numbers, mut value) = (Vec::new(), &raw.val.as_ref().unwrap()[2..]);
-        while let [_, len, rest @ ..] = value {
-            let (octets, next) = rest.split_at(usize::from(*len));
-            numbers.push(octets.iter().fold(0, |number, octet| number << 8 | u64::from(*octet)));
-            value = next;
+        let mut value = contents(raw.val.as_ref().unwrap()).0;
+        let mut number = || {
+            let (octets, rest) = contents(value);
+            value = rest;
+            octets.iter().fold(0, |number, octet| number << 8 | u64::from(*octet))
+        };
+        let numbers = (number(), number(), number());
+        if !value.is_empty() {
+            context = contents(value).0.to_vec();
         }
-        (numbers[0], numbers[1], numbers[2])
+        numbers
     });
-    (order, answer.1.rc, told)
+    ((order, answer.1.rc, told), context)
+}
+
+/// What an element holds, and what is behind it.
+fn contents(element: &[u8]) -> (&[u8], &[u8]) {
+    let (len, rest) = match element[1] {
+        0x81 => (usize::from(element[2]), &element[3..]),
+        0x82 => (usize::from(element[2]) << 8 | usize::from(element[3]), &element[4..]),
+        short => (usize::from(short), &element[2..]),
+    };
+    rest.split_at(len)
 }
 
 const MOST: u32 = 0x7fff_ffff;
@@ -129,6 +152,19 @@ async fn a_view_that_cannot_be_given_says_why() {
     let mut ldap = server.bound("reader").await;
     let whole = || window(0, 9, Target::Offset(1, 0), None);
     let failed = |code| (String::new(), VIRTUAL_LIST_VIEW_ERROR, Some((0, 0, code)));
+    // A context id is of one list and of one account.
+    let (_, context) = view_in_context(&mut ldap, vec![by_surname(false), whole()]).await;
+    let in_context = window(0, 9, Target::Offset(1, 0), Some(&context));
+    assert_eq!(
+        view(&mut ldap, vec![by_surname(false), in_context.clone()]).await.0,
+        "312"
+    );
+    assert_eq!(
+        view(&mut ldap, vec![by_surname(true), in_context.clone()]).await,
+        failed(2)
+    );
+    let mut other = server.bound("writer").await;
+    assert_eq!(view(&mut other, vec![by_surname(false), in_context]).await, failed(2));
     assert_eq!(view(&mut ldap, vec![whole()]).await, failed(SORT_CONTROL_MISSING));
     let unknown = window(0, 9, Target::Offset(1, 0), Some(b"forged"));
     assert_eq!(view(&mut ldap, vec![by_surname(false), unknown]).await, failed(2));
@@ -157,4 +193,46 @@ async fn counts_and_positions_follow_changes_and_tell_nothing_that_is_hidden() {
     assert_eq!(view(&mut writer, whole()).await, ("2".to_owned(), 0, Some((3, 3, 0))));
     writer.delete(ZOE).await.unwrap().success().unwrap();
     assert_eq!(view(&mut reader, whole()).await, (String::new(), 0, Some((2, 1, 0))));
+}
+
+/// Who goes on where the window before ended gets every entry once, whatever changes meanwhile; without a context id an offset is
+/// just that.
+#[tokio::test]
+async fn windows_with_a_context_follow_each_other_over_changes() {
+    let server = Place::filled().serve();
+    let (mut writer, mut reader) = (server.bound("writer").await, server.bound("reader").await);
+    let names = ["Aa", "Bb", "Cc", "Dd", "Ee", "Ff"];
+    let dn = |name: &str| format!("uid=99{name},ou=People,o=nhs");
+    for name in names {
+        let person = vec![
+            ("objectClass", HashSet::from(["inetOrgPerson"])),
+            ("cn", HashSet::from([name])),
+            ("sn", HashSet::from([name])),
+        ];
+        writer.add(&dn(name), person).await.unwrap().success().unwrap();
+    }
+    // By surname: Aa to Ff (a to f), then the three others (3, 1, 2).
+    let asked = |before, after, offset, context: Option<&[u8]>| {
+        vec![
+            by_surname(false),
+            window(before, after, Target::Offset(offset, 9), context),
+        ]
+    };
+    let (first, context) = view_in_context(&mut reader, asked(0, 2, 1, None)).await;
+    assert_eq!(first, ("abc".to_owned(), 0, Some((1, 9, 0))));
+    writer.delete(&dn("Aa")).await.unwrap().success().unwrap();
+    writer.delete(&dn("Cc")).await.unwrap().success().unwrap();
+    let (second, later) = view_in_context(&mut reader, asked(0, 1, 4, Some(&context))).await;
+    assert_eq!(
+        second,
+        ("de".to_owned(), 0, Some((2, 7, 0))),
+        "it was the fourth, and is the second"
+    );
+    let without = view(&mut reader, asked(0, 1, 4, None)).await;
+    assert_eq!(without.0, "ef", "four ninths of seven are three");
+    // And back, by the numbers of the window before.
+    let back = vec![by_surname(false), window(0, 0, Target::Offset(2, 0), Some(&later))];
+    assert_eq!(view(&mut reader, back).await.0, "d");
+    let back = vec![by_surname(false), window(0, 0, Target::Offset(4, 7), Some(&later))];
+    assert_eq!(view(&mut reader, back).await, ("f".to_owned(), 0, Some((4, 7, 0))));
 }

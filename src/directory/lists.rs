@@ -4,9 +4,11 @@
 //! made once for a search and a view and kept for the next window, for which it is brought up to that window's snapshot; what is kept
 //! has a limit in octets.
 
-use super::search::{ControlFault, SearchRefusal, append_search};
+use super::page::CookieSeal;
+use super::search::{ControlFault, SearchRefusal, append_search, question};
 use super::sort::Sorted;
-use super::{Directory, Search, SearchRequest};
+use super::window::{AskedWindow, Window};
+use super::{Directory, Search, SearchRequest, Session};
 use crate::access::View;
 use crate::model::{Outcome, ResultCode};
 use crate::query::sorted::{ListBuilder, ListUpdate, Listing, SortKeys, SortedList};
@@ -22,7 +24,7 @@ pub struct VirtualListRequest<'a> {
     pub before: u32,
     pub after: u32,
     pub target: ListTarget<'a>,
-    /// This server gives none, so one that is not empty is not valid.
+    /// What came with a window of the same list: see [`super::window`]. An empty one is none.
     pub context: Option<&'a [u8]>,
 }
 
@@ -36,11 +38,13 @@ pub enum ListTarget<'a> {
 }
 
 /// What a window came to, for the response control.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VirtualListResult {
     pub position: u32,
     pub content_count: u32,
     pub code: ResultCode,
+    /// For the window that the client asks next; empty where it gets none.
+    pub context: Vec<u8>,
 }
 
 impl Directory {
@@ -50,20 +54,27 @@ impl Directory {
     /// Why it cannot be answered so: a result code of section 6.2.
     pub(super) fn view_list(
         &self,
+        session: &Session,
         asked: VirtualListRequest<'_>,
         base: &NormalizedDn,
         request: &SearchRequest<'_>,
         sorted: &mut Sorted,
     ) -> Result<(), SearchRefusal> {
-        let key = list_key(base, request);
+        let question = question(session, base, request);
+        let context = asked.context.filter(|context| !context.is_empty());
+        let window = context.map(|context| self.cookies.open_window(context, &question));
         let code = match sorted {
             Sorted::No => ResultCode::SortControlMissing,
             Sorted::Fault(fault) if fault.code == ResultCode::InsufficientAccessRights => fault.code,
             Sorted::Fault(_) => ResultCode::InappropriateMatching,
-            Sorted::Yes(_) if asked.context.is_some_and(|context| !context.is_empty()) => ResultCode::ProtocolError,
-            Sorted::Yes(sorting) => match VirtualList::new(asked, key, &sorting.keys) {
+            Sorted::Yes(_) if window == Some(None) => ResultCode::ProtocolError,
+            Sorted::Yes(sorting) => match VirtualList::new(asked, list_key(base, request), &sorting.keys) {
                 Some(list) => {
-                    sorting.view(list);
+                    sorting.view(VirtualList {
+                        question,
+                        window: window.flatten().flatten(),
+                        ..list
+                    });
                     return Ok(());
                 }
                 None => ResultCode::InappropriateMatching,
@@ -85,23 +96,31 @@ impl Directory {
 
 impl Search {
     /// What the response control says; a search that failed as a view says so in its outcome.
-    pub(super) fn virtual_list_result(&self, outcome: &mut Outcome) -> Option<VirtualListResult> {
+    pub(super) fn virtual_list_result(
+        &self,
+        snapshot: Option<&Arc<Snapshot>>,
+        outcome: &mut Outcome,
+    ) -> Option<VirtualListResult> {
         if !self.is_list_view {
             return None;
         }
-        let Some(list) = self.sorting().and_then(|sorting| sorting.virtual_list()) else {
+        let sorting = self.sorting();
+        let Some((list, sorting)) = sorting.and_then(|sorting| Some((sorting.virtual_list()?, sorting))) else {
             // The root DSE or the subschema subentry.
             return Some(VirtualListResult {
                 position: self.given,
                 content_count: self.given,
                 code: ResultCode::Success,
+                context: Vec::new(),
             });
         };
-        let mut result = list.result;
+        let mut result = list.result.clone();
         if result.code == ResultCode::OperationsError && outcome.code != ResultCode::Success {
             result.code = outcome.code;
         } else if result.code != ResultCode::Success {
             *outcome = Outcome::new(ResultCode::VirtualListViewError, "");
+        } else if let (ResultCode::Success, Some(snapshot)) = (outcome.code, snapshot) {
+            result.context = list.context(&sorting.keys, snapshot, &self.directory.cookies);
         }
         Some(result)
     }
@@ -119,13 +138,18 @@ pub(super) fn list_key(base: &NormalizedDn, request: &SearchRequest<'_>) -> List
 /// A view of a list under way.
 pub(super) struct VirtualList {
     key: ListKey,
+    /// What a context id is bound to.
+    question: Vec<u8>,
+    /// The window before.
+    window: Option<Window>,
     before: u32,
     after: u32,
     target: Target,
     making: Option<Making>,
     list: Option<Arc<SortedList>>,
-    /// Entries still to be given.
+    /// Entries still to be given, and all of the window.
     left: Range<usize>,
+    given: Range<usize>,
     result: VirtualListResult,
     /// Other sorts take the memory that there is for all.
     busy: bool,
@@ -151,12 +175,15 @@ impl VirtualList {
         };
         Some(VirtualList {
             key,
+            question: Vec::new(),
+            window: None,
             before: asked.before,
             after: asked.after,
             target,
             making: None,
             list: None,
             left: 0..0,
+            given: 0..0,
             result: VirtualListResult::failed(ResultCode::OperationsError),
             busy: false,
         })
@@ -238,7 +265,9 @@ impl VirtualList {
         let count = list.len();
         let position = match &self.target {
             Target::Octets(octets) => Some(list.position(keys, snapshot, octets) + 1),
-            Target::Offset { offset, content_count } => offset_in(count as u64, *offset, *content_count),
+            Target::Offset { offset, content_count } => self
+                .followed(list, keys, snapshot)
+                .or_else(|| offset_in(count as u64, *offset, *content_count)),
         };
         let in_answer = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         self.result = VirtualListResult {
@@ -248,12 +277,47 @@ impl VirtualList {
                 Some(_) => ResultCode::Success,
                 None => ResultCode::OffsetRangeError,
             },
+            context: Vec::new(),
         };
         let Some(position) = position.filter(|_| count > 0) else {
             return;
         };
         let start = position.saturating_sub(1).saturating_sub(self.before as usize);
         self.left = start..position.saturating_add(self.after as usize).min(count);
+        self.given = self.left.clone();
+    }
+
+    /// The position of the target, where the window goes on from the one before.
+    fn followed(&self, list: &SortedList, keys: &SortKeys, snapshot: &Snapshot) -> Option<usize> {
+        let Target::Offset { offset, content_count } = self.target else {
+            return None;
+        };
+        let asked = AskedWindow {
+            before: self.before,
+            after: self.after,
+            offset,
+            content_count,
+        };
+        self.window.as_ref()?.follow(asked, list.len(), |octets| {
+            let before = list.position(keys, snapshot, octets);
+            let next = list.get(before).map(|at| keys.octets(snapshot, at));
+            (before, next.as_deref() == Some(octets))
+        })
+    }
+
+    /// What says where this window was, once all of it was given.
+    fn context(&self, keys: &SortKeys, snapshot: &Snapshot, cookies: &CookieSeal) -> Vec<u8> {
+        let window = self.list.as_ref().filter(|_| self.left.is_empty()).and_then(|list| {
+            let octets = |at: usize| Some(keys.octets(snapshot, list.get(at)?));
+            let number = |number: usize| u32::try_from(number).ok();
+            Some(Window {
+                count: number(list.len())?,
+                entries: number(self.given.start)?..number(self.given.end)?,
+                first: octets(self.given.start)?,
+                last: octets(self.given.end.checked_sub(1)?)?,
+            })
+        });
+        cookies.seal_window(window.as_ref(), &self.question)
     }
 }
 
@@ -280,6 +344,7 @@ impl VirtualListResult {
             position: 0,
             content_count: 0,
             code,
+            context: Vec::new(),
         }
     }
 }

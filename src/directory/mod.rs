@@ -45,6 +45,7 @@ mod trail;
 mod transaction;
 mod update;
 mod wellformed;
+mod window;
 mod withheld;
 
 use crate::access::{PolicyFault, View};

@@ -16,7 +16,6 @@ pub struct PageRequest<'a> {
 }
 
 const SEAL_BYTES: usize = 16;
-const COUNT_BYTES: usize = 4;
 
 /// Seals cookies with a key of this process: a restart makes old cookies void.
 pub(super) struct CookieSeal {
@@ -39,25 +38,27 @@ impl CookieSeal {
 
     /// `question` identifies account and search.
     pub(super) fn seal(&self, resume: &Resume, question: &[u8]) -> Vec<u8> {
-        let mut cookie = Vec::with_capacity(SEAL_BYTES + COUNT_BYTES + resume.after.0.len());
-        cookie.extend_from_slice(&[0; SEAL_BYTES]);
-        cookie.extend_from_slice(&resume.given.to_be_bytes());
-        cookie.extend_from_slice(&resume.after.0);
-        let seal = self.digest(&cookie[SEAL_BYTES..], question);
-        cookie[..SEAL_BYTES].copy_from_slice(&seal);
-        cookie
+        let body = [resume.given.to_be_bytes().as_slice(), &resume.after.0].concat();
+        self.seal_octets(&body, question)
     }
 
     /// `None` for a cookie that this process did not make for this question.
     pub(super) fn open(&self, cookie: &[u8], question: &[u8]) -> Option<Resume> {
-        let (seal, body) = cookie.split_at_checked(SEAL_BYTES)?;
-        let (given, after) = body.split_at_checked(COUNT_BYTES)?;
-        let same: bool = subtle::ConstantTimeEq::ct_eq(seal, self.digest(body, question).as_slice()).into();
-        let given = u32::from_be_bytes(given.try_into().ok()?);
-        same.then(|| Resume {
+        let (given, after) = self.open_octets(cookie, question)?.split_first_chunk()?;
+        Some(Resume {
             after: NormalizedDn(after.to_vec()),
-            given,
+            given: u32::from_be_bytes(*given),
         })
+    }
+
+    pub(super) fn seal_octets(&self, body: &[u8], question: &[u8]) -> Vec<u8> {
+        [self.digest(body, question).as_slice(), body].concat()
+    }
+
+    pub(super) fn open_octets<'c>(&self, sealed: &'c [u8], question: &[u8]) -> Option<&'c [u8]> {
+        let (seal, body) = sealed.split_at_checked(SEAL_BYTES)?;
+        let same: bool = subtle::ConstantTimeEq::ct_eq(seal, self.digest(body, question).as_slice()).into();
+        same.then_some(body)
     }
 
     fn digest(&self, body: &[u8], question: &[u8]) -> [u8; SEAL_BYTES] {

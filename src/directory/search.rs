@@ -2,6 +2,7 @@
 
 mod area;
 mod base;
+mod done;
 mod limits;
 mod links;
 mod pages;
@@ -12,7 +13,7 @@ pub(super) use self::area::given_kinds;
 pub(super) use self::limits::Limits;
 use self::limits::{Page, deadline, of_all_pages, size_limit};
 pub use self::links::{Beside, LinkRequest, LinkedEntry, Links};
-pub(super) use self::pages::append_search;
+pub(super) use self::pages::{append_search, question};
 use self::usability::{USABILITY_WORK, UsabilityAsked};
 use super::computed::{Computation, Wanted};
 use super::in_force::InForce;
@@ -70,7 +71,7 @@ pub struct SearchRequest<'a> {
 
 /// A running search. Dropped before its end it was abandoned, and the audit says so.
 pub struct Search {
-    directory: Arc<Directory>,
+    pub(super) directory: Arc<Directory>,
     view: Arc<View>,
     selection: Selection,
     entries: Entries,
@@ -320,7 +321,7 @@ impl Directory {
         let later = resume.is_some();
         let (mut sorted, resume) = self.sorting(session, request.sort, asked_for, resume)?;
         if let Some(asked) = request.virtual_list {
-            self.view_list(asked, &base, &request, &mut sorted)?;
+            self.view_list(session, asked, &base, &request, &mut sorted)?;
         }
         if let (Sorted::Yes(sorting), true) = (&mut sorted, later) {
             sorting.goes_on_in(list_key(&base, &request));
@@ -606,44 +607,10 @@ impl Search {
         emit(&entry, beside.with(&linked))
     }
 
-    /// `complete` is false where a page ended before the search did.
-    /// Ends it before its time.
-    pub fn end(&mut self, outcome: Outcome) -> SearchDone {
-        self.search_done(outcome, true)
-    }
-
-    fn done(&mut self, outcome: Outcome, complete: bool) -> SearchStep {
-        SearchStep::Done(self.search_done(outcome, complete))
-    }
-
-    fn search_done(&mut self, mut outcome: Outcome, complete: bool) -> SearchDone {
-        let page = self.limits.page.take().map(|page| (self.cookie(&page, complete), 0));
-        let virtual_list = self.virtual_list_result(&mut outcome);
-        let unsorted = self.sort_fault();
-        self.finish_audit(&outcome);
-        let candidates = self.candidates();
-        self.entries = Entries::None;
-        SearchDone {
-            outcome,
-            page,
-            virtual_list,
-            unsorted,
-            candidates,
-        }
-    }
-
     pub(super) fn sorting(&self) -> Option<&Sorting> {
         match &self.sorted {
             Sorted::Yes(sorting) => Some(sorting),
             Sorted::No | Sorted::Fault(_) => None,
-        }
-    }
-
-    fn sort_fault(&self) -> Option<SortFault> {
-        match &self.sorted {
-            Sorted::Fault(fault) => Some(fault.clone()),
-            Sorted::Yes(sorting) => sorting.over().map(SortFault::of_all),
-            Sorted::No => None,
         }
     }
 
@@ -653,17 +620,6 @@ impl Search {
             (Entries::Directory { cursor, .. }, Sorted::Yes(sorting)) => Some(sorting.way(cursor)),
             _ => None,
         }
-    }
-
-    fn finish_audit(&mut self, outcome: &Outcome) {
-        let Some(mut audit) = self.audit.take() else { return };
-        if let Entries::Directory { cursor, .. } = &self.entries {
-            audit.number("candidates", cursor.candidates());
-        }
-        audit.number("entries", self.given.into());
-        audit.finish(outcome, self.started.elapsed());
-        self.directory.audit.append(&audit);
-        AuditPool::give_back(audit);
     }
 
     /// How the search runs; `None` for the root DSE and the subschema.
@@ -680,11 +636,5 @@ impl Search {
             Entries::Directory { cursor, .. } => cursor.candidates(),
             Entries::Protocol(_) | Entries::None => 0,
         }
-    }
-}
-
-impl Drop for Search {
-    fn drop(&mut self) {
-        self.finish_audit(&Outcome::new(ResultCode::Canceled, "abandoned"));
     }
 }

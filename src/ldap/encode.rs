@@ -30,7 +30,7 @@ pub struct Extra<'a> {
     /// Cookie of a content synchronisation that is over, and whether what is gone was said.
     pub synced: Option<(&'a str, bool)>,
     /// Of a virtual list view.
-    pub virtual_list: Option<VirtualListResult>,
+    pub virtual_list: Option<&'a VirtualListResult>,
     /// The entry before an update.
     pub pre_read: Option<&'a ReleasedCopy>,
     /// The entry after it.

@@ -107,6 +107,7 @@ impl Conversation {
                 }
             }
             Err(refusal) => {
+                let failed;
                 let mut extra = Extra {
                     page: page.map(|_| (&[][..], 0)),
                     ..Extra::default()
@@ -116,7 +117,8 @@ impl Conversation {
                     None => {}
                     Some(ControlFault::Sort(fault)) => extra.sort = Some(sort_result(fault)),
                     Some(ControlFault::VirtualList(code)) => {
-                        extra.virtual_list = Some(VirtualListResult::failed(*code));
+                        failed = VirtualListResult::failed(*code);
+                        extra.virtual_list = Some(&failed);
                     }
                 }
                 self.answer(id, tag::SEARCH_RESULT_DONE, &refusal.outcome, extra);
@@ -278,7 +280,7 @@ impl Conversation {
                 None => running.paged.then_some((&[], 0)),
             },
             sort: running.sorted.then(|| sort_result_of(done)),
-            virtual_list: done.virtual_list,
+            virtual_list: done.virtual_list.as_ref(),
             ..Extra::default()
         };
         self.answer(running.id, tag::SEARCH_RESULT_DONE, outcome, extra);

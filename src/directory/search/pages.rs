@@ -79,7 +79,7 @@ impl Search {
 }
 
 /// What a cookie is bound to: the account and the search.
-fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>) -> Vec<u8> {
+pub(in crate::directory) fn question(session: &Session, base: &NormalizedDn, request: &SearchRequest<'_>) -> Vec<u8> {
     let account = &session.identity.account.facts.key.0;
     let mut question = Vec::with_capacity(256);
     question.extend_from_slice(&account.len().to_be_bytes());

@@ -126,12 +126,15 @@ pub(super) fn virtual_list(value: Option<&[u8]>) -> Result<VirtualListRequest<'_
 }
 
 /// A VirtualListViewResponse (section 6.2).
-pub(super) fn put_virtual_list(out: &mut Vec<u8>, result: VirtualListResult) {
+pub(super) fn put_virtual_list(out: &mut Vec<u8>, result: &VirtualListResult) {
     put_control(out, VIRTUAL_LIST_VIEW_RESULT, |out| {
         ber::put_nested(out, ber::SEQUENCE, |out| {
             ber::put_integer(out, ber::INTEGER, result.position.min(0x7fff_ffff));
             ber::put_integer(out, ber::INTEGER, result.content_count.min(0x7fff_ffff));
             ber::put_integer(out, ber::ENUMERATED, result.code as u32);
+            if !result.context.is_empty() {
+                ber::put_octets(out, ber::OCTET_STRING, &result.context);
+            }
         });
     });
 }
