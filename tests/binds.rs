@@ -625,3 +625,36 @@ async fn a_bind_says_whom_it_came_to() {
         .search(BASE, Scope::Base, "(objectClass=*)", vec!["1.1"]);
     assert_eq!(search.await.unwrap().1.rc, critical, "it is for binds");
 }
+
+/// The result code of the next answer of less than 128 octets.
+fn answered(stream: &mut impl Read) -> u8 {
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).unwrap();
+    let mut body = vec![0; usize::from(header[1])];
+    stream.read_exact(&mut body).unwrap();
+    body[7]
+}
+
+/// Who the peer is the process's credentials say, within TLS as without.
+#[test]
+fn tls_is_started_on_the_unix_socket_too() {
+    let server = Place::filled().serve();
+    let mut clear = std::os::unix::net::UnixStream::connect(server.place.data().join("ldapi")).unwrap();
+    let message = |id, operation: &[u8]| element(0x30, &[&[2, 1, id][..], operation].concat());
+    let external = sasl("EXTERNAL", None);
+    clear.write_all(&message(1, &external)).unwrap();
+    assert_eq!(answered(&mut clear), 0);
+    let start_tls = element(0x77, &element(0x80, b"1.3.6.1.4.1.1466.20037"));
+    clear.write_all(&message(2, &start_tls)).unwrap();
+    assert_eq!(answered(&mut clear), 0);
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(Arc::new(server.trust()), name).unwrap();
+    let mut stream = StreamOwned::new(connection, clear);
+    let delete = element(0x4a, b"uid=none,o=nhs");
+    stream.write_all(&message(3, &delete)).unwrap();
+    assert_eq!(answered(&mut stream), 8, "nobody is bound any more");
+    stream.write_all(&message(4, &external)).unwrap();
+    assert_eq!(answered(&mut stream), 0);
+    stream.write_all(&message(5, &delete)).unwrap();
+    assert_eq!(u32::from(answered(&mut stream)), NO_SUCH_OBJECT);
+}

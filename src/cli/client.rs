@@ -237,7 +237,7 @@ fn in_process(setting: &Setting) -> anyhow::Result<UnixStream> {
     let service = Service::new(directory, setting.config.limits.wire(), Arc::new(Metrics::default()));
     tokio::spawn(async move {
         let (_running, stop) = watch::channel(false);
-        converse(&mut there, source, Transport::Local, service, stop).await;
+        converse(&mut there, source, Transport::Within, service, stop).await;
     });
     Ok(here)
 }

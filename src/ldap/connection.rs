@@ -9,7 +9,7 @@ use super::frame::{self, Frame};
 use super::input::Input;
 use super::session::Transport;
 use crate::model::{Address, ResultCode, SharedSource, Source};
-use crate::net::{Peer, PeerStream, Stop};
+use crate::net::{Peer, PeerStream, Stop, Tls};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,33 +29,40 @@ pub enum Ending {
 /// Serves one peer until it leaves or is sent away: the entry point for accepted connections.
 pub async fn serve(peer: Peer, service: Arc<Service>) {
     let Peer { stream, source, stop } = peer;
-    let connection = source.connection;
     match stream {
         PeerStream::Tls(mut stream) => {
             converse(&mut stream, Arc::new(source), Transport::Tls, service, stop).await;
         }
-        PeerStream::Local(mut stream) => {
-            converse(&mut stream, Arc::new(source), Transport::Local, service, stop).await;
+        PeerStream::Local(mut stream, None) => {
+            converse(&mut stream, Arc::new(source), Transport::Within, service, stop).await;
         }
-        PeerStream::Plain(mut stream, tls) => {
-            let clear = Arc::new(source.clone());
-            let ending = converse(&mut stream, clear, Transport::Plain, Arc::clone(&service), stop.clone()).await;
-            if ending != Ending::StartTls {
-                return;
-            }
-            match tls.accept(stream).await {
-                Ok((mut stream, facts)) => {
-                    let source = Source {
-                        tls: Some(facts),
-                        ..source
-                    };
-                    converse(&mut stream, Arc::new(source), Transport::Tls, service, stop).await;
-                }
-                Err(error) => {
-                    service.metrics.handshakes_failed.increment();
-                    tracing::debug!(connection, %error, "StartTLS failed");
-                }
-            }
+        PeerStream::Local(stream, Some(tls)) => in_clear(stream, source, Transport::Local, &tls, service, stop).await,
+        PeerStream::Plain(stream, tls) => in_clear(stream, source, Transport::Plain, &tls, service, stop).await,
+    }
+}
+
+/// Serves a peer that may start TLS.
+async fn in_clear<S>(mut stream: S, source: Source, transport: Transport, tls: &Tls, service: Arc<Service>, stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = source.connection;
+    let clear = Arc::new(source.clone());
+    let ending = converse(&mut stream, clear, transport, Arc::clone(&service), stop.clone()).await;
+    if ending != Ending::StartTls {
+        return;
+    }
+    match tls.accept(stream).await {
+        Ok((mut stream, facts)) => {
+            let source = Source {
+                tls: Some(facts),
+                ..source
+            };
+            converse(&mut stream, Arc::new(source), Transport::Tls, service, stop).await;
+        }
+        Err(error) => {
+            service.metrics.handshakes_failed.increment();
+            tracing::debug!(connection, %error, "StartTLS failed");
         }
     }
 }

@@ -86,6 +86,12 @@ impl Conversation {
             self.answer(id, tag::EXTENDED_RESPONSE, &outcome, extra);
             return Flow::Continue;
         }
+        if self.outstanding() > 0 || self.is_following() {
+            let message = "expected StartTLS with no other operation under way";
+            let outcome = Outcome::new(ResultCode::OperationsError, message);
+            self.answer(id, tag::EXTENDED_RESPONSE, &outcome, extra);
+            return Flow::Continue;
+        }
         self.answer(id, tag::EXTENDED_RESPONSE, &Outcome::success(), extra);
         Flow::StartTls
     }

@@ -18,6 +18,8 @@ pub enum Transport {
     Tls,
     /// A UNIX socket.
     Local,
+    /// A UNIX socket, or the other half of one in this process, for which there is no certificate.
+    Within,
 }
 
 /// Who is bound.
@@ -132,9 +134,9 @@ impl SessionState {
 
     fn admit_start_tls(&self) -> Admission<'_> {
         match self.transport {
-            Transport::Plain => Admission::Open,
+            Transport::Plain | Transport::Local => Admission::Open,
             Transport::Tls => refused(ResultCode::OperationsError, "TLS is established already"),
-            Transport::Local => refused(ResultCode::ProtocolError, "a UNIX socket takes no TLS"),
+            Transport::Within => refused(ResultCode::ProtocolError, "there is no certificate to start TLS with"),
         }
     }
 }

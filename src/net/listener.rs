@@ -317,7 +317,7 @@ where
         self.tasks.spawn(async move {
             let place = place;
             let peer = match (accepted, tls) {
-                (Accepted::Local(stream), _) => Some((PeerStream::Local(stream), source)),
+                (Accepted::Local(stream), tls) => Some((PeerStream::Local(stream, tls), source)),
                 (Accepted::Tcp(stream, _), Some(tls)) if starts_with_tls => {
                     handshake(stream, source, &tls, &place.shared.metrics).await
                 }

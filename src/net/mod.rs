@@ -28,7 +28,8 @@ pub enum PeerStream {
     Tls(Box<TlsStream<TcpStream>>),
     /// Clear text, and what it takes to start TLS on it.
     Plain(TcpStream, Arc<Tls>),
-    Local(UnixStream),
+    /// A UNIX socket, and what it takes to start TLS on it, where there is that.
+    Local(UnixStream, Option<Arc<Tls>>),
 }
 
 /// An accepted connection, where it comes from, and when to stop.

@@ -77,7 +77,7 @@ async fn describe(peer: Peer) {
     } = peer;
     match stream {
         PeerStream::Tls(stream) => say(stream, &source).await,
-        PeerStream::Local(stream) => say(stream, &source).await,
+        PeerStream::Local(stream, _) => say(stream, &source).await,
         PeerStream::Plain(stream, tls) => {
             let (stream, facts) = tls.accept(stream).await.unwrap();
             let tls = Some(facts);

@@ -9,6 +9,7 @@ The comparison itself allows for these, which RFC 4511 and 4512 leave to the ser
 - attributes none of whose values a matched values control asks for (RFC 3876 2 names them, its examples leave them out): slapd leaves
   out stored ones and names computed ones, nhsdir leaves out all;
 - labeledURI and photo, whose definitions in slapd's files differ from ours in rules and syntax;
+- a critical No-Op with what changes nothing (RFC 4511 4.1.11: a critical control that is not for the operation is refused): slapd passes over it;
 - operational attributes that name the server, its clock or the account (RFC 4512 3.4).
 """
 

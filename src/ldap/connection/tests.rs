@@ -561,6 +561,22 @@ async fn clear_text_answers_nothing_but_start_tls() {
     assert_eq!(client.served.await.unwrap(), Ending::Closed);
 }
 
+/// RFC 4511 appendix A: TLS is not started while anything else is under way.
+#[tokio::test]
+async fn tls_is_started_by_who_waits_for_nothing() {
+    let start_tls = |id| specimen::extended(id, extended::START_TLS, None);
+    let mut client = Client::bound(small_turns()).await;
+    client.send(&[long_search(2), start_tls(3)]).await;
+    let answers = [client.next().await, client.next().await];
+    assert_eq!(
+        answers.map(|answer| (answer.id, answer.code)),
+        [(3, Some(1)), (2, Some(0))]
+    );
+    client.send(&[start_tls(4)]).await;
+    assert_eq!(client.next().await.code, Some(0));
+    assert_eq!(client.served.await.unwrap(), Ending::StartTls);
+}
+
 /// While the peer does not read, a search stands still; when it reads again it gets all of it.
 #[tokio::test]
 async fn back_pressure_holds_a_search() {

@@ -187,10 +187,15 @@ fn a_bind_takes_the_old_identity_away() {
 }
 
 #[test]
-fn a_unix_socket_takes_no_tls_and_needs_a_bind_too() {
-    let state = SessionState::new(Transport::Local);
+fn a_unix_socket_needs_a_bind_too_and_takes_tls_where_there_is_a_certificate() {
     let start_tls = specimen::extended(1, extended::START_TLS, None);
-    assert_eq!(say(&state, &start_tls), Said::Refused(ProtocolError));
     let search = specimen::search(1, "o=nhs", 2, &[], |out| specimen::present(out, "cn"));
-    assert_eq!(say(&state, &search), Said::Refused(StrongerAuthRequired));
+    for (transport, said) in [
+        (Transport::Local, Said::Open),
+        (Transport::Within, Said::Refused(ProtocolError)),
+    ] {
+        let state = SessionState::new(transport);
+        assert_eq!(say(&state, &start_tls), said);
+        assert_eq!(say(&state, &search), Said::Refused(StrongerAuthRequired));
+    }
 }
