@@ -222,6 +222,17 @@ async fn a_reset_secret_is_good_for_its_own_change() {
     let (_, rc, why) = bind(&server, "app", reset).await;
     assert_eq!((rc, why), (0, fault(CHANGE_AFTER_RESET)), "never from memory");
     let first = (INSUFFICIENT, fault(CHANGE_AFTER_RESET));
+    // Nor does it matter whom a SASL bind says it wants to be, which is itself.
+    let compare = [
+        element(0x04, ANN.as_bytes()),
+        element(0x30, &[element(0x04, b"sn"), element(0x04, b"x")].concat()),
+    ];
+    for wanted in ["", "u:app", "dn:cn=app,ou=Applications,o=nhs"] {
+        let mut raw = Raw::open(&server);
+        assert_eq!(raw.ask(1, &plain(wanted, "app", reset)), 0, "{wanted}");
+        let answer = raw.ask(2, &element(0x6e, &compare.concat()));
+        assert_eq!(u32::from(answer), INSUFFICIENT, "{wanted}");
+    }
 
     let search = app.with_controls(asking());
     let answer = search
@@ -508,6 +519,8 @@ async fn failures_delay_where_a_policy_says_so() {
     let failures = kept(&mut manager, GENERAL_ANN, "pwdFailureTime").await;
     assert_eq!(failures.len(), 1, "who is kept out prolongs nothing");
     let (place, _) = server.stop();
+    let audit = std::fs::read_to_string(place.data().join("audit/00000001.jsonl")).unwrap();
+    assert_eq!(audit.matches("wrong secret; delayed now").count(), 1);
     let out = place.folder().join("out.ldif");
     place.succeed(&["export", "--secrets", "--out", out.to_str().unwrap()], "");
     let text = std::fs::read_to_string(&out).unwrap();

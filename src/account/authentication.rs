@@ -3,7 +3,7 @@
 use super::accounts::Accounts;
 use super::ledger::{Candidate, Ledger};
 use super::lockout::{Attempt, ThrottleLimits, source_name};
-use super::policy::{PasswordPolicy, Verdict};
+use super::policy::{AfterFailure, PasswordPolicy, Verdict};
 use super::remembered::Fingerprint;
 use super::stored::{Memory, Stored};
 use super::trial::{Match, Trial, Tried};
@@ -165,8 +165,8 @@ impl Accounts {
     }
 
     /// Somebody tried an account that may not bind. Who brought its secret is told why; another secret is a guess like any other,
-    /// or the answer would be a way to guess that nothing throttles. Where a hash was left out it may have been the right one: nothing is
-    /// told, so there is no guess to count.
+    /// or the answer would be a way to guess that nothing throttles. Where nobody looked nothing is told either, so there is no guess to
+    /// count.
     fn refused(
         &self,
         account: &Account,
@@ -176,7 +176,7 @@ impl Accounts {
         told: Option<PasswordFault>,
     ) -> Outcome {
         let outcome = invalid_credentials();
-        if told.is_some() && verdict.matched.is_none() && !verdict.left_out {
+        if told.is_some() && verdict.matched.is_none() && !verdict.unlooked {
             self.wrong_secret(account, attempt, policy, verdict.secret);
             return outcome;
         }
@@ -252,9 +252,10 @@ impl Accounts {
         if failure.superseded {
             return "superseded secret";
         }
-        let detail = match failure.locks {
-            true => "wrong secret; locked now",
-            false => "wrong secret",
+        let detail = match failure.after {
+            AfterFailure::Locks => "wrong secret; locked now",
+            AfterFailure::Delays(_) => "wrong secret; delayed now",
+            AfterFailure::Nothing => "wrong secret",
         };
         if !failure.compare.is_empty() {
             let ledger = Arc::clone(&account.ledger);

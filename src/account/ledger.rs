@@ -7,7 +7,7 @@ mod status;
 
 use super::SecretTerm;
 use super::lockout::{Attempt, ThrottleLimits, source_name};
-use super::policy::{self, GRACE_MAX, PasswordPolicy, SecretState, Verdict};
+use super::policy::{self, AfterFailure, GRACE_MAX, PasswordPolicy, SecretState, Verdict};
 use super::remembered::Fingerprint;
 use crate::model::Source;
 use crate::schema::NormalizedDn;
@@ -74,8 +74,8 @@ pub(super) struct Image {
 /// What a failure came to.
 pub(super) struct Failure {
     pub superseded: bool,
-    /// The account's policy has it locked now.
-    pub locks: bool,
+    /// What its policy makes of it.
+    pub after: AfterFailure,
     /// Hashes to compare with when there is time: the secret might be an old one.
     pub compare: Vec<String>,
 }
@@ -466,13 +466,15 @@ impl Ledger {
             state.lockout.note_superseded(attempt);
             return Failure {
                 superseded: true,
-                locks: false,
+                after: AfterFailure::Nothing,
                 compare: Vec::new(),
             };
         }
         state.lockout.note_failure(attempt, fingerprint, limits);
         let policy = policy.filter(|_| fingerprint.is_some());
-        let locks = policy.is_some_and(|policy| self.count_failure(&mut state, policy, attempt.now));
+        let after = policy.map_or(AfterFailure::Nothing, |policy| {
+            self.count_failure(&mut state, policy, attempt.now)
+        });
         self.throttled_until.store(state.refused_until(), Ordering::Relaxed);
         let compare = if fingerprint.is_some_and(|fingerprint| !state.compared.contains(&fingerprint)) {
             state.superseded.iter().map(|kept| kept.stored.clone()).collect()
@@ -481,7 +483,7 @@ impl Ledger {
         };
         Failure {
             superseded: false,
-            locks,
+            after,
             compare,
         }
     }
@@ -492,24 +494,24 @@ impl Ledger {
         self.dirty.store(true, Ordering::Release);
     }
 
-    /// Gives whether it locks. Who tries a locked account does not prolong that.
-    fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) -> bool {
+    /// Gives what follows from it. Who tries a locked account does not prolong that.
+    fn count_failure(&self, state: &mut State, policy: &PasswordPolicy, now: u64) -> AfterFailure {
         let secret_state = state.secret_state(self.last_used.load(Ordering::Relaxed));
         if matches!(
             policy::verdict(Some(policy), &secret_state, now),
             Verdict::Locked { .. }
         ) {
-            return false;
+            return AfterFailure::Nothing;
         }
-        let following = policy.count_failure(&mut state.counted, now);
+        let after = policy.count_failure(&mut state.counted, now);
         // A lock of before has ended.
         state.open();
-        match following {
-            policy::AfterFailure::Nothing => {}
-            policy::AfterFailure::Locks => state.locked_out = Some(now),
-            policy::AfterFailure::Delays(until) => state.delayed = Some(until),
+        match after {
+            AfterFailure::Nothing => {}
+            AfterFailure::Locks => state.locked_out = Some(now),
+            AfterFailure::Delays(until) => state.delayed = Some(until),
         }
-        following == policy::AfterFailure::Locks
+        after
     }
 
     /// A wrong secret was compared with the superseded ones; `valid_before` is what came out.

@@ -258,7 +258,7 @@ pub enum SecretStep {
 pub struct Refusal {
     /// What the wire says.
     pub outcome: Outcome,
-    /// For audit and log only: `unknown name`, `wrong secret`, `wrong secret; locked now`, `disabled`, `expired`, `locked`, `password expired`, `throttled`, `busy`,
+    /// For audit and log only: `unknown name`, `wrong secret`, `wrong secret; locked now`, `wrong secret; delayed now`, `disabled`, `expired`, `locked`, `password expired`, `throttled`, `busy`,
     /// `superseded secret`, `no secret`, `account changed`, `unknown certificate`,
     /// `certificate has ended`; from the directory also `asked to act as another`, `the use of an expired secret could not be kept`.
     pub detail: &'static str,

@@ -13,8 +13,8 @@ pub(super) struct Trial {
     pub candidates: Vec<Candidate>,
     /// Argon2 runs a failure costs.
     pub failure_runs: usize,
-    /// It is a failure whatever secret comes: only hashes with today's parameters, and those that cost next to nothing, are tried, so
-    /// that it costs what others do.
+    /// It is a failure whatever secret comes, and costs what others do: a secret is tried only where all hashes have today's parameters
+    /// or cost next to nothing.
     pub refused: bool,
     pub options: AccountOptions,
     pub runs: Arc<AtomicU64>,
@@ -24,8 +24,8 @@ pub(super) struct Trial {
 pub(super) struct Tried {
     pub secret: Secret,
     pub matched: Option<Match>,
-    /// A hash was left out: nobody knows whether the secret is that one.
-    pub left_out: bool,
+    /// Nobody looked whether it is one of them.
+    pub unlooked: bool,
 }
 
 pub(super) struct Match {
@@ -38,18 +38,16 @@ impl Trial {
     /// Runs argon2 as often for a failure, whatever its reason and whether or not the secret is right, as for a wrong secret.
     pub(super) fn run(self, memory: &mut Memory) -> Tried {
         let secret = self.secret.expose();
-        let (mut runs, mut matched, mut left_out) = (0, None, false);
-        if (1..=SECRET_OCTETS_MAX).contains(&secret.len()) {
+        let (mut runs, mut matched) = (0, None);
+        // All or none: where some are tried, an answer to the right one among them would make guesses of the others' failures.
+        let unlooked = self.refused && self.candidates.iter().any(|candidate| self.costs_otherwise(candidate));
+        if !unlooked && (1..=SECRET_OCTETS_MAX).contains(&secret.len()) {
             for candidate in &self.candidates {
                 // A stored value that does not parse verifies nothing; status shows it as unreadable.
                 let Ok(stored) = Stored::parse(&candidate.stored) else {
                     continue;
                 };
                 let current = stored.is_current(&self.options);
-                if self.refused && !current && !stored.is_cheap() {
-                    left_out = true;
-                    continue;
-                }
                 runs += usize::from(stored.is_argon2());
                 if stored.verify(secret, memory) {
                     matched = Some((candidate.clone(), current));
@@ -76,7 +74,12 @@ impl Trial {
         Tried {
             secret: self.secret,
             matched,
-            left_out,
+            unlooked,
         }
+    }
+
+    /// Whether it takes longer or shorter to try than what a failure costs.
+    fn costs_otherwise(&self, candidate: &Candidate) -> bool {
+        Stored::parse(&candidate.stored).is_ok_and(|stored| !stored.is_current(&self.options) && !stored.is_cheap())
     }
 }

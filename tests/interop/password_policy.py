@@ -78,6 +78,7 @@ CASES = {
     "locked-once": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3, "pwdLockoutDuration": 60}, {"pwdAccountLockedTime": ago(90)}, [*STATE, *bind(ONE), *STATE, *bind(b"w1", b"w2", ONE)]),
     "locked-still": ({"pwdLockout": "TRUE", "pwdMaxFailure": 3, "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": ago(90)}, [*bind(ONE, b"wrong"), *STATE]),
     "locked-for-ever": ({"pwdLockout": "TRUE", "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": "000001010000Z"}, [*bind(ONE, b"wrong"), ("root", [(ldap.MOD_DELETE, "pwdAccountLockedTime", None)]), *bind(ONE)]),
+    "locked-later": ({"pwdLockout": "TRUE", "pwdLockoutDuration": 600}, {"pwdAccountLockedTime": ago(-90)}, [*STATE, *bind(ONE)]),
     "old-failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2, "pwdFailureCountInterval": 60}, {"pwdFailureTime": ago(90)}, bind(b"w1", ONE, b"w1", b"w2", ONE)),
     "failures": ({"pwdLockout": "TRUE", "pwdMaxFailure": 2, "pwdFailureCountInterval": 600}, {"pwdFailureTime": ago(90)}, [*STATE, *bind(b"w1", ONE)]),
     "delayed": ({"pwdLockout": "TRUE", "pwdMinDelay": 60}, {"pwdAccountTmpLockoutEnd": ago(-600)}, [*bind(ONE, b"wrong", ONE), *STATE]),
@@ -373,6 +374,7 @@ DIFFERENT = {
     "slapd keeps failures that are too old to count; section 7.6 purges them": lambda c, q, s, n: q[0] == "state" and "pwdFailureTime" in CASES[c][1] and "pwdFailureCountInterval" in CASES[c][0]
         and without(s, "pwdFailureTime") == without(n, "pwdFailureTime"),
     "slapd does not take the same hash twice into pwdHistory within a second": lambda c, q, s, n: q[0] in ("modify", "root", "helper", "passwd") and s == "20",
+    "a lock that lies ahead holds at once": lambda c, q, s, n: (c, q[0], s, n) == ("locked-later", "bind", "0 nothing", "49 nothing"),
     "slapd says of a secret that has to be changed that it is good": lambda c, q, s, n: q[0] == "usable" and (s, n) == ("available", "unavailable reset"),
     "slapd says that an account cannot be used, but that it has expired never, and that it is locked only where that ends by itself": lambda c, q, s, n: q[0] == "usable" and s.startswith("unavailable")
         and n.startswith("unavailable ") and without(without(n, "expired"), "inactive") == without(without(s, "expired"), "inactive"),

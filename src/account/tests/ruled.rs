@@ -333,7 +333,7 @@ async fn the_secret_of_an_expired_account_counts_as_no_failure_where_its_hash_ha
     });
     let hashed = elsewhere.prepare_chosen(secret(FIRST), SecretRules::UNCHECKED);
     let hashed = hashed.await.unwrap();
-    ruled.accounts.put_secrets(&key("ann"), vec![hashed], NOW, 1);
+    ruled.accounts.put_secrets(&key("ann"), vec![hashed.clone()], NOW, 1);
     let late = NOW + DAY + 1;
     for text in [FIRST, "wrong-1", FIRST, "wrong-2", FIRST, "wrong-3", FIRST] {
         let before = ruled.accounts.argon2_runs();
@@ -342,6 +342,13 @@ async fn the_secret_of_an_expired_account_counts_as_no_failure_where_its_hash_ha
     }
     let kept = ruled.kept();
     assert_eq!((kept.counted.len(), kept.locked), (0, None));
+    // Nor is another secret beside it told to be right: whose failures are not counted could go on until it is.
+    let both = vec![hashed, ruled.prepared("second").await];
+    ruled.accounts.put_secrets(&key("ann"), both, NOW, 1);
+    for text in ["second", FIRST, "wrong-4"] {
+        assert_eq!(ruled.bind(text, late).await, Err(None), "{text}");
+    }
+    assert_eq!(ruled.kept().counted.len(), 0);
     ruled.policy.lock().unwrap().max_age = 0;
     assert_eq!(ruled.bind(FIRST, late).await, Ok(None), "neither locked nor throttled");
 }
