@@ -1,5 +1,6 @@
 //! One audit record, written by hand into a buffer that is used again: no serialiser on the hot path.
 
+use super::Audit;
 use crate::model::{Address, Outcome, ResultCode, Source, TrackedSession};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -100,13 +101,21 @@ pub struct AuditRecord {
     body: Vec<u8>,
     /// entryUUIDs, 16 octets each.
     entries: Vec<u8>,
+    /// Parts that are written already.
+    parts: u64,
 }
+
+/// Octets of entryUUIDs of one record: what gives more entries has a record for each so many, written while it runs.
+const ENTRIES_OCTETS_MAX: usize = 4096 * 16;
+/// Octets of memory with which a record's buffers are used again.
+const KEPT_OCTETS: usize = 32 << 10;
 
 impl AuditRecord {
     /// `now` is milliseconds since 1970.
     pub fn begin(&mut self, act: Act, actor: &Actor, now: u64) {
         self.body.clear();
         self.entries.clear();
+        self.parts = 0;
         let body = &mut self.body;
         body.extend_from_slice(b"\"t\":");
         append_number(now, body);
@@ -139,13 +148,39 @@ impl AuditRecord {
         self.entries.extend_from_slice(entry_uuid);
     }
 
-    /// Ends the record: the entries (`uuids`, 16 octets each in one base64 string), how it ended and how long it took.
-    pub fn finish(&mut self, outcome: &Outcome, took: Duration) {
+    /// Writes down what there is so far, where that is much: what was asked and entries that left (`part`), without a result.
+    pub fn write_part(&mut self, audit: &Audit) {
+        if self.entries.len() < ENTRIES_OCTETS_MAX {
+            return;
+        }
+        let asked = self.body.len();
+        self.put_entries();
+        self.parts += 1;
+        self.number("part", self.parts);
+        audit.append(self);
+        self.body.truncate(asked);
+        self.entries.clear();
+    }
+
+    /// Whether its buffers are small enough to be kept for the next.
+    pub fn is_small(&self) -> bool {
+        self.body.capacity() + self.entries.capacity() <= KEPT_OCTETS
+    }
+
+    fn put_entries(&mut self) {
         if !self.entries.is_empty() {
             self.name("uuids");
             self.body.push(b'"');
             append_base64(&self.entries, &mut self.body);
             self.body.push(b'"');
+        }
+    }
+
+    /// Ends the record: the entries (`uuids`, 16 octets each in one base64 string), how it ended and how long it took.
+    pub fn finish(&mut self, outcome: &Outcome, took: Duration) {
+        self.put_entries();
+        if self.parts > 0 {
+            self.number("part", self.parts + 1);
         }
         self.number("code", u64::from(outcome.code as u32));
         self.name("result");

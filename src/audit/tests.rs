@@ -51,6 +51,38 @@ fn a_record_is_one_json_object() {
     );
 }
 
+/// However much leaves, a record has a bound, and what it had is written while the search runs.
+#[test]
+fn what_gives_many_entries_has_a_record_for_each_few_thousand() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), options()).unwrap();
+    let uuid = |number: u32| u128::from(number).to_be_bytes();
+    let mut record = AuditRecord::default();
+    record.begin(Act::Search, &Actor::new("gp-app", &source()), 1);
+    record.fact("filter", b"(cn=*)");
+    for number in 0..10_000 {
+        record.entry(&uuid(number));
+        record.write_part(&audit);
+    }
+    record.number("entries", 10_000);
+    record.finish(&Outcome::success(), Duration::from_micros(42));
+    assert!(!record.is_small(), "it is not kept for the next");
+    audit.append(&record);
+    record.begin(Act::Search, &Actor::new("gp-app", &source()), 2);
+    record.entry(&uuid(1));
+    record.finish(&Outcome::success(), Duration::ZERO);
+    audit.append(&record);
+    drop(audit);
+    let lines = &lines(&dir)[1..];
+    let parts: Vec<_> = lines.iter().map(|line| line.number_of("part")).collect();
+    assert_eq!(parts, [Some(1), Some(2), Some(3), None]);
+    let results: Vec<_> = lines.iter().map(|line| line.text_of("result")).collect();
+    assert_eq!(results, [None, None, Some("success"), Some("success")]);
+    assert!(lines[..3].iter().all(|line| line.text_of("filter") == Some("(cn=*)")));
+    let entries: Vec<_> = lines[..3].iter().flat_map(read::AuditLine::entries).collect();
+    assert_eq!(entries, (0..10_000).map(uuid).collect::<Vec<_>>());
+}
+
 /// No octet of a client ends a string or begins a line (T11).
 #[test]
 fn hostile_text_stays_inside_its_string() {

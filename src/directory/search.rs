@@ -586,6 +586,7 @@ impl Search {
         }
         if let Some(audit) = &mut self.audit {
             audit.entry(entry.entry_uuid());
+            audit.write_part(&directory.audit);
         }
         let held_to = u32::try_from(self.selection.value_items()).unwrap_or(u32::MAX);
         work.left = work.left.saturating_sub(held_to);

@@ -532,7 +532,7 @@ impl Sync {
         if self.trail.audit.is_none() {
             self.trail.begin(&self.session, "follow");
         }
-        self.trail.entry(entry.entry_uuid());
+        self.trail.entry(&self.directory, entry.entry_uuid());
         let entry = &entry;
         Ok(emit(match told {
             Told::State(state, cookie) => SyncMessage::Entry { entry, state, cookie },

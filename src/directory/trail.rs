@@ -52,7 +52,7 @@ impl AuditPool {
 
     pub(super) fn give_back(record: AuditRecord) {
         RECORDS.with_borrow_mut(|records| {
-            if records.len() < Self::KEPT {
+            if records.len() < Self::KEPT && record.is_small() {
                 records.push(record);
             }
         });

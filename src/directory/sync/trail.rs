@@ -44,9 +44,10 @@ impl Trail {
         self.audit = Some(audit);
     }
 
-    pub(super) fn entry(&mut self, entry_uuid: &[u8; 16]) {
+    pub(super) fn entry(&mut self, directory: &Directory, entry_uuid: &[u8; 16]) {
         if let Some(audit) = &mut self.audit {
             audit.entry(entry_uuid);
+            audit.write_part(&directory.audit);
         }
     }
 
