@@ -435,7 +435,12 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
         loop {
             let limits = self.conversation.limits();
             let (deadline, over) = if let Some(since) = self.stalled_since {
-                (since + limits.write_stall, Exchanged::Lost)
+                // A search that stands still for a peer that reads little at a time does not outlive its time.
+                let lost = since + limits.write_stall;
+                match self.conversation.next_deadline().map(Instant::from_std) {
+                    Some(due) if due < lost => (due, Exchanged::Progress),
+                    _ => (lost, Exchanged::Lost),
+                }
             } else if let Some(since) = self.stopping_since {
                 (since + limits.shutdown_grace, Exchanged::Progress)
             } else if waiting {
@@ -451,6 +456,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                 if matches!(over, Exchanged::Lost) {
                     self.conversation.metrics().timeouts.increment();
                 }
+                self.conversation.end_overdue();
                 return Poll::Ready(over);
             }
             self.timer.as_mut().reset(deadline);

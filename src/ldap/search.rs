@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::model::{DerefAliases, Outcome, ResultCode};
 use crate::query::{MatchedValues, Work};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The least work a search gets in one round, however many run.
 const LEAST_WORK: u32 = 64;
@@ -215,6 +216,26 @@ impl Conversation {
             let done = running
                 .search
                 .end(Outcome::new(ResultCode::InsufficientAccessRights, message));
+            self.search_done(&running, &done);
+        }
+    }
+
+    /// When the first of the running searches has to end.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.searches
+            .iter()
+            .filter_map(|running| running.search.deadline())
+            .min()
+    }
+
+    /// Ends the searches whose time is over and that stand still, and with them what they keep.
+    pub fn end_overdue(&mut self) {
+        let now = Instant::now();
+        let is_over = |running: &RunningSearch| running.search.deadline().is_some_and(|deadline| deadline <= now);
+        while let Some(at) = self.searches.iter().position(is_over) {
+            let mut running = self.searches.swap_remove(at);
+            self.metrics().searches_running.decrement();
+            let done = running.search.end(Outcome::new(ResultCode::TimeLimitExceeded, ""));
             self.search_done(&running, &done);
         }
     }

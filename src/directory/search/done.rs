@@ -4,8 +4,14 @@ use super::super::sort::{SortFault, Sorted};
 use super::super::trail::AuditPool;
 use super::{Entries, Search, SearchDone, SearchStep};
 use crate::model::{Outcome, ResultCode};
+use std::time::Instant;
 
 impl Search {
+    /// When its time is over, if it is limited.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.limits.deadline
+    }
+
     /// Ends it before its time.
     pub fn end(&mut self, outcome: Outcome) -> SearchDone {
         self.search_done(outcome, true)

@@ -62,3 +62,41 @@ async fn a_peer_that_does_not_read_is_let_go() {
     assert_eq!(ended.expect("it ends").unwrap(), Ending::Closed);
     assert_eq!(client.metrics.timeouts.value(), 1);
 }
+
+/// It keeps what it reads from, and its time passes whether it runs or not.
+#[tokio::test]
+async fn a_search_that_stands_still_ends_with_its_time() {
+    let limits = WireLimits {
+        output_octets: 1024,
+        ..WireLimits::default()
+    };
+    let mut client = Client::connect_with(Transport::Local, limits, 256).await;
+    client.send(&[specimen::sasl_bind(1, "EXTERNAL", None)]).await;
+    assert_eq!(client.next().await.code, Some(0));
+    let one_second = specimen::message(2, tag::SEARCH_REQUEST, |out| {
+        specimen::text(out, "o=nhs");
+        put_integer(out, ber::ENUMERATED, 2);
+        put_integer(out, ber::ENUMERATED, 0);
+        put_integer(out, ber::INTEGER, 0);
+        put_integer(out, ber::INTEGER, 1);
+        specimen::boolean(out, false);
+        specimen::present(out, "objectClass");
+        put_nested(out, ber::SEQUENCE, |out| specimen::text(out, "cn"));
+    });
+    client.send(&[one_second]).await;
+    let begun = std::time::Instant::now();
+    while client.metrics.searches_running.value() != 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    while client.metrics.searches_running.value() != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(8), "it waits for the peer");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let done = loop {
+        let answer = client.next().await;
+        if answer.tag == tag::SEARCH_RESULT_DONE {
+            break answer;
+        }
+    };
+    assert_eq!(done.code, Some(3), "timeLimitExceeded");
+}
