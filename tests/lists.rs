@@ -3,7 +3,7 @@
 use crate::server::{ANN, BASE, Place, ZOE};
 use ldap3::controls::{Control, RawControl};
 use ldap3::{Ldap, Mod, Scope};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 const SORT: &str = "1.2.840.113556.1.4.473";
 const LIST: &str = "2.16.840.1.113730.3.4.9";
@@ -235,4 +235,71 @@ async fn windows_with_a_context_follow_each_other_over_changes() {
     assert_eq!(view(&mut reader, back).await.0, "d");
     let back = vec![by_surname(false), window(0, 0, Target::Offset(4, 7), Some(&later))];
     assert_eq!(view(&mut reader, back).await, ("f".to_owned(), 0, Some((4, 7, 0))));
+}
+
+/// Beside writes, merges and compactions a view is of what there is: nothing is missing, nothing comes twice, what is hidden is nowhere.
+#[tokio::test]
+async fn a_list_beside_writes_is_the_one_of_what_there_is() {
+    let small = "[store]\ntail_entries = 2\ncompact_after_entries = 64\n";
+    let server = Place::filled().with(small).serve();
+    let (mut writer, mut reader) = (server.bound("writer").await, server.bound("reader").await);
+    // Surnames behind those of the three that are there, by the last letter of a uid.
+    let mut there: BTreeMap<char, (u32, bool)> = BTreeMap::new();
+    let mut seed = 20_261_126u32;
+    let mut random = |below: u32| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) % below
+    };
+    let whole = || vec![by_surname(false), window(0, 99, Target::Offset(1, 0), None)];
+    for step in 0..160u32 {
+        let who = char::from(b'a' + random(20) as u8);
+        let dn = format!("uid=99{who},ou=People,o=nhs");
+        let surname = random(900) * 160 + step;
+        let sn = format!("Z{surname:06}");
+        let is_hidden = random(4) == 0;
+        match there.get(&who) {
+            None => {
+                let person = vec![
+                    ("objectClass", HashSet::from(["inetOrgPerson", "extensibleObject"])),
+                    ("cn", HashSet::from(["x"])),
+                    ("sn", HashSet::from([sn.as_str()])),
+                ];
+                writer.add(&dn, person).await.unwrap().success().unwrap();
+                there.insert(who, (surname, false));
+            }
+            Some(_) if random(4) == 0 => {
+                writer.delete(&dn).await.unwrap().success().unwrap();
+                there.remove(&who);
+            }
+            Some(_) => {
+                let hidden = if is_hidden {
+                    HashSet::from(["TRUE"])
+                } else {
+                    HashSet::new()
+                };
+                let changes = vec![
+                    Mod::Replace("sn", HashSet::from([sn.as_str()])),
+                    Mod::Replace("nhsdirExDirectory", hidden),
+                ];
+                writer.modify(&dn, changes).await.unwrap().success().unwrap();
+                there.insert(who, (surname, is_hidden));
+            }
+        }
+        if random(3) == 0 {
+            continue;
+        }
+        let shown = |all: bool| {
+            let mut shown: Vec<(u32, char)> = there
+                .iter()
+                .filter(|(_, (_, is_hidden))| all || !is_hidden)
+                .map(|(who, (surname, _))| (*surname, *who))
+                .collect();
+            shown.sort_unstable();
+            let order: String = "312".chars().chain(shown.iter().map(|(_, who)| *who)).collect();
+            let count = order.len() as u64;
+            (order, 0, Some((1, count, 0)))
+        };
+        assert_eq!(view(&mut reader, whole()).await, shown(false), "step {step}");
+        assert_eq!(view(&mut writer, whole()).await, shown(true), "step {step}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::SortKeys;
 use super::gather::{Gathering, Taken};
-use super::list::{NoMemory, PIECE, Piece, Places, SortedList, TAIL, packed};
+use super::list::{Draft, NoMemory, PIECE, Piece, Places, SortedList, TAIL, packed};
 use super::merge::ValueMerge;
 use super::room::{Held, Room};
 use super::walk::bitmap_octets;
@@ -31,9 +31,10 @@ pub struct ListBuilder {
     reverse: bool,
     /// What is in order, in pieces; where the order is reversed, from its end.
     entries: Vec<Vec<u64>>,
-    /// The list's pieces, as far as they are made.
-    pieces: Vec<Piece>,
-    places_of: Option<Places>,
+    /// The list, as far as it is made.
+    draft: Option<Draft>,
+    /// Matching entries behind the first layer, where they are few: they go into the list of the first one.
+    late: Option<Vec<Location>>,
     room: Room,
     /// Entries that still find a place in the list, and that were found.
     places: usize,
@@ -46,7 +47,20 @@ pub struct ListBuilder {
 /// What an entry that matches takes: its place in the list, and in the group that is put in order.
 const FOUND_OCTETS: usize = 8 + size_of::<Location>();
 
-/// Work that a piece of the list takes.
+/// Whether what changed since the segment was written is so little that putting it in one by one costs less than reading the values of
+/// the segment, to walk them beside others.
+fn has_few_behind_base(snapshot: &Snapshot) -> bool {
+    let Some((base, others)) = snapshot.layers.split_first() else {
+        return false;
+    };
+    let others: u64 = others.iter().map(|layer| u64::from(layer.len())).sum();
+    (others + snapshot.tail.len() as u64).saturating_mul(FEW_IN) <= u64::from(base.len())
+}
+
+/// One entry in so many.
+const FEW_IN: u64 = 8;
+
+/// Work that a piece of the list takes, and an entry that is put in.
 const PIECE_WORK: u32 = 8;
 
 enum Stage {
@@ -58,6 +72,8 @@ enum Stage {
     Missing,
     /// Everything is in order: the list's pieces are made.
     Divide,
+    /// This one of those behind the first layer goes in.
+    Late(usize),
 }
 
 /// What a step came to.
@@ -80,10 +96,16 @@ pub(super) enum Over {
 impl ListBuilder {
     /// `octets` bounds the list; `room` what is put in order by comparing.
     pub fn new(keys: &SortKeys, snapshot: &Snapshot, octets: usize, room: &Room) -> ListBuilder {
+        let base_first =
+            has_few_behind_base(snapshot) && keys.is_walkable_in(snapshot.layers.get(..1).unwrap_or_default());
+        let merge = match base_first {
+            true => Some(ValueMerge::of_base_lists(keys, snapshot)),
+            false => keys.is_walkable(snapshot).then(|| ValueMerge::of_lists(keys, snapshot)),
+        };
         ListBuilder {
             stage: Stage::Collect,
             matching: vec![RoaringBitmap::new(); snapshot.layers.len() + 1],
-            merge: keys.is_walkable(snapshot).then(|| ValueMerge::of_lists(keys, snapshot)),
+            merge,
             list: 0,
             position: None,
             group: Vec::new(),
@@ -91,8 +113,8 @@ impl ListBuilder {
             one_key: keys.keys.len() == 1,
             reverse: keys.is_reverse(),
             entries: Vec::new(),
-            pieces: Vec::new(),
-            places_of: None,
+            draft: None,
+            late: base_first.then(Vec::new),
             room: room.clone(),
             places: octets / 8,
             found: 0,
@@ -124,7 +146,8 @@ impl ListBuilder {
                     self.missing();
                     Ok(())
                 }
-                Stage::Divide => match self.divide(keys, cursor, work) {
+                Stage::Divide => self.divide(keys, cursor, work).map_err(Over::from),
+                Stage::Late(at) => match self.put_in(at, keys, cursor, work) {
                     Ok(Some(list)) => return Listing::Done(list),
                     Ok(None) => Ok(()),
                     Err(NoMemory) => Err(Over::Memory),
@@ -138,25 +161,25 @@ impl ListBuilder {
         }
     }
 
-    /// Makes the next piece of the list, or the list itself.
-    fn divide(&mut self, keys: &SortKeys, cursor: &Cursor, work: &mut Work) -> Result<Option<SortedList>, NoMemory> {
+    /// Makes the next piece of the list.
+    fn divide(&mut self, keys: &SortKeys, cursor: &Cursor, work: &mut Work) -> Result<(), NoMemory> {
         let snapshot = cursor.snapshot();
-        let places = self.places_of.get_or_insert_with(|| {
+        let draft = self.draft.get_or_insert_with(|| {
             // From here on each piece holds what it takes itself.
             self.held.at_most(0);
             // The next one is the last.
             if !self.reverse {
                 self.entries.reverse();
             }
-            Places::of(snapshot)
+            Draft::new(Vec::new(), Places::of(snapshot), &self.room)
         });
         work.left = work.left.saturating_sub(PIECE_WORK);
         let Some(entries) = self.entries.last_mut() else {
-            let question = Question::of(cursor, keys);
-            return SortedList::whole(&mut self.pieces, places, question, &self.room).map(Some);
+            self.stage = Stage::Late(0);
+            return Ok(());
         };
         let first = if self.reverse { entries.last() } else { entries.first() };
-        let octets = |packed: u64| Some(keys.octets(snapshot, places.location(packed)?));
+        let octets = |packed: u64| Some(keys.octets(snapshot, draft.places.location(packed)?));
         let from = first.and_then(|packed| octets(*packed)).unwrap_or_default();
         entries.shrink_to_fit();
         let mut piece = Piece::new(from, entries, &self.room)?;
@@ -170,11 +193,31 @@ impl ListBuilder {
             .iter()
             .filter(|packed| (**packed >> 32) as u32 == TAIL)
         {
-            if let Some(at) = places.location(*packed) {
-                places.note(at, &keys.octets(snapshot, at));
+            if let Some(at) = draft.places.location(*packed) {
+                draft.places.note(*packed, &keys.octets(snapshot, at));
             }
         }
-        self.pieces.push(piece);
+        draft.pieces.push(piece);
+        Ok(())
+    }
+
+    /// Puts the next entry in that is behind the first layer, or gives the list.
+    fn put_in(
+        &mut self,
+        at: usize,
+        keys: &SortKeys,
+        cursor: &Cursor,
+        work: &mut Work,
+    ) -> Result<Option<SortedList>, NoMemory> {
+        let Some(draft) = &mut self.draft else { return Ok(None) };
+        let Some(late) = self.late.as_ref().and_then(|late| late.get(at)).copied() else {
+            return draft.finish(Question::of(cursor, keys)).map(Some);
+        };
+        work.left = work.left.saturating_sub(PIECE_WORK);
+        let octets = keys.octets(cursor.snapshot(), late);
+        draft.insert(&octets, packed(late), keys, cursor.snapshot())?;
+        draft.places.note(packed(late), &octets);
+        self.stage = Stage::Late(at + 1);
         Ok(None)
     }
 
@@ -214,8 +257,10 @@ impl ListBuilder {
                 Location::Layer { layer, id } => (layer as usize, id.0),
                 Location::Tail { index } => (tail, index),
             };
-            if let Some(matching) = self.matching.get_mut(place) {
-                matching.insert(number);
+            match (&mut self.late, self.matching.get_mut(place)) {
+                (Some(late), _) if place > 0 => late.push(at),
+                (_, Some(matching)) => _ = matching.insert(number),
+                (_, None) => {}
             }
             self.found += 1;
             if self.found >= self.places {

@@ -78,6 +78,13 @@ pub(super) const TAIL: u32 = u32::MAX;
 /// What a piece takes beside its entries and the octets it begins with.
 const PIECE_OCTETS: usize = size_of::<Entries>() + 64;
 
+/// A list that entries are put into.
+pub(super) struct Draft {
+    pub pieces: Vec<Piece>,
+    pub places: Places,
+    room: Room,
+}
+
 /// There is no memory left for sorting.
 #[derive(Debug)]
 pub(super) struct NoMemory;
@@ -91,14 +98,14 @@ impl SortedList {
             let mut packed: Vec<u64> = part.iter().map(|entry| packed(entry.at)).collect();
             pieces.push(Piece::new(part.first()?.octets.as_slice(), &mut packed, room).ok()?);
             for entry in part {
-                places.note(entry.at, &entry.octets);
+                places.note(self::packed(entry.at), &entry.octets);
             }
         }
         SortedList::whole(&mut pieces, &mut places, Question::of(cursor, keys), room).ok()
     }
 
     /// Takes pieces, which are in their order, and places, where there is memory for them.
-    pub(super) fn whole(
+    fn whole(
         pieces: &mut Vec<Piece>,
         places: &mut Places,
         question: Option<Arc<Question>>,
@@ -164,6 +171,66 @@ impl SortedList {
     /// What a list for another snapshot is made from.
     pub(super) fn parts(&self) -> (&[Piece], &Places) {
         (&self.pieces, &self.places)
+    }
+}
+
+impl Draft {
+    pub fn new(pieces: Vec<Piece>, places: Places, room: &Room) -> Draft {
+        Draft {
+            pieces,
+            places,
+            room: room.clone(),
+        }
+    }
+
+    /// Puts an entry in; all others must be in the snapshot. Changes nothing where there is no memory for it.
+    pub fn insert(&mut self, octets: &[u8], packed: u64, keys: &SortKeys, snapshot: &Snapshot) -> Result<(), NoMemory> {
+        if self.pieces.is_empty() {
+            self.pieces.push(Piece::new(octets, &mut vec![packed], &self.room)?);
+            return Ok(());
+        }
+        let mut number = piece_of(&self.pieces, octets);
+        let piece = self.pieces.get(number);
+        if piece.is_some_and(|piece| piece.entries.packed.len() >= 2 * PIECE) {
+            self.split(number, keys, snapshot)?;
+            number = piece_of(&self.pieces, octets);
+        }
+        let Some(piece) = self.pieces.get_mut(number) else {
+            return Ok(());
+        };
+        let there = piece.position(&self.places, keys, snapshot, octets);
+        piece.entries_mut(&self.room)?.insert(there, packed);
+        Ok(())
+    }
+
+    fn split(&mut self, number: usize, keys: &SortKeys, snapshot: &Snapshot) -> Result<(), NoMemory> {
+        let Some(piece) = self.pieces.get_mut(number) else {
+            return Ok(());
+        };
+        let (first, second) = piece.entries.packed.split_at(piece.entries.packed.len() / 2);
+        let from = second.first().and_then(|packed| self.places.location(*packed));
+        let from = from.map(|at| keys.octets(snapshot, at)).unwrap_or_default();
+        let second = Piece::new(from, &mut second.to_vec(), &self.room)?;
+        *piece = Piece::new(Arc::clone(&piece.from), &mut first.to_vec(), &self.room)?;
+        self.pieces.insert(number + 1, second);
+        Ok(())
+    }
+
+    /// Takes an entry out that has these octets, where it is in.
+    pub fn remove(&mut self, octets: &[u8], packed: u64) -> Result<(), NoMemory> {
+        let number = piece_of(&self.pieces, octets);
+        if let Some(piece) = self.pieces.get_mut(number)
+            && let Some(there) = piece.entries.packed.iter().position(|other| *other == packed)
+        {
+            piece.entries_mut(&self.room)?.remove(there);
+        }
+        Ok(())
+    }
+
+    /// The list, where there is memory for it.
+    pub fn finish(&mut self, question: Option<Arc<Question>>) -> Result<SortedList, NoMemory> {
+        self.pieces.retain(|piece| !piece.entries.packed.is_empty());
+        SortedList::whole(&mut self.pieces, &mut self.places, question, &self.room)
     }
 }
 
@@ -257,10 +324,10 @@ impl Places {
         }
     }
 
-    /// An entry of the list; only of those in the tail it is kept what they are sorted by. For places as they are at first.
-    pub fn note(&mut self, at: Location, octets: &[u8]) {
-        if let Location::Tail { index } = at
-            && let Some(Some(place)) = self.tail.get_mut(index as usize)
+    /// An entry of the list; only of those in the tail it is kept what they are sorted by.
+    pub fn note(&mut self, packed: u64, octets: &[u8]) {
+        if (packed >> 32) as u32 == TAIL
+            && let Some(Some(place)) = self.tail.get_mut(packed as u32 as usize)
         {
             place.octets = Some(octets.into());
         }

@@ -4,7 +4,7 @@ use super::SortKeys;
 use crate::index::Ordinal;
 use crate::index::postings::PostingList;
 use crate::schema::AttributeId;
-use crate::store::{Location, Snapshot};
+use crate::store::{Layer, Location, Snapshot};
 use std::ops::Range;
 
 /// One dictionary that is being walked.
@@ -42,10 +42,20 @@ pub(super) struct ValueMerge {
 impl ValueMerge {
     /// From the value `from` on, which comes too.
     pub fn new(keys: &SortKeys, snapshot: &Snapshot, reverse: bool, from: Option<&[u8]>) -> ValueMerge {
+        ValueMerge::of(keys, (&snapshot.layers, snapshot), reverse, from)
+    }
+
+    /// Of some layers, the first ones; the tail comes with all of them.
+    fn of(
+        keys: &SortKeys,
+        (layers, snapshot): (&[Layer], &Snapshot),
+        reverse: bool,
+        from: Option<&[u8]>,
+    ) -> ValueMerge {
         let mut sources = Vec::new();
         let mut tail = Vec::new();
         if let Some(key) = keys.keys.first() {
-            for (layer, source) in snapshot.layers.iter().enumerate() {
+            for (layer, source) in layers.iter().enumerate() {
                 for attribute in &key.types {
                     let Some(index) = source.segment.index(*attribute) else {
                         continue;
@@ -68,7 +78,9 @@ impl ValueMerge {
                     });
                 }
             }
-            for index in 0..snapshot.tail.len() as u32 {
+            let is_whole = layers.len() == snapshot.layers.len();
+            let tail_entries = if is_whole { snapshot.tail.len() as u32 } else { 0 };
+            for index in 0..tail_entries {
                 let record = snapshot.record(Location::Tail { index });
                 if let Some(value) = key.least(record, &keys.schema, &keys.view) {
                     tail.push((value, index));
@@ -100,6 +112,16 @@ impl ValueMerge {
         ValueMerge {
             counts_only: true,
             ..ValueMerge::new(keys, snapshot, false, None)
+        }
+    }
+
+    /// The lists of the first layer alone: where it is the only source, no value has to be read.
+    pub fn of_base_lists(keys: &SortKeys, snapshot: &Snapshot) -> ValueMerge {
+        let base = snapshot.layers.get(..1).unwrap_or_default();
+        ValueMerge {
+            counts_only: true,
+            tail: Vec::new(),
+            ..ValueMerge::of(keys, (base, snapshot), false, None)
         }
     }
 

@@ -27,7 +27,7 @@ pub use walk::{Walk, WalkStep};
 use crate::access::View;
 use crate::schema::{AttributeId, MatchingRule, Schema};
 use crate::store::record::derived_values;
-use crate::store::{Location, Record, Snapshot};
+use crate::store::{Layer, Location, Record, Snapshot};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -122,6 +122,10 @@ impl SortKeys {
     /// Whether the values of the first key can be walked in order: every layer has an index of them in the rule's form, and
     /// the view hides none of them in some entries only.
     pub fn is_walkable(&self, snapshot: &Snapshot) -> bool {
+        self.is_walkable_in(&snapshot.layers)
+    }
+
+    fn is_walkable_in(&self, layers: &[Layer]) -> bool {
         let Some(key) = self.keys.first() else {
             return false;
         };
@@ -129,7 +133,7 @@ impl SortKeys {
             let equality = self.schema.attribute(*id).equality;
             equality.is_some_and(|equality| equality.shares_form(key.rule))
                 && !self.view.hiding.attributes().iter().any(|(hidden, _)| hidden == id)
-                && snapshot.layers.iter().all(|layer| layer.segment.index(*id).is_some())
+                && layers.iter().all(|layer| layer.segment.index(*id).is_some())
         })
     }
 

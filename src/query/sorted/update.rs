@@ -5,7 +5,7 @@
 
 use super::SortKeys;
 use super::build::{Listing, Over};
-use super::list::{LayerPlace, NoMemory, PIECE, Piece, Places, SortedList, TAIL, TailPlace, packed_in, piece_of};
+use super::list::{Draft, LayerPlace, NoMemory, Places, SortedList, TAIL, TailPlace, packed_in};
 use super::room::{Held, Room};
 use crate::index::EntryId;
 use crate::query::cursor::{Examined, Question};
@@ -17,9 +17,8 @@ use std::sync::Arc;
 /// A list that is brought up to date, a little at a time.
 pub struct ListUpdate {
     stage: Stage,
-    pieces: Vec<Piece>,
-    /// Those of the snapshot that the list will be of.
-    places: Places,
+    /// With the places of the snapshot that the list will be of.
+    draft: Draft,
     /// By the numbers of layers in the places: whether the layer is no more there. Those numbers stand in the list until it is swept.
     gone: Vec<bool>,
     left: Vec<Left>,
@@ -55,9 +54,10 @@ struct Came {
     packed: u64,
 }
 
-/// One in so many entries of a list may have changed, and these few in any case; beyond that it is made anew. An entry that changed
-/// costs as much as about ten that did not.
+/// One in so many entries of a list may have changed, these few in any case and never more than these many: what differs is found in one
+/// go. Beyond that the list is made anew. An entry that changed costs as much as about ten that did not.
 const ONE_IN: usize = 16;
+const MANY: usize = 1 << 16;
 const FEW: usize = if cfg!(test) { 64 } else { 256 };
 
 /// Work that sweeping a piece takes, and taking an entry out or in.
@@ -78,7 +78,7 @@ impl ListUpdate {
         if !question.is_of(cursor, keys) {
             return None;
         }
-        let most = (list.len() / ONE_IN).max(FEW);
+        let most = (list.len() / ONE_IN).clamp(FEW, MANY);
         let (pieces, before) = list.parts();
         let difference = Difference::between(before, cursor.snapshot(), most)?;
         let mut held = Held::finely(room);
@@ -88,8 +88,7 @@ impl ListUpdate {
                 true => Stage::Sweep(0),
                 false => Stage::Leave(0),
             },
-            pieces: pieces.to_vec(),
-            places: difference.places,
+            draft: Draft::new(pieces.to_vec(), difference.places, room),
             gone: difference.gone,
             left: difference.left,
             came: difference.came,
@@ -121,7 +120,7 @@ impl ListUpdate {
     }
 
     fn sweep(&mut self, at: usize, work: &mut Work) -> Result<Option<Stage>, Over> {
-        let Some(piece) = self.pieces.get_mut(at) else {
+        let Some(piece) = self.draft.pieces.get_mut(at) else {
             return Ok(Some(Stage::Leave(0)));
         };
         work.left = work.left.saturating_sub(SWEEP_WORK);
@@ -145,17 +144,12 @@ impl ListUpdate {
             Some(Left::Layer { place, id }) => {
                 let packed = packed_in(*place, *id);
                 // Hidden by now, but its record is where it was.
-                let octets = self.places.location(packed).map(|at| keys.octets(snapshot, at));
+                let octets = self.draft.places.location(packed).map(|at| keys.octets(snapshot, at));
                 (packed, octets.unwrap_or_default().into())
             }
         };
         work.left = work.left.saturating_sub(ENTRY_WORK);
-        let number = piece_of(&self.pieces, &octets);
-        if let Some(piece) = self.pieces.get_mut(number)
-            && let Some(there) = piece.entries.packed.iter().position(|other| *other == packed)
-        {
-            piece.entries_mut(&self.room)?.remove(there);
-        }
+        self.draft.remove(&octets, packed)?;
         Ok(Some(Stage::Leave(at + 1)))
     }
 
@@ -180,55 +174,13 @@ impl ListUpdate {
         work.left = work.left.saturating_sub(ENTRY_WORK);
         let snapshot = cursor.snapshot();
         let octets = keys.octets(snapshot, came.at);
-        self.insert(&octets, came.packed, keys, snapshot)?;
-        if let Location::Tail { .. } = came.at
-            && let Some(Some(place)) = self.places.tail.get_mut(came.packed as u32 as usize)
-        {
-            place.octets = Some(octets.into());
-        }
+        self.draft.insert(&octets, came.packed, keys, snapshot)?;
+        self.draft.places.note(came.packed, &octets);
         next
     }
 
-    /// Changes nothing where there is no memory for it.
-    fn insert(&mut self, octets: &[u8], packed: u64, keys: &SortKeys, snapshot: &Snapshot) -> Result<(), NoMemory> {
-        if self.pieces.is_empty() {
-            self.pieces.push(Piece::new(octets, &mut vec![packed], &self.room)?);
-            return Ok(());
-        }
-        let mut number = piece_of(&self.pieces, octets);
-        if self
-            .pieces
-            .get(number)
-            .is_some_and(|piece| piece.entries.packed.len() >= 2 * PIECE)
-        {
-            self.split(number, keys, snapshot)?;
-            number = piece_of(&self.pieces, octets);
-        }
-        let Some(piece) = self.pieces.get_mut(number) else {
-            return Ok(());
-        };
-        let there = piece.position(&self.places, keys, snapshot, octets);
-        piece.entries_mut(&self.room)?.insert(there, packed);
-        Ok(())
-    }
-
-    fn split(&mut self, number: usize, keys: &SortKeys, snapshot: &Snapshot) -> Result<(), NoMemory> {
-        let Some(piece) = self.pieces.get_mut(number) else {
-            return Ok(());
-        };
-        let (first, second) = piece.entries.packed.split_at(piece.entries.packed.len() / 2);
-        let from = second.first().and_then(|packed| self.places.location(*packed));
-        let from = from.map(|at| keys.octets(snapshot, at)).unwrap_or_default();
-        let second = Piece::new(from, &mut second.to_vec(), &self.room)?;
-        *piece = Piece::new(Arc::clone(&piece.from), &mut first.to_vec(), &self.room)?;
-        self.pieces.insert(number + 1, second);
-        Ok(())
-    }
-
     fn finished(&mut self) -> Listing {
-        self.pieces.retain(|piece| !piece.entries.packed.is_empty());
-        let question = Some(Arc::clone(&self.question));
-        match SortedList::whole(&mut self.pieces, &mut self.places, question, &self.room) {
+        match self.draft.finish(Some(Arc::clone(&self.question))) {
             Ok(list) if list.octets() > self.octets_limit => Listing::Limit,
             Ok(list) => Listing::Done(list),
             Err(NoMemory) => Listing::NoMemory,
