@@ -266,13 +266,11 @@ pub fn replay(
     Ok((at, torn))
 }
 
-/// Deletes what there is of a torn group.
+/// Deletes what there is of a torn group, durably: the next group has its name, and may go where this deletion does not precede it.
 pub fn discard(kv: &dyn Kv, torn: &Torn) -> Result<(), StoreError> {
-    kv.discard(
-        (0..torn.cells)
-            .map(|index| cell::key(AREA, &torn.name, index))
-            .collect(),
-    )
+    let mut batch = Batch::default();
+    cell::delete(&mut batch, AREA, &torn.name, 0..torn.cells);
+    kv.commit(batch)
 }
 
 /// The keys of journal records up to a sequence number that a segment now covers, at most `limit`.

@@ -8,9 +8,12 @@
 //! Integers are little-endian. The first record that is not whole ends a file: it was being written when the power went, so nobody was
 //! told that it is there. Where more is lost than that, the mark and the hash chain say so. Files are made longer by zeros ahead of what
 //! is written, because a write that changes a file's length costs the file system a transaction of its own.
+//!
+//! What is read at open may be in the kernel's memory and not on the disk: the process before was killed between write and sync, or its
+//! sync failed. Only the last record can be so. It is written and synced once more before anything is built on it.
 
 use super::StoreError;
-use super::kv::{io_error, sync_path};
+use super::kv::{corrupt, io_error, sync_path};
 use crate::index::octets::{u16_at, u32_at};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -51,7 +54,8 @@ struct State {
 struct LogFile {
     path: PathBuf,
     file: File,
-    /// Where the next record goes, and how long the file is.
+    /// Where the last record found at open begins, where the next goes, and how long the file is.
+    last: u64,
     end: u64,
     len: u64,
     /// Behind the end there is something else than zeros.
@@ -83,12 +87,15 @@ impl AppendLog {
             let name = item.map_err(faulty)?.file_name();
             let name = name.to_string_lossy();
             let number = name.strip_suffix(".log").and_then(|number| number.parse::<u64>().ok());
-            numbers.extend(number);
+            numbers.extend(number.filter(|number| name_of(*number) == name));
         }
         numbers.sort_unstable();
         let mut state = State::default();
         for number in numbers {
-            state.read(number, path_of(directory, number))?;
+            state.read(number, directory.join(name_of(number)))?;
+        }
+        if let Some(file) = state.files.values().next_back() {
+            file.settle().map_err(|error| io_error(&file.path, error))?;
         }
         sync_path(directory)?;
         Ok(AppendLog {
@@ -112,25 +119,22 @@ impl AppendLog {
         if full {
             state.begin_file(&self.directory)?;
         }
-        let State {
-            files, pairs: places, ..
-        } = &mut *state;
-        let Some((number, file)) = files.iter_mut().next_back() else {
+        let Some((number, file)) = state.files.iter_mut().next_back() else {
             return Err(io_error(&self.directory, io::ErrorKind::NotFound.into()));
         };
         let (record, offsets) = record_of(&pairs);
-        let begin = file.end;
+        let (number, begin) = (*number, file.end);
         file.write(&record).map_err(|error| io_error(&file.path, error))?;
         if full {
             sync_path(&self.directory)?;
         }
         for ((key, value), offset) in pairs.into_iter().zip(offsets) {
             let place = Place {
-                file: *number,
+                file: number,
                 at: begin + offset as u64,
                 len: value.len() as u32,
             };
-            file.live += usize::from(places.insert(key, place).is_none());
+            state.place(key, place);
         }
         Ok(())
     }
@@ -138,11 +142,12 @@ impl AppendLog {
     /// The first pair from a bound on, and before `to`.
     pub fn next(&self, from: Bound<&[u8]>, to: &[u8]) -> Result<Option<Pair>, StoreError> {
         let state = self.locked();
-        let Some((key, place)) = state.pairs.range::<[u8], _>((from, Bound::Unbounded)).next() else {
+        let mut from_there = state.pairs.range::<[u8], _>((from, Bound::Unbounded));
+        let Some((key, place)) = from_there.next().filter(|(key, _)| key.as_slice() < to) else {
             return Ok(None);
         };
-        let Some(file) = state.files.get(&place.file).filter(|_| key.as_slice() < to) else {
-            return Ok(None);
+        let Some(file) = state.files.get(&place.file) else {
+            return Err(corrupt(&self.directory, "a file of the log is gone"));
         };
         let mut value = vec![0; place.len as usize];
         let read = file.file.read_exact_at(&mut value, place.at);
@@ -186,7 +191,9 @@ impl State {
         let faulty = |error| io_error(&path, error);
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(faulty)?;
         let octets = fs::read(&path).map_err(faulty)?;
-        let (mut at, mut live) = (0, 0);
+        self.files.insert(number, LogFile::new(path, file));
+        self.last = number;
+        let (mut at, mut last) = (0, 0);
         while let Some(record) = record_at(&octets, at) {
             let base = at + HEADER;
             let mut within = 0;
@@ -197,49 +204,70 @@ impl State {
                     at: (base + within - value.len()) as u64,
                     len: value.len() as u32,
                 };
-                live += usize::from(self.pairs.insert(key.to_vec(), place).is_none());
+                self.place(key.to_vec(), place);
             }
-            at = base + record.len();
+            (last, at) = (at, base + record.len());
         }
         let rest = octets.get(at..).unwrap_or_default();
-        let file = LogFile {
-            littered: rest.iter().any(|octet| *octet != 0),
-            path,
-            file,
-            end: at as u64,
-            len: octets.len() as u64,
-            live,
-        };
-        self.files.insert(number, file);
-        self.last = number;
+        if let Some(file) = self.files.get_mut(&number) {
+            file.littered = rest.iter().any(|octet| *octet != 0);
+            (file.last, file.end, file.len) = (last as u64, at as u64, octets.len() as u64);
+        }
         Ok(())
+    }
+
+    /// Says where the value of a key is, and no longer where it was.
+    fn place(&mut self, key: Vec<u8>, place: Place) {
+        let before = self.pairs.insert(key, place);
+        if let Some(file) = before.and_then(|before| self.files.get_mut(&before.file)) {
+            file.live -= 1;
+        }
+        if let Some(file) = self.files.get_mut(&place.file) {
+            file.live += 1;
+        }
     }
 
     /// Makes the file that is written to next.
     fn begin_file(&mut self, directory: &Path) -> Result<(), StoreError> {
         self.last += 1;
-        let path = path_of(directory, self.last);
+        let path = directory.join(name_of(self.last));
         let options = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = options.map_err(|error| io_error(&path, error))?;
-        let file = LogFile {
-            path,
-            file,
-            end: 0,
-            len: 0,
-            littered: false,
-            live: 0,
-        };
-        self.files.insert(self.last, file);
+        self.files.insert(self.last, LogFile::new(path, file));
         Ok(())
     }
 }
 
 impl LogFile {
+    /// A file that holds nothing yet.
+    fn new(path: PathBuf, file: File) -> LogFile {
+        LogFile {
+            path,
+            file,
+            last: 0,
+            end: 0,
+            len: 0,
+            littered: false,
+            live: 0,
+        }
+    }
+
+    /// Makes what was found at open durable. After a failed sync the kernel calls pages clean that the disk does not have: only what is
+    /// written again is synced. It is the same octets, so that a power cut meanwhile changes nothing.
+    fn settle(&self) -> io::Result<()> {
+        let mut record = vec![0; (self.end - self.last) as usize];
+        self.file.read_exact_at(&mut record, self.last)?;
+        self.file.write_all_at(&record, self.last)?;
+        self.file.sync_all()
+    }
+
     /// Writes a record behind the last, and makes it durable.
     fn write(&mut self, record: &[u8]) -> io::Result<()> {
         if std::mem::take(&mut self.littered) {
-            // What is left of a record that was never whole must not be read as part of what follows this one.
+            // What is left of a record that was never whole must not be read as part of what follows this one, not even after a power cut
+            // before the sync below.
             self.file.set_len(self.end)?;
+            self.file.sync_all()?;
             self.len = self.end;
         }
         let end = self.end + record.len() as u64;
@@ -255,8 +283,8 @@ impl LogFile {
     }
 }
 
-fn path_of(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("{number:08}.log"))
+fn name_of(number: u64) -> String {
+    format!("{number:08}.log")
 }
 
 /// A record of pairs, and where in it each value begins.
@@ -387,6 +415,62 @@ mod tests {
         let log = AppendLog::open(place.path()).unwrap();
         assert_eq!(all(&log), []);
         log.append(vec![pair(2, 5)]).unwrap();
+        drop(log);
+        assert_eq!(all(&AppendLog::open(place.path()).unwrap()), [pair(2, 5)]);
+    }
+
+    /// The process that wrote it may have been killed before its sync, or told that the sync failed.
+    #[test]
+    fn the_last_record_is_written_again_at_open() {
+        let place = tempfile::tempdir().unwrap();
+        let pairs: Vec<Pair> = (1..4).map(|number| pair(number, 700)).collect();
+        let log = AppendLog::open_with(place.path(), 1_000).unwrap();
+        pairs.iter().for_each(|pair| log.append(vec![pair.clone()]).unwrap());
+        drop(log);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        let files = ["00000001.log", "00000002.log"].map(|name| {
+            let file = File::options().write(true).open(place.path().join(name)).unwrap();
+            file.set_modified(long_ago).unwrap();
+            file
+        });
+        let log = AppendLog::open_with(place.path(), 1_000).unwrap();
+        assert_eq!(all(&log), pairs);
+        let written = files.map(|file| file.metadata().unwrap().modified().unwrap() != long_ago);
+        assert_eq!(
+            written,
+            [false, true],
+            "a file is begun when the one before is on the disk"
+        );
+    }
+
+    /// A key that comes twice is where it was written last, and the file of the first goes without it.
+    #[test]
+    fn a_key_counts_where_it_was_written_last() {
+        let place = tempfile::tempdir().unwrap();
+        let log = AppendLog::open_with(place.path(), 100).unwrap();
+        log.append(vec![pair(1, 200)]).unwrap();
+        log.append(vec![pair(1, 300), pair(2, 5)]).unwrap();
+        drop(log);
+        let log = AppendLog::open_with(place.path(), 100).unwrap();
+        log.append(vec![pair(3, 5)]).unwrap();
+        assert!(log.discard(vec![pair(2, 5).0]).unwrap().is_empty());
+        assert_eq!(all(&log), [pair(1, 300), pair(3, 5)]);
+        assert_eq!(names(place.path()), ["00000002.log", "00000003.log"]);
+    }
+
+    #[test]
+    fn files_of_other_names_are_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let log = AppendLog::open(place.path()).unwrap();
+        log.append(vec![pair(1, 5)]).unwrap();
+        drop(log);
+        for name in ["1.log", "+0000002.log", "00000007.log.bak", "x.log"] {
+            fs::copy(place.path().join("00000001.log"), place.path().join(name)).unwrap();
+        }
+        let log = AppendLog::open(place.path()).unwrap();
+        assert!(log.discard(vec![pair(1, 5).0]).unwrap().is_empty());
+        log.append(vec![pair(2, 5)]).unwrap();
+        assert_eq!(names(place.path()).len(), 5);
         drop(log);
         assert_eq!(all(&AppendLog::open(place.path()).unwrap()), [pair(2, 5)]);
     }

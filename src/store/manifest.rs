@@ -1,9 +1,10 @@
 //! The manifest: which segment stands, and from where the journal goes on. One small value, replaced in one batch.
 //!
 //! ```text
-//! version u8 = 1, identity 16 octets, epoch u64, generation u64, applied sequence u64, hash of the chain there 32 octets,
+//! version u8 = 2, identity 16 octets, epoch u64, generation u64, applied sequence u64, hash of the chain there 32 octets,
 //! length of the segment file u64, length of its name u8, its name (empty: no segment yet)
 //! ```
+//! Version 1 is laid out alike. A program that wrote it would not read the files in `log/`: it must refuse a directory that has some.
 
 use super::journal::Position;
 use super::kv::{Batch, Kv, corrupt};
@@ -12,7 +13,9 @@ use crate::schema::{AttributeId, Schema};
 
 const AREA: u8 = b'm';
 const TABLES: u8 = b't';
-const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The oldest that is read.
+const VERSION_OLDEST: u8 = 1;
 const FIXED: usize = 1 + 16 + 8 + 8 + 8 + 32 + 8 + 1;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,17 +57,19 @@ impl Manifest {
         cell::put(batch, AREA, b"", &octets);
     }
 
-    /// `None` when the directory was never finished.
-    pub fn read(kv: &dyn Kv) -> Result<Option<Manifest>, StoreError> {
+    /// With the version that it was written in. `None` when the directory was never finished.
+    pub fn read(kv: &dyn Kv) -> Result<Option<(Manifest, u8)>, StoreError> {
         let mut manifest = None;
         cell::scan(kv, AREA, b"", &mut |_, octets, _| {
             let version = octets.first().copied().unwrap_or(0);
-            if version != VERSION {
-                let detail =
-                    format!("manifest version {VERSION} expected, {version} found; use the nhsdir that wrote it");
+            if !(VERSION_OLDEST..=VERSION).contains(&version) {
+                let detail = format!(
+                    "manifest version {VERSION} expected, {version} found: another version of nhsdir wrote it, and only that can read it"
+                );
                 return Err(corrupt(kv.place(), &detail));
             }
-            manifest = Some(Manifest::decode(octets).ok_or_else(|| corrupt(kv.place(), "the manifest is cut short"))?);
+            let decoded = Manifest::decode(octets).ok_or_else(|| corrupt(kv.place(), "the manifest is cut short"))?;
+            manifest = Some((decoded, version));
             Ok(())
         })?;
         Ok(manifest)
@@ -177,6 +182,7 @@ fn decode_table(octets: &[u8]) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::super::faulty::FaultyKv;
+    use super::super::tests::{TAIL, commit_group, new_disk, start, versions};
     use super::*;
 
     #[test]
@@ -204,8 +210,50 @@ mod tests {
             let mut batch = Batch::default();
             manifest.write(&mut batch);
             kv.commit(batch).unwrap();
-            assert_eq!(Manifest::read(&kv).unwrap().as_ref(), Some(&manifest));
+            assert_eq!(Manifest::read(&kv).unwrap(), Some((manifest.clone(), VERSION)));
         }
+    }
+
+    #[test]
+    fn other_versions_are_refused_but_the_one_before() {
+        for (version, is_read) in [(0, false), (1, true), (VERSION, true), (VERSION + 1, false)] {
+            let kv = FaultyKv::default();
+            let mut octets = vec![0; FIXED];
+            octets[0] = version;
+            let mut batch = Batch::default();
+            cell::put(&mut batch, AREA, b"", &octets);
+            kv.commit(batch).unwrap();
+            match Manifest::read(&kv) {
+                Ok(read) => assert_eq!(read.map(|(_, version)| version), is_read.then_some(version)),
+                Err(error) => assert!(!is_read && error.to_string().contains("another version"), "{error}"),
+            }
+        }
+    }
+
+    /// A program from before the files of the log would open the directory without what is in them.
+    #[test]
+    fn a_directory_of_an_earlier_program_is_closed_to_it_at_the_first_open() {
+        let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+        let open = || start(&kv, data.path(), TAIL).unwrap();
+        commit_group(&open(), 1).unwrap();
+        let read = || Manifest::read(&kv).unwrap().unwrap();
+        let (found, version) = read();
+        assert_eq!(version, VERSION);
+        // As it was written before: the same but for the version.
+        let mut batch = Batch::default();
+        found.write(&mut batch);
+        let (key, cell) = batch.writes.pop().unwrap();
+        let mut octets = cell.unwrap()[6..].to_vec();
+        octets[0] = 1;
+        cell::put(&mut batch, key[0], b"", &octets);
+        kv.commit(batch).unwrap();
+        assert_eq!(read(), (found.clone(), 1));
+        let store = open();
+        assert_eq!(read(), (found, VERSION), "before the first write");
+        commit_group(&store, 2).unwrap();
+        let entries = versions(&store.snapshot());
+        drop(store);
+        assert_eq!(versions(&open().snapshot()), entries);
     }
 
     #[test]

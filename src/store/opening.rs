@@ -12,7 +12,7 @@
 use super::deletions::{self, Deletion, Deletions};
 use super::journal::{self, Group, Position};
 use super::kv::{Batch, Kv, SledKv, corrupt, io_error, parent, sync_path};
-use super::manifest::{Manifest, TypeTables};
+use super::manifest::{self, Manifest, TypeTables};
 use super::mark::{self, Mark};
 use super::record::{self, Record};
 use super::snapshot::{Layer, Snapshot};
@@ -143,7 +143,7 @@ pub(super) fn open_on(
     schema: Arc<Schema>,
     options: StoreOptions,
 ) -> Result<Core, StoreError> {
-    let manifest = Manifest::read(&*kv)?.ok_or_else(|| corrupt(kv.place(), "the manifest is missing"))?;
+    let (manifest, version) = Manifest::read(&*kv)?.ok_or_else(|| corrupt(kv.place(), "the manifest is missing"))?;
     let (mark, mark_slot) = Mark::newest(&kv.read_marks()?)
         .ok_or_else(|| corrupt(&path.join(MARK), "neither slot of the high-water mark can be read"))?;
     let segments = path.join(SEGMENTS);
@@ -157,6 +157,10 @@ pub(super) fn open_on(
     let (position, journal_octets) = replay(&*kv, &manifest, &mark, &tables, &schema, &options, replayed)?;
     let mut batch = Batch::default();
     let table = tables.current(&schema, &mut batch);
+    if version != manifest::VERSION {
+        // Before the first group goes where the program that wrote it would not look.
+        manifest.write(&mut batch);
+    }
     if !batch.writes.is_empty() {
         kv.commit(batch)?;
     }
