@@ -5,7 +5,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUFFIX = "o=nhs"
 # name: role and release profile at nhsdir
 ACCOUNTS = {"bench-reader": ("reader", "reader"), "bench-full": ("reader", "full"), "bench-writer": ("writer", "writer")}
-START_SECONDS, STOP_SECONDS = 120, 120
+# Waited for at most: the first answer, an end of what a server does at its start, its own end.
+START_SECONDS, REST_SECONDS, STOP_SECONDS = 120, 120, 120
 
 
 def say(*words):
@@ -132,6 +133,18 @@ class Server:
         if subprocess.run(command).returncode or self.child.poll() is not None:
             sys.exit(f"{self.name} did not start; see {self.log.name}:\n" + open(self.log.name, errors="replace").read()[-2000:])
         self.started = time.monotonic() - begin
+        self.await_rest()
+
+    def await_rest(self):
+        """Until the server does nothing: nhsdir reads its data through when it starts."""
+        end, before = time.monotonic() + REST_SECONDS, None
+        while time.monotonic() < end and self.ticks() != before:
+            before = self.ticks()
+            time.sleep(0.5)
+
+    def ticks(self):
+        with open(f"/proc/{self.child.pid}/stat") as stat:
+            return sum(map(int, stat.read().rsplit(")", 1)[1].split()[11:13]))
 
     def who(self, account):
         return ["--server", self.address, "--bind", dn(account), "--secret", self.secret]
