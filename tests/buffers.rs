@@ -65,6 +65,29 @@ impl Local {
         Some(body[7])
     }
 
+    /// The result code of the next answer of any size.
+    fn large(&mut self) -> u8 {
+        let mut read = |count: usize| {
+            let mut octets = vec![0; count];
+            self.0.read_exact(&mut octets).unwrap();
+            octets
+        };
+        let length = |first: u8, read: &mut dyn FnMut(usize) -> Vec<u8>| match first {
+            0..0x80 => usize::from(first),
+            _ => read(usize::from(first & 0x7f))
+                .iter()
+                .fold(0, |length, octet| length << 8 | usize::from(*octet)),
+        };
+        let header = read(2);
+        let whole = length(header[1], &mut read);
+        let body = read(whole);
+        // Message id, the operation's tag, its length, ENUMERATED, one octet.
+        body[3..]
+            .iter()
+            .position(|octet| *octet == 0x0a)
+            .map_or(0xff, |at| body[3 + at + 2])
+    }
+
     /// The result code of the notice that ended it; `None` while it has not ended.
     fn ended(&mut self) -> Option<u8> {
         self.0.set_nonblocking(true).unwrap();
@@ -160,4 +183,52 @@ fn a_transaction_of_many_values_is_held_to_the_memory_it_takes() {
     assert!(request.len() < MIB, "on the wire it is within the limit");
     admin.0.write_all(&message(3, &request)).unwrap();
     assert_eq!(admin.code(), Some(11), "adminLimitExceeded");
+}
+
+/// Entries that come with the answers to updates count with the updates until they are answered.
+#[tokio::test]
+async fn entries_read_with_updates_take_no_more_than_there_is_for_updates() {
+    let server = Place::filled()
+        .with("[limits]\nbuffered_bytes = 8388608\nwaiting_update_bytes = 16777216\nwrite_stall_seconds = 600\n")
+        .serve();
+    let mut admin = server.bound("administrator").await;
+    let long_value = "v".repeat(3 * MIB);
+    let change = Mod::Replace("description", HashSet::from([long_value.as_str()]));
+    admin
+        .modify("ou=People,o=nhs", vec![change])
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    let before = server.resident();
+    let all = element(0x30, &text("*"));
+    let control = |oid: &str| element(0x30, &[text(oid), element(4, &all)].concat());
+    let controls = element(0xa0, &[control("1.3.6.1.1.13.1"), control("1.3.6.1.1.13.2")].concat());
+    let mut deaf = Local::bound(&server);
+    for number in 0..50u8 {
+        let value = element(0x31, &text(&format!("Number {number}")));
+        let change = element(0x30, &[text("ou"), value].concat());
+        let change = element(0x30, &[element(0x0a, &[0]), change].concat());
+        let modify = element(0x66, &[text("ou=People,o=nhs"), element(0x30, &change)].concat());
+        let request = message(2 + number, &[modify, controls.clone()].concat());
+        deaf.0.write_all(&request).unwrap();
+    }
+    // Updates are done one after the other.
+    let change = Mod::Replace("description", HashSet::from(["x"]));
+    let answer = admin.modify("ou=Organisations,o=nhs", vec![change]).await.unwrap();
+    assert!(answer.rc == 0 || answer.rc == 51, "{answer}");
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < 120 * MIB, "{} MiB more", grown / MIB);
+    let (mut done, mut busy) = (0, 0);
+    for _ in 0..50 {
+        match deaf.large() {
+            0 => done += 1,
+            51 => busy += 1,
+            code => panic!("{code}"),
+        }
+    }
+    assert!(done > 0 && busy > 20, "{done} were done, {busy} refused");
+    let again = Mod::Replace("description", HashSet::from(["y"]));
+    let answer = admin.modify("ou=Organisations,o=nhs", vec![again]).await.unwrap();
+    assert_eq!(answer.rc, 0, "what was taken is given back");
 }

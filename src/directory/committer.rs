@@ -71,8 +71,8 @@ pub(super) struct Asked {
     /// An entry moves, or goes with all below it, only where nothing is below it: who asks may neither move a member of a group
     /// that gives rights nor delete what decides who may do what.
     pub alone: bool,
-    /// Given back once it is done.
-    pub _room: Room,
+    /// Given back once it is done, and what it reads is answered.
+    pub room: Room,
 }
 
 /// A Password Modify whose rights were checked.
@@ -121,12 +121,26 @@ impl Applied {
                 outcome,
                 pre_read: None,
                 post_read: None,
+                _room: None,
             },
             entry_uuid: None,
             below: Vec::new(),
             octets: 0,
         }
     }
+}
+
+/// Takes room for the entry before and after: whoever asks for large ones again and again, and does not take the answers, is to find an end.
+fn room_to_read(
+    mut room: Room,
+    snapshot: &Snapshot,
+    key: &NormalizedDn,
+    request: &UpdateRequest,
+) -> Result<Room, Outcome> {
+    let there = snapshot.find(key).map_or(0, |at| snapshot.record(at).octets().len());
+    let before = request.pre_read.as_ref().map_or(0, |_| there);
+    let after = request.post_read.as_ref().map_or(0, |_| there + request.octets);
+    room.grow(before + after).map(|()| room)
 }
 
 /// What one accepted update does.
@@ -325,6 +339,11 @@ impl Writer {
             let message = "entries below may decide who may do what, or be members of a group that does: they are for administrators";
             return Err(Outcome::new(ResultCode::InsufficientAccessRights, message));
         }
+        let reads = request.pre_read.is_some() || request.post_read.is_some();
+        let room = match reads {
+            true => Some(room_to_read(asked.room, group.snapshot(), key, &request)?),
+            false => None,
+        };
         let pre_read = read(group.snapshot(), key, &request.pre_read);
         let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret, following)?;
         let put = match effects.changes.last() {
@@ -339,6 +358,7 @@ impl Writer {
             outcome: Outcome::success(),
             pre_read,
             post_read: read(group.snapshot(), &put, &post_selection),
+            _room: room,
         };
         Ok(Applied {
             done,

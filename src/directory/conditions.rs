@@ -5,6 +5,7 @@
 //! was searched for; both see the very state that the update changes.
 
 use super::Update;
+use super::committer::Room;
 use super::computed::{Computation, Wanted};
 use super::kinds::Kinds;
 use crate::access::{ComputedAttribute, ReleasedCopy, Selection, View, release};
@@ -43,6 +44,8 @@ pub struct UpdateDone {
     /// There when it was asked for, the update succeeded and the view may see the entry.
     pub pre_read: Option<ReleasedCopy>,
     pub post_read: Option<ReleasedCopy>,
+    /// What those take of the memory for updates, until this is dropped.
+    pub(super) _room: Option<Room>,
 }
 
 /// What a value takes in memory beside its octets.

@@ -123,7 +123,7 @@ impl Directory {
                 alone: self.goes_alone(session, &request.update),
                 request,
                 secret: secret.map_err(failed)?,
-                _room: room,
+                room,
             });
         }
         let (reply, answer) = oneshot::channel();

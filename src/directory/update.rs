@@ -217,7 +217,7 @@ impl Directory {
             request,
             secret,
             view: session.view.clone(),
-            _room: room,
+            room,
         });
         self.committer.submit(Job::Update { asked, reply })?;
         answer

@@ -314,6 +314,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
     async fn exchange(&mut self, intake: Intake, busy: bool) -> Exchanged {
         std::future::poll_fn(|context| {
             let mut progress = self.conversation.poll_pending(context);
+            let held_up = self.conversation.has_pending() && self.conversation.is_output_full();
             match self.write(context, busy) {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 Poll::Ready(Err(error)) => {
@@ -321,8 +322,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Connection<'s, S> {
                     return Poll::Ready(Exchanged::Lost);
                 }
             }
-            // Room in the output is progress: searches and requests may go on.
-            progress |= intake == Intake::Full && !self.conversation.is_output_full();
+            // Room in the output is progress: searches and requests may go on, and operations be answered.
+            progress |= (intake == Intake::Full || held_up) && !self.conversation.is_output_full();
             if self.may_read(intake) && self.finds_room(context) {
                 match self.input.fill(self.stream, context, self.input_limit()) {
                     Poll::Ready(Ok(0)) => {

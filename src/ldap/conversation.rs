@@ -441,7 +441,12 @@ impl Conversation {
     pub fn poll_pending(&mut self, context: &mut Context<'_>) -> bool {
         let mut progress = self.poll_syncs(context);
         let mut at = 0;
-        while let Some(pending) = self.pending.get_mut(at) {
+        // Answers may be large, and wait where they are counted while the peer does not read.
+        while let Some(pending) = self
+            .pending
+            .get_mut(at)
+            .filter(|_| self.output.len() < self.service.limits.output_octets)
+        {
             match pending.future.as_mut().poll(context) {
                 Poll::Pending => at += 1,
                 Poll::Ready(answer) => {

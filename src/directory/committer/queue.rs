@@ -22,10 +22,32 @@ pub(in crate::directory) struct Committer {
     waiting_octets: usize,
 }
 
-/// What an update takes while it waits.
+/// What an update takes while it waits, and the entries that were read with it until they are answered.
+#[derive(Debug)]
 pub(in crate::directory) struct Room {
     waiting: Arc<AtomicUsize>,
+    limit: usize,
     octets: usize,
+}
+
+impl Room {
+    /// Takes more; one that is alone finds room whatever its size.
+    ///
+    /// # Errors
+    /// busy.
+    pub(in crate::directory) fn grow(&mut self, octets: usize) -> Result<(), Outcome> {
+        let before = self.waiting.fetch_add(octets, Ordering::Relaxed);
+        let alone = before == self.octets;
+        self.octets += octets;
+        match !alone && before.saturating_add(octets) > self.limit {
+            true => Err(too_many_octets()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn too_many_octets() -> Outcome {
+    Outcome::new(ResultCode::Busy, "too many bytes of updates are waiting; try again")
 }
 
 impl Drop for Room {
@@ -55,18 +77,12 @@ impl Committer {
     /// # Errors
     /// busy.
     pub(in crate::directory) fn room(&self, octets: usize) -> Result<Room, Outcome> {
-        let before = self.waiting.fetch_add(octets, Ordering::Relaxed);
-        let room = Room {
+        let mut room = Room {
             waiting: Arc::clone(&self.waiting),
-            octets,
+            limit: self.waiting_octets,
+            octets: 0,
         };
-        match before > 0 && before.saturating_add(octets) > self.waiting_octets {
-            true => Err(Outcome::new(
-                ResultCode::Busy,
-                "too many bytes of updates are waiting; try again",
-            )),
-            false => Ok(room),
-        }
+        room.grow(octets).map(|()| room)
     }
 
     pub(in crate::directory) fn submit(&self, job: Job) -> Result<(), Outcome> {
