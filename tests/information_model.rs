@@ -43,6 +43,35 @@ async fn given(ldap: &mut Ldap, base: &str, scope: Scope, filter: &str) -> (Vec<
     (names, references)
 }
 
+/// The writer keeps in mind at which names there is no referral object, until there is one.
+#[tokio::test]
+async fn a_name_that_was_none_becomes_a_referral_object() {
+    let server = Place::filled().serve();
+    let mut writer = server.bound("writer").await;
+    let below = format!("cn=x,{AWAY}");
+    let unit = vec![("objectClass", set(&["organizationalUnit"])), ("ou", set(&["Away"]))];
+    let device = vec![("objectClass", set(&["device"])), ("cn", set(&["x"]))];
+    let described = || vec![Mod::Replace("description", set(&["New"]))];
+    assert_eq!(writer.add(&below, device.clone()).await.unwrap().rc, NO_SUCH_OBJECT);
+    writer.add(AWAY, unit).await.unwrap().success().unwrap();
+    writer.add(&below, device.clone()).await.unwrap().success().unwrap();
+    writer.modify(&below, described()).await.unwrap().success().unwrap();
+    for dn in [&below, AWAY] {
+        writer.delete(dn).await.unwrap().success().unwrap();
+    }
+    add_referral(&mut writer).await;
+    assert_eq!(writer.add(&below, device.clone()).await.unwrap().rc, REFERRAL);
+    assert_eq!(writer.modify(&below, described()).await.unwrap().rc, REFERRAL);
+    writer
+        .with_controls(ManageDsaIt)
+        .delete(AWAY)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    assert_eq!(writer.add(&below, device).await.unwrap().rc, NO_SUCH_OBJECT);
+}
+
 #[tokio::test]
 async fn rfc_3296_5_2_what_lies_at_or_below_a_referral_object_is_elsewhere() {
     let server = Place::filled().serve();

@@ -47,13 +47,16 @@ mod tests {
         };
         let octets = record::encode(&entry, &operational, &schema);
         let key = schema.normalize_dn(&entry.dn).unwrap();
-        let mut snapshot = Snapshot::empty(std::sync::Arc::clone(&schema));
-        let segment = Segment::build(&[(key, &octets)], &schema, &Wanted::everything().into());
-        snapshot.layers.push(crate::store::Layer::new(segment.into()));
-        let times = ChangeTimes::after(snapshot.last_change());
-        assert_eq!(
-            [6_999_999, 6_999_999, 8_000_000, 8_000_000].map(|now| times.next(now)),
-            [7_000_004, 7_000_005, 8_000_000, 8_000_001]
-        );
+        // With an index of the times, and where there is none yet.
+        for wanted in [Wanted::everything(), Wanted::nothing(&schema)] {
+            let mut snapshot = Snapshot::empty(std::sync::Arc::clone(&schema));
+            let segment = Segment::build(&[(key.clone(), &octets)], &schema, &wanted.into());
+            snapshot.layers.push(crate::store::Layer::new(segment.into()));
+            let times = ChangeTimes::after(snapshot.last_change());
+            assert_eq!(
+                [6_999_999, 6_999_999, 8_000_000, 8_000_000].map(|now| times.next(now)),
+                [7_000_004, 7_000_005, 8_000_000, 8_000_001]
+            );
+        }
     }
 }

@@ -10,12 +10,11 @@ use super::following::{self, Following, Lock, Planned};
 use super::general::General;
 use super::integrity::{Gone, Integrity};
 use super::kinds::Kinds;
-use super::referral::{Knowledge, refer_update};
+use super::referral::{Knowledge, PlainNames, refer_update};
 use super::relax::Given;
 use super::secret::SecretPlan;
 use super::update::Update;
-use super::wellformed::{check, first};
-use super::{DirectoryLimits, clock, modify, password_state, relax, rename};
+use super::{DirectoryLimits, clock, password_state, relax, rename};
 use crate::access::{Selection, View};
 use crate::account::{Accounts, ChangeAsked, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
@@ -29,10 +28,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 mod author;
 mod delete;
 mod held;
+mod modify;
 mod queue;
 mod secret;
 mod size;
@@ -168,13 +169,17 @@ struct Writer {
     last_group: Cell<usize>,
     /// Octets of the entries that the group made anew.
     made: Cell<usize>,
+    /// Of the group as it stands.
+    plain: PlainNames,
+    /// Where the tasks run that wait for answers.
+    runtime: Option<Handle>,
 }
 
 /// How long a group that is smaller than the one before waits for more. To make one durable takes several times as long.
 const GATHERING: Duration = Duration::from_micros(100);
 
 impl Writer {
-    fn new(context: Context) -> Writer {
+    fn new(context: Context, runtime: Option<Handle>) -> Writer {
         Writer {
             times: ChangeTimes::after(context.feed.position().0),
             noting: Noting::new(context.feed.clone()),
@@ -182,6 +187,8 @@ impl Writer {
             touched: RefCell::default(),
             last_group: Cell::new(0),
             made: Cell::new(0),
+            plain: PlainNames::default(),
+            runtime,
         }
     }
 
@@ -206,6 +213,7 @@ impl Writer {
         let context = &mut self.context;
         context.store.change_schema(Arc::clone(&schema), vec![written])?;
         context.kinds = Kinds::new(&schema);
+        self.plain.forget_all();
         context.integrity = integrity;
         context.schema = schema;
         Ok(())
@@ -253,9 +261,7 @@ impl Writer {
             tracing::error!(%fault, "a group of updates could not be made durable");
         }
         self.noting.end(committed.is_ok());
-        for held in held {
-            held.answer(committed.is_ok());
-        }
+        held::answer(held, committed.is_ok(), self.runtime.as_ref());
     }
 
     fn keep_books(&self) {
@@ -318,6 +324,7 @@ impl Writer {
             snapshot: group.snapshot(),
             schema,
             view,
+            plain: Some(&self.plain),
         };
         refer_update(knowledge, key, &request)?;
         let who = Who {
@@ -374,6 +381,7 @@ impl Writer {
         self.note_touched(&effects);
         let position = Position(effects.changed);
         self.noting.note(group.snapshot(), &effects.changes, position);
+        self.plain.forget(&effects.changes);
         if !effects.changes.is_empty() || !effects.keyed.is_empty() {
             group.apply(effects.changes, effects.keyed);
         }
@@ -516,7 +524,7 @@ impl Writer {
             let parts = password_state::take(schema, &mut entry, &kept)?;
             locks.extend(parts.into_iter().map(Lock::Kept));
         }
-        self.check(key, &mut entry, rules, ResultCode::NamingViolation)?;
+        self.check(key, &mut entry, &|_| true, rules, ResultCode::NamingViolation)?;
         if snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
         }
@@ -557,76 +565,6 @@ impl Writer {
             None => Ok(()),
             Some(missing) => Err(no_such_object(snapshot, view, &missing)),
         }
-    }
-
-    /// Checks a whole entry, with `userPassword` where the general directory has it.
-    fn check(
-        &self,
-        key: &NormalizedDn,
-        entry: &mut Entry,
-        rules: Rules<'_>,
-        naming: ResultCode,
-    ) -> Result<(), Outcome> {
-        let schema = &self.context.schema;
-        if !rules.planned.stand_in(&self.context, rules.following, key, entry) {
-            return check(schema, entry, naming);
-        }
-        let checked = schema.check_entry(entry);
-        following::take_stand_in(entry);
-        first(&checked.err().unwrap_or_default(), naming, |_| true)
-    }
-
-    fn modify(
-        &self,
-        snapshot: &Snapshot,
-        author: &Author<'_>,
-        key: &NormalizedDn,
-        changes: Vec<super::Modification>,
-        rules: Rules<'_>,
-    ) -> Result<Effects, Outcome> {
-        let at = author.find(snapshot, key)?;
-        let record = snapshot.record(at);
-        let before = record.operational();
-        let planned = rules.planned;
-        let (rest, mut locks) = following::take_locks(&self.context, rules.following, key, changes, planned);
-        if rest.is_empty() && !locks.is_empty() && matches!(planned, Planned::Nothing) {
-            return Ok(Effects {
-                locks,
-                entry_uuid: Some(before.entry_uuid),
-                ..Effects::default()
-            });
-        }
-        let schema = &self.context.schema;
-        let mut entry = record.to_entry();
-        relax::show(schema, record, &mut entry, rules.relaxed);
-        let kept = password_state::asked(schema, rules.relaxed);
-        if !kept.is_empty() {
-            rules.following.check_kept(&self.context, key, planned)?;
-            password_state::show(&self.context, key, &mut entry, &kept)?;
-        }
-        let held_to = modify::Rules {
-            schema,
-            permissive: rules.permissive,
-            unseen: &|id| author.view.is_blind_to(record, id, schema),
-            relaxed: rules.relaxed,
-        };
-        modify::modify(held_to, &mut entry, rest)?;
-        self.check(key, &mut entry, rules, ResultCode::NotAllowedOnRdn)?;
-        let given = Given::of_modify(schema, &mut entry, rules.relaxed)?;
-        let parts = password_state::take(schema, &mut entry, &kept)?;
-        locks.extend(parts.into_iter().map(Lock::Kept));
-        let operational = given.over(author.changed(&before));
-        let record = record::encode(&entry, &operational, schema);
-        let changes = vec![Change::Put {
-            key: key.clone(),
-            record,
-        }];
-        Ok(Effects {
-            changes,
-            locks,
-            entry_uuid: Some(before.entry_uuid),
-            ..Effects::default()
-        })
     }
 }
 

@@ -10,7 +10,9 @@ use crate::access::{View, references};
 use crate::model::{Dn, LdapUrl, Outcome, ResultCode, SearchScope};
 use crate::query::{Advance, Cursor, Work};
 use crate::schema::{NormalizedDn, Schema};
-use crate::store::{Record, Snapshot};
+use crate::store::{Change, Record, Snapshot};
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What an operation is about, as far as a referral needs it.
@@ -31,6 +33,42 @@ pub(super) struct Knowledge<'a> {
     pub snapshot: &'a Snapshot,
     pub schema: &'a Schema,
     pub view: &'a View,
+    /// What the writer knows already.
+    pub plain: Option<&'a PlainNames>,
+}
+
+/// Names above entries that were changed lately: at none of them is a referral object. Most changes lie below the same few names.
+#[derive(Default)]
+pub(super) struct PlainNames(RefCell<HashSet<NormalizedDn>>);
+
+/// As many are kept.
+const PLAIN_NAMES: usize = 1_024;
+
+impl PlainNames {
+    /// Entries changed: what was known of their names is so no more.
+    pub(super) fn forget(&self, changes: &[Change]) {
+        let mut names = self.0.borrow_mut();
+        for change in changes {
+            let (Change::Put { key, .. } | Change::Delete { key, .. }) = change;
+            names.remove(key);
+        }
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    fn holds(&self, key: &NormalizedDn) -> bool {
+        self.0.borrow().contains(key)
+    }
+
+    fn note(&self, key: &NormalizedDn) {
+        let mut names = self.0.borrow_mut();
+        if names.len() >= PLAIN_NAMES {
+            names.clear();
+        }
+        names.insert(key.clone());
+    }
 }
 
 impl Knowledge<'_> {
@@ -39,13 +77,19 @@ impl Knowledge<'_> {
         let mut ancestor = Some(asked.key.clone());
         while let Some(key) = ancestor.filter(|key| !key.is_root()) {
             let itself = key == *asked.key;
-            let found = self.snapshot.find(&key).filter(|_| self.view.covers(&key));
-            let record = found.map(|at| self.snapshot.record(at));
-            if let Some(record) =
-                record.filter(|record| !(itself && asked.manage) && self.kind.is(*record, self.schema))
-                && let Some(urls) = urls(record, self.view, self.schema, asked)
-            {
-                return Some(Outcome::referral(urls).matching(record.dn().to_owned()));
+            let known = self.plain.filter(|_| !itself);
+            let passed = (itself && asked.manage) || known.is_some_and(|plain| plain.holds(&key));
+            if !passed {
+                let found = self.snapshot.find(&key).map(|at| self.snapshot.record(at));
+                match found.filter(|record| self.kind.is(*record, self.schema)) {
+                    Some(record) if self.view.covers(&key) => {
+                        if let Some(urls) = urls(record, self.view, self.schema, asked) {
+                            return Some(Outcome::referral(urls).matching(record.dn().to_owned()));
+                        }
+                    }
+                    Some(_) => {}
+                    None => known.into_iter().for_each(|plain| plain.note(&key)),
+                }
             }
             ancestor = key.parent();
         }
@@ -194,6 +238,7 @@ impl Directory {
             snapshot,
             schema: snapshot.schema(),
             view,
+            plain: None,
         };
         let by_object = match held.referrals {
             true => knowledge.referral(asked),

@@ -250,9 +250,14 @@ fn check_naming_types(schema: &Schema, rdn: &Rdn) -> Result<(), Outcome> {
 
 /// Checks a whole entry. The secret of an application account is kept apart from its entry, so a class that requires
 /// `userPassword` is content without.
-pub(super) fn check(schema: &Schema, entry: &Entry, naming: ResultCode) -> Result<(), Outcome> {
+pub(super) fn check(
+    schema: &Schema,
+    entry: &Entry,
+    is_new: &dyn Fn(AttributeId) -> bool,
+    naming: ResultCode,
+) -> Result<(), Outcome> {
     let kept_apart = |fault: &SchemaViolation| matches!(fault, SchemaViolation::MissingAttribute { attribute, .. } if attribute == "userPassword");
-    let faults = schema.check_entry(entry).err().unwrap_or_default();
+    let faults = schema.check_changed(entry, is_new).err().unwrap_or_default();
     first(&faults, naming, |fault| !kept_apart(fault))
 }
 

@@ -24,9 +24,22 @@ impl Schema {
     /// # Errors
     /// Every violation found.
     pub fn check_entry(&self, entry: &Entry) -> Result<(), Vec<SchemaViolation>> {
+        self.check_changed(entry, &|_| true)
+    }
+
+    /// As [`Schema::check_entry`], for an entry of which the values of some types only are new: those of others were checked when
+    /// they came.
+    ///
+    /// # Errors
+    /// Every violation found.
+    pub fn check_changed(
+        &self,
+        entry: &Entry,
+        is_new: &dyn Fn(AttributeId) -> bool,
+    ) -> Result<(), Vec<SchemaViolation>> {
         let mut violations = Vec::new();
         let known = self.known_attributes(entry, &mut violations);
-        for (at, (id, attribute)) in known.iter().enumerate() {
+        for (at, (id, attribute)) in known.iter().enumerate().filter(|(_, (id, _))| is_new(*id)) {
             self.check_values(*id, attribute, &known[..at], &mut violations);
         }
         self.check_classes(&known, &mut violations);
@@ -423,5 +436,39 @@ fn described(attribute: &Attribute) -> Cow<'_, str> {
             description.attribute_type,
             description.options.join(";")
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Dn;
+
+    /// What was stored under an earlier schema does not keep another attribute from being changed; what the entry as a whole lacks does.
+    #[test]
+    fn values_that_are_not_new_are_not_checked_again() {
+        let schema = Schema::builtin().unwrap();
+        let mail = schema.find_attribute("mail").unwrap();
+        let mut entry = Entry::new(Dn::parse("cn=Ann,o=nhs").unwrap());
+        for (name, values) in [
+            ("objectClass", &["inetOrgPerson"][..]),
+            ("cn", &["Ann"]),
+            ("sn", &["Lee"]),
+            ("mail", &["é@nhs.net"]),
+            ("preferredLanguage", &["en", "cy"]),
+        ] {
+            let values = values.iter().map(|value| value.as_bytes().to_vec()).collect();
+            entry.attributes.push(Attribute::new(name, values));
+        }
+        let faults = |entry: &Entry, is_new: &dyn Fn(AttributeId) -> bool| {
+            let checked = schema.check_changed(entry, is_new);
+            checked.err().map_or(0, |faults| faults.len())
+        };
+        assert_eq!(faults(&entry, &|_| true), 2);
+        assert_eq!(faults(&entry, &|id| id == mail), 1);
+        assert_eq!(faults(&entry, &|_| false), 0);
+        // It requires sn and does not allow member.
+        entry.attributes[2] = Attribute::new("member", vec![b"o=nhs".to_vec()]);
+        assert_eq!(faults(&entry, &|_| false), 2);
     }
 }

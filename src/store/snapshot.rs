@@ -320,15 +320,23 @@ impl Snapshot {
     /// The greatest change time ([`super::Operational::changed`]) of any entry, from the index of entryCSN; those of entries that a
     /// newer layer hides count too.
     pub fn last_change(&self) -> u64 {
-        let stood = self.layers.iter().filter_map(|layer| {
-            let index = layer.segment.index(self.schema.well_known().entry_csn)?;
+        let csn = self.schema.well_known().entry_csn;
+        let (unindexed, indexed): (Vec<&Layer>, Vec<&Layer>) =
+            self.layers.iter().partition(|layer| layer.segment.defers(csn));
+        let stood = indexed.into_iter().filter_map(|layer| {
+            let index = layer.segment.index(csn)?;
             let last = index.dictionary.len().checked_sub(1)?;
             let mut text = Vec::new();
             index.dictionary.value(crate::index::Ordinal(last), &mut text);
             csn_time(&String::from_utf8_lossy(&text))
         });
         let tail = (0..self.tail.len() as u32).map(|index| self.record(Location::Tail { index }).operational().changed);
-        stood.chain(tail).max().unwrap_or_default()
+        // To ask for the index would be to have it made for every change from then on.
+        let read = unindexed.into_iter().flat_map(|layer| {
+            let ids = (0..layer.segment.len()).map(EntryId);
+            ids.map(|id| layer.segment.record(id).operational().changed)
+        });
+        stood.chain(read).chain(tail).max().unwrap_or_default()
     }
 
     /// Makes this the state after a change.

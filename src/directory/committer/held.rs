@@ -3,6 +3,7 @@
 use super::{Applied, Settled, Unsettled};
 use crate::model::{Outcome, ResultCode};
 use std::sync::mpsc::SyncSender;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// An answer that waits.
@@ -14,8 +15,21 @@ pub(super) enum Held {
     Bookkeeping(SyncSender<()>),
 }
 
+/// Gives the answers of a group. Those that tasks wait for are given by one task: to wake the others it makes no system call for each.
+pub(super) fn answer(held: Vec<Held>, durable: bool, runtime: Option<&Handle>) {
+    let (threads, tasks): (Vec<Held>, Vec<Held>) =
+        held.into_iter().partition(|held| matches!(held, Held::Bookkeeping(_)));
+    threads.into_iter().for_each(|held| held.answer(durable));
+    let several = tasks.len() > 1;
+    let give = move || tasks.into_iter().for_each(|held| held.answer(durable));
+    match runtime {
+        Some(runtime) if several => drop(runtime.spawn(async move { give() })),
+        _ => give(),
+    }
+}
+
 impl Held {
-    pub(super) fn answer(self, durable: bool) {
+    fn answer(self, durable: bool) {
         let read_only = || {
             let message = "the store is read-only since an I/O error; free or repair the disk, then restart the server";
             Outcome::new(ResultCode::UnwillingToPerform, message)

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(in crate::directory) struct Committer {
@@ -61,7 +62,8 @@ impl Committer {
         let (queue, jobs) = sync_channel(context.limits.waiting_updates);
         let suffixes = context.suffixes.clone();
         let waiting_octets = context.limits.waiting_update_octets;
-        let run = move || Writer::new(context).run(&mut Jobs::new(&jobs));
+        let runtime = Handle::try_current().ok();
+        let run = move || Writer::new(context, runtime).run(&mut Jobs::new(&jobs));
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run).ok();
         Committer {
             queue: Some(queue),

@@ -33,6 +33,7 @@ impl Writer {
         let settled = self.apply_all(updates, group, &mut following);
         if settled.is_err() {
             group.back_to(savepoint);
+            self.plain.forget_all();
             self.noting.back_to(noted);
             self.touched.borrow_mut().truncate(touched);
             return settled;

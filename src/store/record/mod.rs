@@ -297,6 +297,11 @@ impl Group<'_> {
 /// Encodes an entry whose attribute types are all defined. Type numbers are those of `schema` (identity table).
 /// `userPassword` must have been taken out before. Attributes kept in [`Operational`] are left out of the block.
 pub fn encode(entry: &Entry, operational: &Operational<'_>, schema: &Schema) -> Vec<u8> {
+    encode_named(&entry.dn.to_string(), entry, operational, schema)
+}
+
+/// As [`encode`], of an entry whose name is in a record already.
+pub fn encode_named(dn: &str, entry: &Entry, operational: &Operational<'_>, schema: &Schema) -> Vec<u8> {
     let groups = groups(entry, schema);
     let mut block = Vec::with_capacity(512);
     let mut table = Vec::with_capacity(groups.len() * 4);
@@ -305,7 +310,6 @@ pub fn encode(entry: &Entry, operational: &Operational<'_>, schema: &Schema) -> 
         group.encode(schema, &mut block);
         push_slot(&mut table, group, block.len() - start);
     }
-    let dn = entry.dn.to_string();
     let mut out = Vec::with_capacity(dn.len() + 40 + table.len() + block.len());
     push_counted(&mut out, dn.as_bytes());
     push_operational(&mut out, operational);

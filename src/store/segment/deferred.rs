@@ -114,7 +114,7 @@ impl InMemory {
 
 impl Segment {
     /// Whether the index of a type has yet to be made.
-    pub(super) fn defers(&self, id: AttributeId) -> bool {
+    pub(in crate::store) fn defers(&self, id: AttributeId) -> bool {
         match (&self.later, self.layout.slots.get(usize::from(id.0))) {
             (Some(later), Some(Slot::Deferred(place))) => later.made(*place).is_none(),
             _ => false,
