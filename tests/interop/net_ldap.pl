@@ -4,10 +4,11 @@ use warnings;
 use Net::LDAP;
 use Net::LDAP::Control::Paged;
 use Net::LDAP::Control::Sort;
+use Net::LDAP::Control::VLV;
 use Net::LDAP::Control::PostRead;
 use Net::LDAP::Control::Assertion;
 use Net::LDAP::Extension::WhoAmI;
-use Net::LDAP::Constant qw(LDAP_CONTROL_PAGED LDAP_CONTROL_SORTRESULT LDAP_CONTROL_POSTREAD);
+use Net::LDAP::Constant qw(LDAP_CONTROL_PAGED LDAP_CONTROL_SORTRESULT LDAP_CONTROL_POSTREAD LDAP_CONTROL_VLVRESPONSE);
 
 my ($url, $ca, $base, $dn, $secret) = @ENV{qw(URL CA BASE DN SECRET)};
 
@@ -46,6 +47,20 @@ my ($answer) = $sorted->control(LDAP_CONTROL_SORTRESULT) or die "the sort respon
 $answer->result == 0 or die 'sort: ' . $answer->result;
 my @names = map { lc $_->get_value('sn') } $sorted->entries;
 @names > 5 && "@names" eq join(' ', sort @names) or die "not sorted by sn: @names";
+
+my $list = Net::LDAP::Control::VLV->new(before => 0, after => 9, content => 0, offset => 1, critical => 1);
+my @pages;
+for (1 .. 3) {
+    my $window = $ldap->search(base => "ou=People,$base", filter => '(&(objectClass=nhsPerson)(sn=b*))', attrs => ['sn'], control => [$sort, $list]);
+    $window->code and die "virtual list view: " . $window->error;
+    my ($where) = $window->control(LDAP_CONTROL_VLVRESPONSE) or die "the virtual list response control is missing";
+    length $where->context or die "no context id";
+    $where->content == @names or die "expected a list of " . @names . ", found " . $where->content;
+    push @pages, map { lc $_->get_value('sn') } $window->entries;
+    $list->response($where);
+    $list->scroll_page(1);
+}
+"@pages" eq "@names[0 .. 29]" or die "windows that do not follow each other: @pages";
 
 my $feed = connection();
 sub done { my ($what, $message) = @_; $message->code and die "$what: " . $message->error; return $message }

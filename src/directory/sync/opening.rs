@@ -221,6 +221,8 @@ impl Directory {
         (since, until): (Option<Position>, Position),
     ) -> Result<Stage, Outcome> {
         let view = &session.view;
+        // Whoever has a new name in the snapshot must be known to have gone from the one before, though that will be told again.
+        let until = until.max(Position(snapshot.last_change()));
         let left = since
             .filter(|since| self.showed_the_same(session, &snapshot, *since))
             .and_then(|since| Some((since, self.what_left(view, &snapshot, since, until)?)));
