@@ -133,25 +133,12 @@ impl Metrics {
         }
     }
 
-    /// How often an operation was asked for.
-    pub fn operations(&self, operation: Operation) -> u64 {
-        self.operations.get(operation as usize).map_or(0, Counter::value)
-    }
-
     #[inline]
     pub fn result(&self, code: u32) {
         let at = usize::try_from(code).map_or(RESULTS, |code| code.min(RESULTS));
         if let Some(counter) = self.results.0.get(at) {
             counter.increment();
         }
-    }
-
-    /// How often a result code was answered.
-    pub fn results(&self, code: u32) -> u64 {
-        usize::try_from(code)
-            .ok()
-            .and_then(|code| self.results.0.get(code))
-            .map_or(0, Counter::value)
     }
 
     /// The text exposition format of Prometheus, version 0.0.4.

@@ -14,7 +14,6 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-use crate::model::ResultCode;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::{Record, RecordAttribute};
 use std::sync::Arc;
@@ -249,10 +248,4 @@ impl Condition {
             rule.normalize(schema, value, &mut normalized).is_ok() && normalized == self.normalized
         })
     }
-}
-
-/// What refused access, for the result.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Denied {
-    pub code: ResultCode,
 }

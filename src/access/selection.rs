@@ -159,11 +159,6 @@ impl Selection {
         all || self.types.contains(id)
     }
 
-    /// Whether every user attribute was asked for and nothing else, values included.
-    pub fn is_all_user(&self) -> bool {
-        self.copies_user_block() && !self.all_operational && self.derived.is_empty()
-    }
-
     pub fn types_only(&self) -> bool {
         self.types_only
     }

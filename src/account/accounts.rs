@@ -84,7 +84,7 @@ impl Accounts {
         self.policies.get().and_then(|policies| (policies.of)(key))
     }
 
-    /// Argon2 runs since the start, for metrics.
+    /// Argon2 runs since the start: what tests hold the cost of a refusal to.
     pub fn argon2_runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }
@@ -159,13 +159,6 @@ impl Accounts {
             self.remembered.forget_all();
         }
         writes
-    }
-
-    /// Every account, by name.
-    pub fn list(&self) -> Vec<Arc<Account>> {
-        let mut accounts: Vec<Arc<Account>> = self.index().by_key.values().cloned().collect();
-        accounts.sort_by(|a, b| (&a.facts.name, &a.facts.key).cmp(&(&b.facts.name, &b.facts.key)));
-        accounts
     }
 
     pub fn find(&self, key: &NormalizedDn) -> Option<Arc<Account>> {

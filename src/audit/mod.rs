@@ -69,7 +69,6 @@ struct Shared {
     /// Callers wait here for room, or for their flush.
     progress: Condvar,
     lost: AtomicU64,
-    waits: AtomicU64,
 }
 
 #[derive(Default)]
@@ -112,8 +111,8 @@ impl Audit {
         })
     }
 
-    /// Appends a finished record: a copy into the queue. Where the queue is full the caller waits a bounded time, which
-    /// is counted; after that the record is lost, which is counted and logged.
+    /// Appends a finished record: a copy into the queue. Where the queue is full the caller waits a bounded time;
+    /// after that the record is lost, which is counted and logged.
     pub fn append(&self, record: &AuditRecord) {
         let body = record.body();
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -138,7 +137,6 @@ impl Audit {
     }
 
     fn wait_for_room<'q>(&self, mut queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
-        self.shared.waits.fetch_add(1, Ordering::Relaxed);
         let until = Instant::now() + FULL_QUEUE_WAIT;
         self.shared.work.notify_one();
         while queue.bodies.len() >= self.queue_bytes {
@@ -167,13 +165,9 @@ impl Audit {
     }
 
     /// Records that could not be written since the start.
-    pub fn lost(&self) -> u64 {
+    #[cfg(test)]
+    fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
-    }
-
-    /// How often a caller waited for the writer since the start.
-    pub fn waits(&self) -> u64 {
-        self.shared.waits.load(Ordering::Relaxed)
     }
 }
 

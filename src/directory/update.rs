@@ -10,7 +10,7 @@ use super::{Directory, Session, application, clock, referral, relax, secret};
 use crate::access::View;
 use crate::account::Role;
 use crate::audit::Act;
-use crate::model::{Attribute, AttributeDescription, Ava, Dn, Entry, Outcome, Rdn, ResultCode, Value};
+use crate::model::{AttributeDescription, Ava, Dn, Entry, Outcome, Rdn, ResultCode, Value};
 use crate::schema::{NormalizedDn, SchemaViolation};
 use std::sync::Arc;
 use std::time::Instant;
@@ -391,9 +391,7 @@ pub(super) fn violation(fault: &SchemaViolation, naming: ResultCode) -> Outcome 
             ResultCode::InvalidAttributeSyntax
         }
         SchemaViolation::DuplicateValue { .. } => ResultCode::AttributeOrValueExists,
-        SchemaViolation::SingleValue { .. } | SchemaViolation::NoUserModification { .. } => {
-            ResultCode::ConstraintViolation
-        }
+        SchemaViolation::SingleValue { .. } => ResultCode::ConstraintViolation,
         SchemaViolation::MissingAttribute { .. }
         | SchemaViolation::AttributeNotAllowed { .. }
         | SchemaViolation::ObjectClass { .. } => ResultCode::ObjectClassViolation,
@@ -409,13 +407,6 @@ impl Modification {
             kind,
             description,
             values,
-        }
-    }
-
-    pub fn into_attribute(self) -> Attribute {
-        Attribute {
-            description: self.description,
-            values: self.values,
         }
     }
 }

@@ -56,15 +56,6 @@ impl DictionaryBuilder {
         Ordinal(self.count - 1)
     }
 
-    /// How many values were pushed.
-    pub fn len(&self) -> u32 {
-        self.count
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// The finished bytes; [`Dictionary::open`] reads them.
     pub fn finish(self) -> Vec<u8> {
         let (node_offsets, nodes) = self.tree();

@@ -62,10 +62,6 @@ impl SessionState {
         }
     }
 
-    pub fn transport(&self) -> Transport {
-        self.transport
-    }
-
     pub fn session(&self) -> Option<&Arc<Session>> {
         match &self.standing {
             Standing::Bound(session) => Some(session),

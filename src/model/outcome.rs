@@ -35,7 +35,6 @@ pub enum ResultCode {
     Busy = 51,
     Unavailable = 52,
     UnwillingToPerform = 53,
-    LoopDetect = 54,
     /// Of a virtual list view alone, as is the next.
     SortControlMissing = 60,
     OffsetRangeError = 61,

@@ -239,8 +239,6 @@ pub enum SchemaViolation {
     DuplicateValue { attribute: String, index: usize },
     #[error("{attribute} is single-valued and has {count} values")]
     SingleValue { attribute: String, count: usize },
-    #[error("{attribute} is kept by the server")]
-    NoUserModification { attribute: String },
     #[error("object class {class} requires {attribute}")]
     MissingAttribute { class: String, attribute: String },
     #[error("{attribute} is not allowed by the entry's object classes")]

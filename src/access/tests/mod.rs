@@ -214,15 +214,6 @@ fn selections_say_what_they_want() {
     assert!(wants(&["+"], known.has_subordinates) && !wants(&["*"], known.has_subordinates));
     assert!(wants(&["+"], known.member_of) && !wants(&["*"], known.member_of));
     assert!(wants(&["memberof"], known.member_of) && !wants(&["mail"], known.member_of));
-    let is_all_user = |names: &[&str]| Selection::compile(names.iter().copied(), false, schema()).is_all_user();
-    assert!(is_all_user(&[]) && is_all_user(&["*"]) && is_all_user(&["*", "cn"]));
-    assert!(
-        !is_all_user(&["cn"])
-            && !is_all_user(&["*", "+"])
-            && !is_all_user(&["*", "entryUUID"])
-            && !is_all_user(&["1.1"])
-    );
-    assert!(!Selection::compile(std::iter::empty(), true, schema()).is_all_user());
 }
 
 #[test]

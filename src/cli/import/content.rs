@@ -146,7 +146,7 @@ fn keep(loading: &mut Loading<'_>, before: &Snapshot, keys: &HashSet<NormalizedD
         let Some(at) = before.find(key) else { continue };
         let record = before.record(at);
         let entry = PreparedEntry::new(before.schema(), key.clone(), &record.to_entry(), &record.operational());
-        loading.bulk.add_prepared(entry)?;
+        loading.bulk.add(entry)?;
     }
     Ok(())
 }
@@ -255,7 +255,7 @@ impl Loading<'_> {
                 refused.insert(entry.key().clone());
                 continue;
             }
-            self.bulk.add_prepared(entry)?;
+            self.bulk.add(entry)?;
             self.origins.push((origin, file));
         }
         self.secrets

@@ -143,7 +143,7 @@ fn every_state_times_every_operation() {
                 say(state, &message),
                 expected,
                 "{name}, bound: {standing}, {:?}",
-                state.transport()
+                state.transport
             );
         }
     }

@@ -16,7 +16,6 @@ use super::{Attribute, Dn, Entry, Rdn};
 use std::io::Read;
 
 pub use chunk::{Chunk, Chunks};
-use record::Place;
 pub use record::{Fetch, Records};
 pub use write::LdifWriter;
 
@@ -103,9 +102,8 @@ pub struct LdifFault {
 /// Reads records one by one. After a fault it goes on behind the next blank line, so that every fault of a file is said.
 pub struct LdifReader<R> {
     chunks: Chunks<R>,
-    /// Being read; the place in it moves on.
-    chunk: Chunk,
-    place: Place,
+    /// Of the chunk before, still to be given.
+    records: std::vec::IntoIter<Result<LdifRecord, LdifFault>>,
 }
 
 impl<R: Read> LdifReader<R> {
@@ -113,11 +111,7 @@ impl<R: Read> LdifReader<R> {
     pub fn new(name: impl Into<String>, reader: R) -> Self {
         LdifReader {
             chunks: Chunks::new(name, reader),
-            chunk: Chunk {
-                first_line: 1,
-                text: Vec::new(),
-            },
-            place: Place { position: 0, line: 1 },
+            records: Vec::new().into_iter(),
         }
     }
 }
@@ -127,24 +121,12 @@ impl<R: Read> Iterator for LdifReader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let mut records = Records::resume(self.chunks.file(), self.place, &self.chunk.text);
-            if let Some(record) = records.next() {
-                self.place = records.place();
+            if let Some(record) = self.records.next() {
                 return Some(record);
             }
             match self.chunks.next()? {
-                Ok(chunk) => {
-                    self.place = Place {
-                        position: 0,
-                        line: chunk.first_line,
-                    };
-                    self.chunk = chunk;
-                }
-                Err(fault) => {
-                    // Nothing is left of the chunk before.
-                    self.chunk.text.clear();
-                    return Some(Err(fault));
-                }
+                Ok(chunk) => self.records = chunk.records(self.chunks.file()).collect::<Vec<_>>().into_iter(),
+                Err(fault) => return Some(Err(fault)),
             }
         }
     }

@@ -22,7 +22,9 @@ const EXCERPT_BYTES: usize = 40;
 pub struct Records<'a> {
     file: &'a str,
     text: &'a [u8],
-    place: Place,
+    /// Where the next line begins, and its number.
+    position: usize,
+    line: usize,
     /// Read ahead by [`Records::peek`].
     peeked: Option<Line<'a>>,
     fetch: Option<Fetch>,
@@ -32,13 +34,6 @@ pub struct Records<'a> {
 
 /// Gives what a URL behind `:<` leads to, or says why not.
 pub type Fetch = fn(&str) -> Result<Vec<u8>, String>;
-
-/// Where the next line begins, and its number.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub position: usize,
-    pub line: usize,
-}
 
 /// A line after unfolding, without its end and without comments.
 struct Line<'a> {
@@ -62,19 +57,11 @@ type Parsed<T> = Result<T, Fault>;
 
 impl<'a> Records<'a> {
     pub(super) fn new(file: &'a str, first_line: usize, text: &'a [u8]) -> Self {
-        let place = Place {
-            position: 0,
-            line: first_line,
-        };
-        Records::resume(file, place, text)
-    }
-
-    /// Goes on where [`Records::place`] was, between two records.
-    pub(super) fn resume(file: &'a str, place: Place, text: &'a [u8]) -> Self {
         Records {
             file,
             text,
-            place,
+            position: 0,
+            line: first_line,
             peeked: None,
             fetch: None,
             fetched: 0,
@@ -89,22 +76,18 @@ impl<'a> Records<'a> {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
-        self.place
-    }
-
     /// The next line of the file and whether the one after it continues it.
     fn physical_line(&mut self) -> Option<&'a [u8]> {
-        let rest = self.text.get(self.place.position..).filter(|rest| !rest.is_empty())?;
+        let rest = self.text.get(self.position..).filter(|rest| !rest.is_empty())?;
         let length = rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
-        self.place.position += length + 1;
-        self.place.line += 1;
+        self.position += length + 1;
+        self.line += 1;
         let line = rest.get(..length).unwrap_or_default();
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
 
     fn continues(&self) -> bool {
-        self.text.get(self.place.position) == Some(&b' ')
+        self.text.get(self.position) == Some(&b' ')
     }
 
     /// The next line after unfolding, comments left out. `None` at the end of the chunk.
@@ -113,7 +96,7 @@ impl<'a> Records<'a> {
             return Ok(Some(line));
         }
         loop {
-            let number = self.place.line;
+            let number = self.line;
             let Some(first) = self.physical_line() else {
                 return Ok(None);
             };

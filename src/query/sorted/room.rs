@@ -37,6 +37,7 @@ impl SortMemory {
     }
 
     /// Octets that no sort holds.
+    #[cfg(test)]
     pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }

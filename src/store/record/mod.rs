@@ -170,17 +170,6 @@ impl<'a> Record<'a> {
             .filter_map(|value| schema.class_of(value))
     }
 
-    /// The PartialAttributes of all user attributes, one after the other.
-    #[inline]
-    pub fn user_block(&self) -> &'a [u8] {
-        let Some(parts) = self.parts() else { return &[] };
-        let mut len = 0;
-        for slot in parts.slots().filter(|slot| !slot.operational) {
-            len += slot.len;
-        }
-        parts.block.get(..len).unwrap_or(&[])
-    }
-
     /// Back into an entry as given: attribute descriptions by their schema names.
     pub fn to_entry(&self) -> Entry {
         let attribute = |attribute: RecordAttribute<'_>| Attribute {

@@ -115,14 +115,8 @@ impl<'a> BulkLoad<'a> {
         })
     }
 
-    /// Adds one entry. The caller has checked it against the schema. Spills to disk as needed.
-    pub fn add(&mut self, key: NormalizedDn, entry: &Entry, operational: &Operational<'_>) -> Result<(), StoreError> {
-        let record = encode(entry, operational, &self.schema);
-        self.add_prepared(PreparedEntry::of_record(&self.schema, key, record))
-    }
-
-    /// As [`BulkLoad::add`], with the work that other threads can do done already.
-    pub fn add_prepared(&mut self, prepared: PreparedEntry) -> Result<(), StoreError> {
+    /// Adds one entry, which the caller has checked against the schema. Spills to disk as needed.
+    pub fn add(&mut self, prepared: PreparedEntry) -> Result<(), StoreError> {
         let schema = &self.schema;
         let number = self.keys.push(&prepared.key.0);
         self.gathered.add_present(
@@ -219,7 +213,7 @@ impl<'a> BulkLoad<'a> {
                 .record(at)
                 .renumber(&mut record, |id| id.0)
                 .map_err(|fault| corrupt(next.path(), &format!("{}: {fault}", snapshot.record(at).dn())))?;
-            self.add_prepared(PreparedEntry::of_record(&self.schema, key, record))?;
+            self.add(PreparedEntry::of_record(&self.schema, key, record))?;
         }
         Ok(())
     }

@@ -375,8 +375,6 @@ fn records_come_back_as_entries() {
     assert_eq!(entry.values("description")[0].len(), 70_000);
     let flags: Vec<bool> = record.attributes().map(|attribute| attribute.has_options).collect();
     assert_eq!(flags, [false, true, false]);
-    let block: usize = record.attributes().map(|attribute| attribute.encoded.len()).sum();
-    assert_eq!(record.user_block().len(), block);
     let derived = |id| {
         let mut values = Vec::new();
         record::derived_values(record, &schema, id, &mut |value| {
@@ -404,7 +402,6 @@ fn damaged_records_do_not_panic() {
         octets.truncate(octets.len() - rng.below(2) * rng.below(octets.len()));
         let record = Record::new(&octets, types);
         record.to_entry();
-        record.user_block();
         record.operational();
         index_terms(record, &schema, &mut |_, _| {});
     }
@@ -509,7 +506,8 @@ fn load(
 ) -> BulkOutcome {
     let mut bulk = store.bulk(replace).unwrap();
     for (number, (key, entry)) in entries.iter().enumerate() {
-        bulk.add(key.clone(), entry, &operational(number)).unwrap();
+        let entry = PreparedEntry::new(store.snapshot().schema(), key.clone(), entry, &operational(number));
+        bulk.add(entry).unwrap();
     }
     bulk.finish(suffixes, Vec::new(), skip_bad, &mut |_, _| {}).unwrap()
 }
