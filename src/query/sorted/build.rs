@@ -164,9 +164,11 @@ impl ListBuilder {
     /// Makes the next piece of the list.
     fn divide(&mut self, keys: &SortKeys, cursor: &Cursor, work: &mut Work) -> Result<(), NoMemory> {
         let snapshot = cursor.snapshot();
+        // What is in pieces holds what it takes itself.
+        let late = self.late.as_ref().map_or(0, Vec::len);
+        self.held
+            .at_most(self.entries.len() * PIECE * 8 + late * size_of::<Location>());
         let draft = self.draft.get_or_insert_with(|| {
-            // From here on each piece holds what it takes itself.
-            self.held.at_most(0);
             // The next one is the last.
             if !self.reverse {
                 self.entries.reverse();
