@@ -159,6 +159,11 @@ impl<'a> Reader<'a> {
         Reader { rest: octets }
     }
 
+    /// Octets that are not read yet.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -188,7 +188,7 @@ pub fn decode<'a>(frame: &Frame<'a>, limits: &WireLimits) -> Result<Request<'a>,
             dn: text("entry", frame.operation)?,
         }),
         tag::MODIFY_DN_REQUEST => Operation::Change(Change::ModifyDn(modify_dn(body)?)),
-        tag::COMPARE_REQUEST => Operation::Compare(compare(body)?),
+        tag::COMPARE_REQUEST => Operation::Compare(compare(body, limits)?),
         tag::ABANDON_REQUEST => Operation::Abandon {
             id: ber::integer(frame.operation)?,
         },
@@ -278,7 +278,9 @@ fn search<'a>(mut body: Reader<'a>, limits: &WireLimits) -> Result<SearchOperati
     let size_limit = count("size limit", body.integer(ber::INTEGER)?)?;
     let time_limit_seconds = count("time limit", body.integer(ber::INTEGER)?)?;
     let types_only = body.boolean(ber::BOOLEAN)?;
+    let before = body.remaining();
     let filter = filter::decode(&mut body, limits.filter_depth, limits.filter_terms)?;
+    filter::check_octets(before - body.remaining(), limits)?;
     let mut names = body.enter(ber::SEQUENCE)?;
     body.finish()?;
     let mut attributes = SmallVec::new();
@@ -384,13 +386,14 @@ fn modify_dn(mut body: Reader<'_>) -> Result<ModifyDnRequest<'_>, DecodeError> {
     })
 }
 
-fn compare(mut body: Reader<'_>) -> Result<CompareRequest<'_>, DecodeError> {
+fn compare<'a>(mut body: Reader<'a>, limits: &WireLimits) -> Result<CompareRequest<'a>, DecodeError> {
     let dn = text("entry", body.octets()?)?;
     let mut assertion = body.enter(ber::SEQUENCE)?;
     body.finish()?;
     let attribute = text("attribute", assertion.octets()?)?;
     let value = assertion.octets()?;
     assertion.finish()?;
+    filter::check_octets(value.len(), limits)?;
     Ok(CompareRequest { dn, attribute, value })
 }
 

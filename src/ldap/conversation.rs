@@ -115,6 +115,8 @@ const REQUEST_WORK: u32 = 64;
 /// What a running search takes in memory, and how many times over what it was asked with: short terms take many times their octets.
 const SEARCH_MEMORY: usize = 4 << 10;
 const FILTER_MEMORY: usize = 8;
+/// Octets of a request that takes long in itself, so that others have their turn before the next.
+const LONG_REQUEST: usize = 8 << 10;
 /// Requests taken between two looks at the clock.
 const REQUESTS_A_LOOK: u32 = 8;
 
@@ -220,10 +222,11 @@ impl Conversation {
     pub fn take(&mut self, frame: &Frame<'_>) -> Flow {
         self.work = self.work.saturating_sub(REQUEST_WORK);
         self.taken += 1;
-        if self.taken.is_multiple_of(REQUESTS_A_LOOK) && self.is_turn_over() {
+        self.request_octets = frame.operation.len() + frame.controls.len();
+        let is_long = self.request_octets > LONG_REQUEST;
+        if is_long || self.taken.is_multiple_of(REQUESTS_A_LOOK) && self.is_turn_over() {
             self.work = 0;
         }
-        self.request_octets = frame.operation.len() + frame.controls.len();
         match codec::decode(frame, &self.service.limits) {
             Ok(request) => self.begin(request),
             Err(error @ codec::DecodeError::UnknownOperation { .. }) => {

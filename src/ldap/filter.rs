@@ -5,6 +5,7 @@
 
 use super::ber::{self, BerError, Reader};
 use super::codec::DecodeError;
+use super::limits::WireLimits;
 use crate::model::Filter;
 use std::borrow::Cow;
 
@@ -46,6 +47,17 @@ pub fn decode_items<'a>(mut body: Reader<'a>, terms: usize) -> Result<Vec<Filter
         items.push(item);
     }
     Ok(items)
+}
+
+/// Refuses what would take long to prepare for comparing: text is mapped and normalised character by character.
+pub fn check_octets(octets: usize, limits: &WireLimits) -> Result<(), DecodeError> {
+    match octets > limits.filter_octets {
+        true => Err(DecodeError::Limit {
+            what: "octets of a filter or an asserted value",
+            limit: limits.filter_octets,
+        }),
+        false => Ok(()),
+    }
 }
 
 struct Decoder {

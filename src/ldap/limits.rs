@@ -19,6 +19,8 @@ pub struct WireLimits {
     pub filter_depth: usize,
     /// AND, OR, NOT and items of a filter, and its substrings, together.
     pub filter_terms: usize,
+    /// Octets of one filter, and of one value that a compare or a virtual list view asserts.
+    pub filter_octets: usize,
     /// Controls of one request.
     pub controls: usize,
     /// Attributes named by one search.
@@ -61,6 +63,7 @@ impl Default for WireLimits {
             nesting: 48,
             filter_depth: 32,
             filter_terms: 1024,
+            filter_octets: 256 << 10,
             controls: 16,
             attributes: 512,
             outstanding_unbound: 64,

@@ -516,7 +516,7 @@ impl LayerRun {
                     }
                 }
                 // Those that wait may take as long again.
-                if spent > 0 && work.left == 0 {
+                if (spent > 0 || examiner.effort > 1) && work.left == 0 {
                     return Found::Paused;
                 }
             }

@@ -380,3 +380,51 @@ fn an_entry_of_no_attributes_is_a_protocol_error() {
     assert_eq!(outcome.code, ResultCode::ProtocolError);
     assert!(outcome.message.contains("at least one"), "{}", outcome.message);
 }
+
+/// Text is prepared character by character before it is compared: what is asserted is short, whatever it is compared with.
+#[test]
+fn long_assertions_are_refused() {
+    let limits = WireLimits {
+        filter_octets: 1000,
+        ..WireLimits::default()
+    };
+    let code = |message: &[u8]| {
+        let frame = frame::next(message, &FrameLimits::new(&limits, true)).unwrap().unwrap();
+        decode(&frame, &limits).err().map(|error| error.outcome().code)
+    };
+    let (short, long) = (vec![b'x'; 900], vec![b'x'; 1100]);
+    let search = |value: &[u8]| specimen::search(1, "o=nhs", 2, &[], |out| specimen::equality(out, "cn", value));
+    let half = &long[..600];
+    let two = specimen::search(1, "o=nhs", 2, &[], |out| {
+        ber::put_nested(out, 0xa0, |out| {
+            specimen::equality(out, "cn", half);
+            specimen::equality(out, "sn", half);
+        });
+    });
+    let compare = |value: &[u8]| {
+        specimen::message(1, tag::COMPARE_REQUEST, |out| {
+            specimen::text(out, "o=nhs");
+            ber::put_nested(out, ber::SEQUENCE, |out| {
+                specimen::text(out, "o");
+                ber::put_octets(out, ber::OCTET_STRING, value);
+            });
+        })
+    };
+    let asserted = |value: &[u8]| {
+        let mut filter = Vec::new();
+        specimen::equality(&mut filter, "cn", value);
+        specimen::with_controls(
+            1,
+            tag::DELETE_REQUEST,
+            |out| out.extend_from_slice(b"o=nhs"),
+            |out| specimen::control(out, "1.3.6.1.1.12", true, Some(&filter)),
+        )
+    };
+    assert_eq!(
+        [code(&search(&short)), code(&compare(&short)), code(&asserted(&short))],
+        [None; 3]
+    );
+    for refused in [search(&long), two, compare(&long), asserted(&long)] {
+        assert_eq!(code(&refused), Some(ResultCode::AdminLimitExceeded));
+    }
+}

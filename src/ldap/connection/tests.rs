@@ -376,6 +376,27 @@ async fn a_point_look_up_overtakes_a_long_search() {
     }
 }
 
+/// A request that is long in itself ends its connection's turn: others are not to wait for the next one too.
+#[tokio::test]
+async fn a_long_request_is_the_last_of_its_turn() {
+    let service = Service::new(directory().await, WireLimits::default(), Arc::default());
+    let mut conversation = Conversation::new(service, Arc::new(source()), Transport::Local);
+    let of = |octets: usize| {
+        let value = "x".repeat(octets);
+        specimen::search(2, "o=nhs", 2, &[], |out| {
+            specimen::equality(out, "cn", value.as_bytes())
+        })
+    };
+    let bind = specimen::sasl_bind(1, "EXTERNAL", Some(b""));
+    for (message, more) in [(bind, true), (of(100), true), (of(20_000), false), (of(100), true)] {
+        conversation.begin_turn();
+        let limits = conversation.frame_limits();
+        let frame = frame::next(&message, &limits).unwrap().unwrap();
+        conversation.take(&frame);
+        assert_eq!(conversation.may_take(), more, "{} octets", message.len());
+    }
+}
+
 /// RFC 4511 section 4.2.1: what is under way ends before a bind begins.
 #[tokio::test]
 async fn a_bind_waits_for_what_is_under_way() {

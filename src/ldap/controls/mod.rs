@@ -282,7 +282,7 @@ impl<'a> Controls<'a> {
             Some(SUBENTRIES) => self.subentries = Some(visibility(value)?),
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(PERSISTENT_SEARCH) => self.persistent = Some(sync::persistent_request(value)?),
-            Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value)?),
+            Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value, limits)?),
             Some(TREE_DELETE) => {
                 no_value("Tree Delete", value)?;
                 self.tree_delete = true;

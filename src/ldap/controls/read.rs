@@ -10,6 +10,7 @@ use crate::model::Filter;
 
 pub(super) fn assertion<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Filter<'a>, DecodeError> {
     let value = value.ok_or_else(|| DecodeError::field("assertion", "a filter", "no value"))?;
+    filter::check_octets(value.len(), limits)?;
     let mut value = Reader::new(value);
     let filter = filter::decode(&mut value, limits.filter_depth, limits.filter_terms)?;
     nothing_behind("assertion", value)?;

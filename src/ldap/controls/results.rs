@@ -38,6 +38,7 @@ pub(super) fn put_page(out: &mut Vec<u8>, (cookie, estimate): (&[u8], u32)) {
 pub(super) fn matched_values<'a>(value: Option<&'a [u8]>, limits: &WireLimits) -> Result<Vec<Filter<'a>>, DecodeError> {
     const FIELD: &str = "matched values";
     let value = value.ok_or_else(|| DecodeError::field(FIELD, "filter items", "no value"))?;
+    filter::check_octets(value.len(), limits)?;
     let mut value = Reader::new(value);
     let items = value.enter(ber::SEQUENCE)?;
     nothing_behind(FIELD, value)?;
@@ -96,9 +97,13 @@ pub(super) fn put_sort_result(out: &mut Vec<u8>, (code, attribute): (ResultCode,
 }
 
 /// A VirtualListViewRequest (section 6.1).
-pub(super) fn virtual_list(value: Option<&[u8]>) -> Result<VirtualListRequest<'_>, DecodeError> {
+pub(super) fn virtual_list<'a>(
+    value: Option<&'a [u8]>,
+    limits: &WireLimits,
+) -> Result<VirtualListRequest<'a>, DecodeError> {
     const FIELD: &str = "virtual list view";
     let value = value.ok_or_else(|| DecodeError::field(FIELD, "a window", "no value"))?;
+    filter::check_octets(value.len(), limits)?;
     let mut value = Reader::new(value);
     let mut list = value.enter(ber::SEQUENCE)?;
     nothing_behind(FIELD, value)?;
