@@ -16,8 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Journal records deleted at once, without waiting for the disk.
-const FORGET_BATCH: usize = 64;
+/// Journal records deleted between two rests.
+const FORGET_BATCH: usize = 256;
 /// Entries between two rests.
 const PACE_ENTRIES: u32 = 256;
 
@@ -217,7 +217,14 @@ pub(super) fn switch(core: &Core, writer: &mut Writer, mut batch: Batch, manifes
     core.writable()
 }
 
-/// Deletes the journal up to a change that the segment now holds. What a power cut brings back is deleted at the next open.
+/// Deletes what a stopped compaction left of the journal, or a power cut brought back.
+pub(super) fn forget_leftovers(core: &Core, pace: Rest<'_>) -> Result<(), StoreError> {
+    let _generation = locked(&core.generation);
+    let applied = core.lock_writer().manifest.applied;
+    forget_covered(core, applied.sequence, pace)
+}
+
+/// Deletes the journal up to a change that the segment now holds. What is left of it after a restart no reader looks at.
 pub(super) fn forget_covered(core: &Core, up_to: u64, pace: Rest<'_>) -> Result<(), StoreError> {
     loop {
         let keys = journal::covered_keys(&*core.kv, up_to, FORGET_BATCH)?;
@@ -235,5 +242,46 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kv::Kv;
+    use super::super::tests::{SCHEMA, TAIL, commit_group, new_disk, start, versions};
+    use super::super::{Store, StoreOptions, opening};
+    use super::*;
+
+    /// A compaction that was stopped after the manifest was durable leaves its part of the journal.
+    #[test]
+    fn what_a_compaction_left_is_deleted_after_the_next_open() {
+        let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
+        let store = start(&kv, data.path(), TAIL).unwrap();
+        for n in 1..=9 {
+            commit_group(&store, n).unwrap();
+        }
+        let entries = versions(&store.snapshot());
+        let mut left = Batch::default();
+        kv.damage(|pairs| {
+            let journal = pairs.iter().filter(|(key, _)| key[0] == journal::AREA);
+            journal.for_each(|(key, cell)| left.put(key.clone(), cell.clone()));
+        });
+        store.compact().unwrap();
+        drop(store);
+        let covered = || journal::covered_keys(&kv, 27, 100).unwrap().len();
+        assert_eq!(covered(), 0);
+        kv.commit(left).unwrap();
+        assert_eq!(covered(), 9);
+        let options = StoreOptions::default();
+        let core = opening::open_on(Box::new(kv.clone()), data.path(), None, Arc::clone(&SCHEMA), options);
+        let core = core.unwrap();
+        assert_eq!(covered(), 9, "the open does not wait for it");
+        let store = Store::start(Arc::new(core));
+        assert_eq!(versions(&store.snapshot()), entries);
+        let since = Instant::now();
+        while covered() > 0 {
+            assert!(since.elapsed() < Duration::from_secs(60), "{} are left", covered());
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }

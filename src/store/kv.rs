@@ -1,14 +1,15 @@
 //! What the journal asks of a disk: small values under ordered keys, atomic durable batches, and the marks beside them.
 //!
 //! Appended groups are in files of their own (`log.rs`), all else is in sled. [`SledKv`] is the only code that names it. sled as documented loses acknowledged writes at a power cut and often does
-//! not open again; used by six rules it does not (`docs/store-format.md` gives each with its reason):
+//! not open again; used by seven rules it does not (`docs/store-format.md` gives each with its reason):
 //! 1. after `flush`, `fdatasync` on a descriptor of our own, and only then acknowledge;
 //! 2. after every open, fsync `conf`, `db`, `blobs/`, the directory and its parent;
 //! 3. default segment size, values under 4 KiB (`cell.rs` cuts larger ones), so `blobs/` stays empty;
 //! 4. before open, delete `snap.*.generating`;
 //! 5. every value is bound to its key by a checksum, the journal is a hash chain, the mark outside sled tells a lost tail,
 //!    and a panic inside sled is an error here;
-//! 6. the first I/O error ends all writing until a restart (`mod.rs` keeps that), and no fsync is tried twice.
+//! 6. the first I/O error ends all writing until a restart (`mod.rs` keeps that), and no fsync is tried twice;
+//! 7. between two syncs less is written than a segment holds: deletions are synced too, some at a time.
 
 use super::StoreError;
 use super::log::AppendLog;
@@ -48,7 +49,7 @@ pub trait Kv: Send + Sync {
     /// be there and the rest not. Costs a fraction of a commit.
     fn append(&self, pairs: Batch) -> Result<(), StoreError>;
 
-    /// Deletes without waiting for the disk: after a power cut, or a restart, the keys may be back.
+    /// Deletes bit by bit: after a power cut, or a restart, keys may be back.
     fn discard(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError>;
 
     /// Both slots of the mark file, one after the other.
@@ -65,6 +66,11 @@ pub trait Kv: Send + Sync {
     /// Where it is, for messages.
     fn place(&self) -> &Path;
 }
+
+/// Keys that sled forgets between two syncs. A page is written anew for some, and what is not synced must stay shorter than a segment of
+/// sled's log, 512 KiB: the header of a later one says that all before is on the disk, and a recovery that believes it while that is
+/// torn clears what it needs.
+const DISCARDED_AT_ONCE: usize = 32;
 
 /// A sled database in a directory of its own, the files of what is appended, and the mark file.
 pub struct SledKv {
@@ -194,13 +200,10 @@ impl Kv for SledKv {
 
     fn discard(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
         let keys = self.appended.discard(keys)?;
-        if keys.is_empty() {
-            return Ok(());
-        }
-        self.guarded("written", || {
-            let mut batch = sled::Batch::default();
-            keys.into_iter().for_each(|key| batch.remove(key));
-            self.database.apply_batch(batch)
+        keys.chunks(DISCARDED_AT_ONCE).try_for_each(|keys| {
+            let mut batch = Batch::default();
+            keys.iter().for_each(|key| batch.delete(key.clone()));
+            self.commit(batch)
         })
     }
 
@@ -409,6 +412,23 @@ mod tests {
         let found = pairs(&open(data.path()).unwrap());
         assert!(found.ends_with(&[8, 9].map(pair)), "{found:?}");
         assert!(!found.contains(&pair(3)) && !found.contains(&pair(4)), "{found:?}");
+    }
+
+    /// What stays in sled's buffers piles up over several segments of its log, and none of it is synced.
+    #[test]
+    fn what_sled_forgets_is_in_its_file() {
+        let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let kv = open(data.path()).unwrap();
+        let mut batch = Batch::default();
+        (0..99u8).for_each(|n| batch.put(vec![b'b', n], vec![n; 300]));
+        kv.commit(batch).unwrap();
+        kv.discard((0..98).map(|n| vec![b'b', n]).collect()).unwrap();
+        std::fs::create_dir_all(copy.path().join("journal/blobs")).unwrap();
+        for name in ["conf", "db"] {
+            let [from, to] = [&data, &copy].map(|place| place.path().join("journal").join(name));
+            std::fs::copy(from, to).unwrap();
+        }
+        assert_eq!(pairs(&open(copy.path()).unwrap()), [(vec![b'b', 98], vec![98; 300])]);
     }
 
     #[test]

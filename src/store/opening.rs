@@ -166,7 +166,6 @@ pub(super) fn open_on(
     }
     let keyed_cells = keyed_cells(&*kv)?;
     remove_leftovers(&segments, &manifest)?;
-    let applied = manifest.applied.sequence;
     let writer = Writer {
         manifest,
         position,
@@ -196,7 +195,9 @@ pub(super) fn open_on(
         _lock: lock,
     };
     core.renew_mark(&mark)?;
-    compaction::forget_covered(&core, applied, &mut || Ok(()))?;
+    if !core.options.background {
+        compaction::forget_leftovers(&core, &mut || Ok(()))?;
+    }
     Ok(core)
 }
 

@@ -77,8 +77,8 @@ impl Maintenance {
     pub(super) fn start(core: Arc<Core>) -> Maintenance {
         let run = move || {
             give_way();
-            let compacting = Arc::new(AtomicBool::new(false));
-            let mut compactor: Option<JoinHandle<()>> = None;
+            let compacting = Arc::new(AtomicBool::new(true));
+            let mut compactor = begin(&core, &compacting, compaction::forget_leftovers);
             let mut mark_synced = Instant::now();
             while let Some(work) = core.wake.wait() {
                 // A tail is evaluated by every search: when writing rests, even a short one becomes a segment.
@@ -89,7 +89,7 @@ impl Maintenance {
                     mark_synced = Instant::now();
                 }
                 if compaction_is_due(&core) && !compacting.swap(true, Ordering::AcqRel) {
-                    compactor = start_compaction(&core, &compacting);
+                    compactor = begin(&core, &compacting, compact);
                 }
             }
             if let Some(compactor) = compactor {
@@ -130,12 +130,15 @@ fn compaction_is_due(core: &Core) -> bool {
     core.fault.get().is_none() && (outdated || is_long)
 }
 
+/// A compaction, or what was left of one.
+type Work = fn(&Core, compaction::Rest<'_>) -> Result<(), StoreError>;
+
 /// Compacts in a thread of its own, at half speed, so that merging goes on.
-fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<JoinHandle<()>> {
-    let (core, compacting) = (Arc::clone(core), Arc::clone(compacting));
+fn begin(core: &Arc<Core>, compacting: &Arc<AtomicBool>, work: Work) -> Option<JoinHandle<()>> {
+    let (core, again, compacting) = (Arc::clone(core), Arc::clone(compacting), Arc::clone(compacting));
     let run = move || {
         let mut pace = compaction::Pace::half();
-        match compaction::compact(&core, &mut || {
+        match work(&core, &mut || {
             pace.rest();
             if core.wake.is_stopped() {
                 Err(StoreError::Closing)
@@ -143,8 +146,7 @@ fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<Jo
                 Ok(())
             }
         }) {
-            Ok(()) => tracing::info!("compacted"),
-            Err(StoreError::Closing) => {}
+            Ok(()) | Err(StoreError::Closing) => {}
             Err(error) => {
                 tracing::warn!(%error, "compaction failed; the journal keeps growing until it succeeds");
                 // A full disk must not be tried again and again.
@@ -157,10 +159,17 @@ fn start_compaction(core: &Arc<Core>, compacting: &Arc<AtomicBool>) -> Option<Jo
         }
         compacting.store(false, Ordering::Release);
     };
-    std::thread::Builder::new()
-        .name("compaction".to_owned())
-        .spawn(run)
-        .ok()
+    let thread = std::thread::Builder::new().name("compaction".to_owned()).spawn(run);
+    if thread.is_err() {
+        again.store(false, Ordering::Release);
+    }
+    thread.ok()
+}
+
+fn compact(core: &Core, pace: compaction::Rest<'_>) -> Result<(), StoreError> {
+    compaction::compact(core, pace)?;
+    tracing::info!("compacted");
+    Ok(())
 }
 
 /// Whether the overlay's thread should look.
