@@ -539,6 +539,66 @@ async fn failures_delay_where_a_policy_says_so() {
     }
 }
 
+/// Who is locked, who has to change, whose secret is old: filters and compares find it, for who may search it.
+#[tokio::test]
+async fn the_state_of_a_password_is_found() {
+    let (server, mut manager) = ruled(&[("pwdLockout", "TRUE"), ("pwdMaxFailure", "2"), ("pwdMaxAge", "86400")]).await;
+    let hits = async |ldap: &mut Ldap, filter: &str| {
+        let people = found(ldap, general::BASE, Scope::Subtree, filter, &["1.1"]).await;
+        people.into_iter().map(|entry| entry.dn).collect::<Vec<_>>()
+    };
+    let (locked, reset) = ("(pwdAccountLockedTime=*)", "(pwdReset=TRUE)");
+    let aged = "(&(uid=*)(pwdChangedTime>=20260101000000Z)(!(pwdChangedTime<=20260101000000Z)))";
+    for filter in [
+        locked,
+        reset,
+        "(pwdFailureTime=*)",
+        "(pwdGraceUseTime=*)",
+        "(pwdAccountTmpLockoutEnd=*)",
+    ] {
+        assert!(hits(&mut manager, filter).await.is_empty(), "{filter}");
+    }
+    let mut both = hits(&mut manager, aged).await;
+    both.sort();
+    assert_eq!(both, [GENERAL_ANN, CLERK]);
+    assert_eq!(bind(&server, GENERAL_ANN, "ann-1").await.1, 0);
+    assert_eq!(hits(&mut manager, "(pwdLastSuccess=*)").await, [GENERAL_ANN]);
+    for _ in 0..2 {
+        assert_eq!(bind(&server, GENERAL_ANN, "wrong").await.1, INVALID_CREDENTIALS);
+    }
+    let again = vec![Mod::Replace("pwdReset", set(&["TRUE"]))];
+    assert_eq!(modify(&mut manager, CLERK, again).await.0, 0);
+    assert_eq!(hits(&mut manager, locked).await, [GENERAL_ANN]);
+    assert_eq!(hits(&mut manager, "(pwdFailureTime=*)").await, [GENERAL_ANN]);
+    assert_eq!(hits(&mut manager, reset).await, [CLERK]);
+    assert_eq!(hits(&mut manager, "(&(uid=*)(!(pwdReset=TRUE)))").await, [GENERAL_ANN]);
+    let since = kept(&mut manager, GENERAL_ANN, "pwdAccountLockedTime").await.remove(0);
+    let exactly = format!("(pwdAccountLockedTime={since})");
+    assert_eq!(hits(&mut manager, &exactly).await, [GENERAL_ANN]);
+    for (dn, value, code) in [
+        (GENERAL_ANN, since.as_str(), 6),
+        (GENERAL_ANN, "20200101000000Z", 5),
+        (CLERK, since.as_str(), 16),
+    ] {
+        let answer = manager.compare(dn, "pwdAccountLockedTime", value).await.unwrap().0;
+        assert_eq!(answer.rc, code, "{dn} {value}");
+    }
+    // Who may not search it does not find it out by its absence either.
+    let place = general::place("");
+    let policy = "[profile.people]\nbases = [\"{suffix}\"]\nsearchable = [\"*\"]\nreleased = [\"*\"]\n";
+    std::fs::write(place.folder().join("policy.toml"), policy).unwrap();
+    let server = place.serve();
+    let mut manager = general::manager(&server).await;
+    let again = vec![Mod::Replace("pwdReset", set(&["TRUE"]))];
+    assert_eq!(general::person(&mut manager, CLERK, &["clerk-1"]).await.rc, 0);
+    assert_eq!(modify(&mut manager, CLERK, again).await.0, 0);
+    let mut ann = general::bound(&server, GENERAL_ANN, "ann-1").await;
+    for filter in ["(pwdReset=TRUE)", "(!(pwdReset=TRUE))", "(pwdChangedTime=*)"] {
+        assert!(hits(&mut ann, filter).await.is_empty(), "{filter}");
+    }
+    assert_eq!(ann.compare(CLERK, "pwdReset", "TRUE").await.unwrap().0.rc, 16);
+}
+
 /// A policy that has secrets looked at by a module is not passed over: who is held to it sets none that could be looked at.
 #[tokio::test]
 async fn a_check_module_that_nobody_loads_passes_nothing() {

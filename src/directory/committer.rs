@@ -314,6 +314,7 @@ impl Writer {
                     schema,
                     view,
                     collective: collective.as_ref(),
+                    kept: None,
                 },
                 snapshot,
             };

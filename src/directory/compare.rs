@@ -98,6 +98,7 @@ impl Directory {
             schema,
             view: &session.view,
             collective: held.collective.as_ref(),
+            kept: Some(&self.kept),
         };
         if let Some(assertion) = guard.assertion {
             Target { groups, key: &key }.check(assertion, record)?;

@@ -1,9 +1,9 @@
 //! Attributes that are in no record because they follow from the rest of the directory.
 
 use crate::access::{ComputedAttribute, Selection, View};
-use crate::account::Accounts;
+use crate::account::{Accounts, PasswordState};
 use crate::query::collective::is_excluded;
-use crate::query::{Candidate, Groups, Subordinates, TailMembers};
+use crate::query::{Candidate, Groups, KeptBeside, Subordinates, TailMembers};
 use crate::schema::{AttributeId, NormalizedDn, Schema};
 use crate::store::record::{moment_text, time_text};
 use crate::store::{Location, Snapshot};
@@ -88,34 +88,11 @@ impl Computation<'_> {
         spent
     }
 
-    /// What is kept of a password beside it, as draft-behera-ldap-password-policy names it. The selection takes what it asked for.
+    /// What is kept of a password beside it. The selection takes what it asked for.
     fn password_state(&self, key: &NormalizedDn, out: &mut Vec<ComputedAttribute>) {
-        let Some(state) = self.accounts.password_state(key) else {
-            return;
-        };
-        let known = self.groups.schema.well_known();
-        let instants = |times: Vec<u64>| -> Vec<Vec<u8>> { times.into_iter().map(instant_text).collect() };
-        let moments =
-            |times: Vec<u64>| -> Vec<Vec<u8>> { times.into_iter().map(|at| moment_text(at).into_bytes()).collect() };
-        let failures = match state.counted.is_empty() {
-            true => instants(state.failures),
-            false => moments(state.counted),
-        };
-        for (id, values) in [
-            (known.password_changed, instants(Vec::from_iter(state.changed))),
-            (known.password_locked, instants(Vec::from_iter(state.locked))),
-            (known.password_failures, failures),
-            (known.password_success, instants(Vec::from_iter(state.last_success))),
-            (known.password_grace, moments(state.grace)),
-            (known.password_delayed, instants(Vec::from_iter(state.delayed))),
-        ] {
-            if !values.is_empty() {
-                out.push(ComputedAttribute { id, values });
-            }
-        }
-        if state.must_change {
-            out.push(one(known.password_reset, "TRUE".to_owned()));
-        }
+        let state = self.accounts.password_state(key);
+        let values = state.map(|state| password_values(self.groups.schema, state));
+        out.extend(values.into_iter().flatten());
     }
 
     /// What subentries give to the entry, and which they are. Gives the work of looking at all of them.
@@ -125,6 +102,7 @@ impl Computation<'_> {
             schema,
             view,
             collective,
+            ..
         } = self.groups;
         let candidate = Candidate {
             record: snapshot.record(at),
@@ -199,6 +177,50 @@ fn add_values(out: &mut Vec<ComputedAttribute>, id: AttributeId, values: &[Vec<u
         if !computed.values.contains(value) {
             computed.values.push(value.clone());
         }
+    }
+}
+
+/// What is kept of a password, as draft-behera-ldap-password-policy names it: of each type that has values.
+fn password_values(schema: &Schema, state: PasswordState) -> impl Iterator<Item = ComputedAttribute> {
+    let known = schema.well_known();
+    let instants = |times: Vec<u64>| -> Vec<Vec<u8>> { times.into_iter().map(instant_text).collect() };
+    let moments =
+        |times: Vec<u64>| -> Vec<Vec<u8>> { times.into_iter().map(|at| moment_text(at).into_bytes()).collect() };
+    let failures = match state.counted.is_empty() {
+        true => instants(state.failures),
+        false => moments(state.counted),
+    };
+    let reset = if state.must_change {
+        vec![b"TRUE".to_vec()]
+    } else {
+        Vec::new()
+    };
+    let all = [
+        (known.password_changed, instants(Vec::from_iter(state.changed))),
+        (known.password_locked, instants(Vec::from_iter(state.locked))),
+        (known.password_failures, failures),
+        (known.password_success, instants(Vec::from_iter(state.last_success))),
+        (known.password_grace, moments(state.grace)),
+        (known.password_delayed, instants(Vec::from_iter(state.delayed))),
+        (known.password_reset, reset),
+    ];
+    let there = all.into_iter().filter(|(_, values)| !values.is_empty());
+    there.map(|(id, values)| ComputedAttribute { id, values })
+}
+
+/// The states of passwords, for filters.
+pub(super) struct PasswordStates {
+    pub accounts: Arc<Accounts>,
+    /// Of the start: its types keep their numbers.
+    pub schema: Arc<Schema>,
+}
+
+impl KeptBeside for PasswordStates {
+    fn values(&self, id: AttributeId, key: &NormalizedDn, each: &mut dyn FnMut(&[u8])) {
+        let state = self.accounts.password_state(key);
+        let values = state.map(|state| password_values(&self.schema, state));
+        let of_type = values.into_iter().flatten().filter(|values| values.id == id);
+        of_type.for_each(|of_type| of_type.values.iter().for_each(|value| each(value)));
     }
 }
 

@@ -155,6 +155,7 @@ pub(super) fn check_update(
         schema,
         view,
         collective: collective.as_ref(),
+        kept: None,
     };
     let target = Target { groups, key };
     match (&request.update, snapshot.find(key)) {

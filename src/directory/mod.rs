@@ -52,6 +52,7 @@ use crate::access::{PolicyFault, View};
 use crate::account::{AccountOptions, Accounts, Identity};
 use crate::audit::{Actor, Audit, AuditOptions};
 use crate::model::{Dn, Outcome, ResultCode, SharedSource};
+use crate::query::KeptBeside;
 use crate::query::sorted::SortMemory;
 use crate::schema::{NormalizedDn, Schema, SchemaFault};
 use crate::store::{KeyedPair, KeyedWrite, Snapshot, Store, StoreError, StoreOptions};
@@ -238,6 +239,8 @@ fn lines<T: std::fmt::Display>(faults: &[T]) -> String {
 pub struct Directory {
     store: Arc<Store>,
     accounts: Arc<Accounts>,
+    /// What accounts keep, for filters.
+    kept: Arc<dyn KeptBeside>,
     audit: Arc<Audit>,
     in_force: ArcSwap<InForce>,
     /// Held by whoever takes something else into force.
@@ -390,9 +393,14 @@ impl Directory {
             integrity: integrity::Integrity::new(&options.integrity, &schema)?,
             kinds: kinds::Kinds::new(&schema),
         });
+        let kept = Arc::new(computed::PasswordStates {
+            accounts: Arc::clone(&accounts),
+            schema: Arc::clone(&schema),
+        });
         Ok(Arc::new(Directory {
             store,
             accounts,
+            kept,
             audit,
             in_force: ArcSwap::from_pointee(in_force),
             reloading: Mutex::default(),

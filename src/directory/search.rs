@@ -341,6 +341,7 @@ impl Directory {
                     schema: snapshot.schema(),
                     view: &session.view,
                     collective: held.collective.as_ref(),
+                    kept: Some(&self.kept),
                 };
                 let cursor = self.open_cursor(
                     groups,
@@ -560,6 +561,7 @@ impl Search {
                 schema: snapshot.schema(),
                 view: &self.view,
                 collective: self.held.as_ref().and_then(|held| held.collective.as_ref()),
+                kept: None,
             },
             snapshot,
         };

@@ -1,7 +1,7 @@
 //! A filter as received into a typed, normalised, three-valued predicate.
 
 use super::assertion::{by_own_rule, compared, described, normalized};
-use super::computed::{Surroundings, is_computed};
+use super::computed::{Surroundings, is_computed, is_kept};
 use super::evaluate::passes;
 use super::membership::{Groups, LooksLeft, TooManyNames};
 use super::predicate::{Item, Origin, Predicate, Test};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Compiles a filter (RFC 4511 section 4.5.1.7) for what `view` may search. Cannot fail: what cannot be said is Undefined. The
 /// view's hidden entries and attributes are part of the result.
 ///
-/// What follows from other entries (memberOf, hasSubordinates, numSubordinates, chains) is Undefined here: see [`compile_in`].
+/// What follows from other entries (memberOf, hasSubordinates, numSubordinates, chains) or is kept beside them is Undefined here: see [`compile_in`].
 pub fn compile(filter: &Filter<'_>, schema: &Schema, view: &View) -> Predicate {
     let compiler = Compiler {
         schema,
@@ -118,10 +118,16 @@ impl<'a> Compiler<'a> {
     fn target(&self, description: &str) -> Option<Target<'a>> {
         let (attribute, options) = described(self.schema, description)?;
         let id = attribute.id;
-        if !self.view.searchable.contains(id) || (is_computed(self.schema, id) && self.groups.is_none()) {
+        if !self.view.searchable.contains(id) || (is_computed(self.schema, id) && !self.knows(id)) {
             return None;
         }
         Some(Target { attribute, options })
+    }
+
+    /// Whether there is what a computed type's values come from.
+    fn knows(&self, id: AttributeId) -> bool {
+        self.groups
+            .is_some_and(|groups| groups.kept.is_some() || !is_kept(self.schema, id))
     }
 
     fn is_of_classes(&self, description: &str) -> bool {

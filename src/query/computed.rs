@@ -1,5 +1,5 @@
-//! Attributes that are in no record because they follow from the rest of the directory: memberOf, hasSubordinates and
-//! numSubordinates.
+//! Attributes that are in no record because they follow from the rest of the directory, memberOf, hasSubordinates and
+//! numSubordinates, or because they are kept beside the entries: the state of a password.
 //!
 //! Invariants: they follow from what the view may see; an entry that is hidden is counted nowhere and makes nobody a member.
 
@@ -14,18 +14,40 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+/// What is kept beside entries in another place: whoever keeps it says which values of these types that comes to.
+pub trait KeptBeside: Send + Sync {
+    /// The values that the entry under `key` has of a type, now.
+    fn values(&self, id: AttributeId, key: &NormalizedDn, each: &mut dyn FnMut(&[u8]));
+}
+
 /// The directory around an entry, as one view sees it.
 pub struct Surroundings {
     snapshot: Arc<Snapshot>,
     schema: Arc<Schema>,
     view: View,
     tail: TailMembers,
+    kept: Option<Arc<dyn KeptBeside>>,
 }
 
 /// Whether the values of a type are computed here.
 pub fn is_computed(schema: &Schema, id: AttributeId) -> bool {
     let known = schema.well_known();
-    [known.has_subordinates, known.num_subordinates, known.member_of].contains(&id)
+    [known.has_subordinates, known.num_subordinates, known.member_of].contains(&id) || is_kept(schema, id)
+}
+
+/// Whether they are kept beside the entries.
+pub fn is_kept(schema: &Schema, id: AttributeId) -> bool {
+    let known = schema.well_known();
+    let kept = [
+        known.password_changed,
+        known.password_locked,
+        known.password_reset,
+        known.password_failures,
+        known.password_success,
+        known.password_grace,
+        known.password_delayed,
+    ];
+    kept.contains(&id)
 }
 
 impl Surroundings {
@@ -35,6 +57,7 @@ impl Surroundings {
             schema: Arc::clone(groups.schema),
             view: groups.view.clone(),
             tail: TailMembers::default(),
+            kept: groups.kept.cloned(),
         }
     }
 
@@ -47,12 +70,17 @@ impl Surroundings {
                 schema: &self.schema,
                 view: &self.view,
                 collective: None,
+                kept: None,
             };
             let names = groups.of(candidate.record.dn(), &self.view.searchable, &self.tail);
             names.iter().for_each(|name| each(name.as_bytes()));
             return 0;
         }
         let key = NormalizedDn(candidate.key.to_vec());
+        if is_kept(&self.schema, id) {
+            self.kept.iter().for_each(|kept| kept.values(id, &key, each));
+            return KEPT_WORK;
+        }
         let subordinates = Subordinates {
             snapshot: &self.snapshot,
             schema: &self.schema,
@@ -92,6 +120,9 @@ impl Hash for Surroundings {
         std::ptr::from_ref(self).hash(state);
     }
 }
+
+/// Work that it is to ask what is kept beside one entry.
+const KEPT_WORK: u32 = 4;
 
 /// Entries directly below one that are counted for one unit of work.
 const COUNTED_A_UNIT: u64 = 256;

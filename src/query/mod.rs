@@ -33,7 +33,7 @@ use std::sync::Arc;
 pub use candidates::CandidateLimit;
 pub use collective::Collective;
 pub use compile::{child_or_named, class_predicate, compile, compile_in, named_entries, visible};
-pub use computed::Subordinates;
+pub use computed::{KeptBeside, Subordinates};
 pub use content::Content;
 pub use cursor::Cursor;
 pub use evaluate::{Candidate, Evaluator, evaluate};

@@ -59,18 +59,31 @@ passing() {
   said=$("$tool" -x -H "$URL" -D passing -e ppolicy "$@" 2>&1 || true)
   grep -q -- "$wanted" <<<"$said" || { echo "$tool $*: expected $wanted, found $said"; exit 1; }
 }
+ldapi="ldapi://$(sed 's|/|%2F|g' <<<"$NHSDIR_DATA/ldapi")"
+usable() {
+  local said
+  said=$(ldapsearch -Q -LLL -Y EXTERNAL -H "$ldapi" -b "cn=passing,ou=Applications,$BASE" -s base -E '!accountUsability' 1.1)
+  grep -q "^# accountUsability: $1\$" <<<"$said" || { echo "account usability: expected $1, found $said"; exit 1; }
+}
 reset="reset by telephone 77" changed="changed by themselves 78"
 "$NHSDIR" account create passing --role reader --secret-stdin --must-change <<<"$reset" >/dev/null
 passing 'Success (0); Password must be changed$' ldapwhoami -w "$reset"
+usable 'not available (reset)'
 passing 'Invalid credentials (49)$' ldapwhoami -w "$changed"
 passing 'ppolicy: error=2 ' ldapsearch -w "$reset" -b "$BASE" -s base
 passing 'ppolicy: error=6 (Password is too short for policy)' ldappasswd -w "$reset" -a "$reset" -s short
 passing 'ppolicy: error=8 ' ldappasswd -w "$reset" -a "$reset" -s "$reset"
 passing 'ppolicy: error=4 ' ldappasswd -w "$reset" -s "$changed"
 passing 'Success (0); Password must be changed$' ldappasswd -w "$reset" -a "$reset" -s "$changed"
+usable 'available and does not expire'
+printf 'dn: cn=passing,ou=Applications,%s\nchangetype: modify\nreplace: pwdChangedTime\npwdChangedTime: 20200101000000Z\n' "$BASE" |
+  ldapmodify -Q -Y EXTERNAL -H "$ldapi" -e relax >/dev/null
+ldapcompare -Q -Y EXTERNAL -H "$ldapi" -z "cn=passing,ou=Applications,$BASE" 'pwdChangedTime:20200101000000Z' || [ $? = 6 ]
 "$NHSDIR" account expire passing "$(date -u -d '+3 days' +%Y-%m-%d)"
 passing 'Success (0) (Password expires in 2[0-9]* seconds)' ldapwhoami -w "$changed"
+usable 'available expire=2[0-9]*'
 "$NHSDIR" account disable passing
+usable 'not available (inactive)'
 passing 'Invalid credentials (49); Account locked$' ldapwhoami -w "$changed"
 passing 'Invalid credentials (49)$' ldapwhoami -w "$reset"
 "$NHSDIR" account delete passing
@@ -103,7 +116,6 @@ modifiersName: cn=b,dc=elsewhere
 modifyTimestamp: 20020203040506Z"
 slapcat=$(printf 'dn: %s\nobjectClass: device\ncn: Restored\n%s\n' "$restored" "$kept")
 refused 50 ldapadd -x -H "$URL" -D "$WRITER" -w "$WRITER_SECRET" -e relax <<<"$slapcat"
-ldapi="ldapi://$(sed 's|/|%2F|g' <<<"$NHSDIR_DATA/ldapi")"
 refused 19 ldapadd -Q -Y EXTERNAL -H "$ldapi" <<<"$slapcat"
 ldapadd -Q -Y EXTERNAL -H "$ldapi" -e relax <<<"$slapcat" >/dev/null
 names=(createTimestamp creatorsName entryUUID modifiersName modifyTimestamp)

@@ -158,6 +158,7 @@ impl Directory {
             schema,
             view,
             collective: held.as_ref().and_then(|held| held.collective.as_ref()),
+            kept: Some(&self.kept),
         };
         match (assertion, at) {
             (None, _) => Ok(()),

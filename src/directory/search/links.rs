@@ -162,6 +162,7 @@ impl Search {
                 schema,
                 view,
                 collective: self.held.as_ref().and_then(|held| held.collective.as_ref()),
+                kept: None,
             },
             snapshot,
         };

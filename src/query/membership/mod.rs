@@ -6,6 +6,7 @@
 mod chain;
 
 use super::collective::Collective;
+use super::computed::KeptBeside;
 use crate::access::{AttributeSet, View};
 use crate::index::EntryId;
 use crate::index::postings::PostingCursor;
@@ -64,6 +65,8 @@ pub struct Groups<'a> {
     pub view: &'a View,
     /// What subentries give to other entries, where there are any that do.
     pub collective: Option<&'a Collective>,
+    /// What is kept beside entries, where filters are to find it.
+    pub kept: Option<&'a Arc<dyn KeptBeside>>,
 }
 
 /// The names that a snapshot's tail holds, which has no index: gathered once for many entries.

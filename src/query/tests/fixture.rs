@@ -161,6 +161,7 @@ pub fn names_or_limit(snapshot: &Arc<Snapshot>, filter: &str, view: &View) -> Re
         schema: &schema(),
         view,
         collective: None,
+        kept: None,
     };
     let mut query = query("(|)", view);
     query.predicate = compile_in(&Filter::parse(filter).expect("a filter"), groups)?;

@@ -124,6 +124,7 @@ impl Asked {
             schema: &schema(),
             collective: None,
             view: &self.view,
+            kept: None,
         };
         Query {
             predicate: compile_in(&self.filter, groups).unwrap_or(Predicate::False),

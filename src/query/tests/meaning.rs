@@ -253,6 +253,7 @@ fn counting_what_is_hidden_is_work() {
                 schema: &schema(),
                 view,
                 collective: None,
+                kept: None,
             };
             let mut asked = query("(|)", view);
             asked.base = super::fixture::key("ou=People,o=nhs");

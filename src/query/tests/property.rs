@@ -462,6 +462,7 @@ fn a_plan_finds_what_the_filter_means() {
             schema: &schema(),
             view: &view,
             collective: None,
+            kept: None,
         };
         // A chain that leads too far is no plan.
         let Ok(predicate) = compile_in(&filter, groups) else {

@@ -161,6 +161,7 @@ fn every_way_gives_the_order_of_comparing_all() {
             schema: &schema(),
             collective: None,
             view: &view,
+            kept: None,
         };
         let Ok(predicate) = compile_in(&filter, groups) else {
             continue;
