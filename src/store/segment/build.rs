@@ -152,12 +152,25 @@ pub(super) fn index_of(segment: &Segment, id: AttributeId, schema: &Schema, want
         let record = segment.record(EntryId(number));
         gathered.add_among(number, record, schema, &|other| other == id);
     }
-    let mut octets = Vec::new();
-    let mut layout = IndexLayout::default();
+    let mut made = DeferredIndex {
+        octets: Vec::new(),
+        layout: IndexLayout::default(),
+        terms: TermFilter::new(0),
+    };
     build_all(gathered.into_attributes(), None, segment.len(), 1, &mut |built| {
-        layout = placed(built, &mut octets, schema);
+        made.terms = TermFilter::new(Dictionary::open(&built.dictionary).len() as usize);
+        note_terms(&mut made.terms, &built);
+        made.layout = placed(built, &mut made.octets, schema);
     });
-    DeferredIndex { octets, layout }
+    made
+}
+
+fn note_terms(terms: &mut TermFilter, built: &BuiltIndex) {
+    let dictionary = Dictionary::open(&built.dictionary);
+    dictionary.scan(0..dictionary.len(), |_, term| {
+        terms.insert(u32::from(built.id.0), term);
+        true
+    });
 }
 
 /// Appends the parts of an index; substrings stay apart.
@@ -192,11 +205,7 @@ fn assembled<'e>(
     }
     let mut indexes = Vec::new();
     build_all(attributes, None, count as u32, 1, &mut |built| {
-        let dictionary = Dictionary::open(&built.dictionary);
-        dictionary.scan(0..dictionary.len(), |_, term| {
-            terms.insert(u32::from(built.id.0), term);
-            true
-        });
+        note_terms(&mut terms, &built);
         indexes.push(built);
     });
     let (table, names) = (parts.table.finish(), parts.names.finish());

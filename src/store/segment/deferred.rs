@@ -7,6 +7,7 @@
 use super::build::index_of;
 use super::gather::serves_substrings;
 use super::{IndexLayout, Located, Segment, Slot, SubstringsAt};
+use crate::index::bloom::TermFilter;
 use crate::index::dictionary::Dictionary;
 use crate::index::substring::SubstringBuilder;
 use crate::schema::{AttributeId, Schema};
@@ -79,6 +80,8 @@ pub(super) struct InMemory {
 pub(super) struct DeferredIndex {
     pub(super) octets: Vec<u8>,
     pub(super) layout: IndexLayout,
+    /// Its terms, as a segment has a filter of those of the indexes that were made with it.
+    pub(super) terms: TermFilter,
 }
 
 impl DeferredIndex {
@@ -104,6 +107,12 @@ impl InMemory {
     pub(super) fn ask_for_substrings(&self, id: AttributeId) {
         set(self.wanted.substrings.get(usize::from(id.0)));
         set(Some(&self.wanted.missed));
+    }
+
+    /// False only where the index in a place is made and does not have the term.
+    pub(super) fn may_have(&self, id: AttributeId, place: u16, term: &[u8]) -> bool {
+        let index = self.indexes.get(usize::from(place)).and_then(OnceLock::get);
+        index.is_none_or(|index| index.terms.may_hold(u32::from(id.0), term))
     }
 
     fn made(&self, place: u16) -> Option<Located<'_>> {

@@ -203,8 +203,15 @@ impl Segment {
     /// False only where no entry has this value, normalised by the type's equality rule, of an indexed type.
     #[inline]
     pub fn may_have(&self, attribute: AttributeId, term: &[u8]) -> bool {
-        self.terms.may_hold(u32::from(attribute.0), term)
-            || matches!(self.layout.slots.get(usize::from(attribute.0)), Some(Slot::Deferred(_)))
+        self.terms.may_hold(u32::from(attribute.0), term) || self.may_have_later(attribute, term)
+    }
+
+    /// As [`Segment::may_have`], of an index that was not made with the segment.
+    fn may_have_later(&self, attribute: AttributeId, term: &[u8]) -> bool {
+        match (&self.later, self.layout.slots.get(usize::from(attribute.0))) {
+            (Some(later), Some(Slot::Deferred(place))) => later.may_have(attribute, *place, term),
+            _ => false,
+        }
     }
 
     /// True only where no entry has this value, normalised by the type's equality rule: said without a look into the dictionary.

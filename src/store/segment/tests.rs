@@ -310,6 +310,7 @@ fn indexes_in_memory_are_made_when_they_are_asked_for() {
     assert!(segment.may_have(sn, b"nobody"), "nothing is known yet");
     assert!(segment.index(sn).unwrap().dictionary.find(b"smith").is_some());
     assert!(!segment.defers(sn) && segment.defers(cn));
+    assert!(segment.may_have(sn, b"smith") && !segment.may_have(sn, b"nobody"));
 
     let next = Segment::build(&pairs, &schema, &wanted);
     assert!(!next.defers(sn) && next.defers(cn));
