@@ -439,3 +439,41 @@ fn open_file(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a disk lost that failed to sync it, no later sync brings back: nothing is said to be on disk then, and another file begins.
+    #[test]
+    fn after_a_sync_that_fails_a_file_begins_of_which_all_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), AuditOptions::default()).unwrap();
+        let before = Mark::read(dir.path()).unwrap().unwrap();
+        // It takes everything, and cannot be synced.
+        writer.file = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        writer.note("lost");
+        writer.write_lines().unwrap();
+        writer.sync();
+        assert!(writer.doubtful);
+        assert_eq!(Mark::read(dir.path()).unwrap(), Some(before));
+        let body = b"\"act\":\"bind\"";
+        let queued = [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], body].concat();
+        writer.write_batch(&queued, &Shared::default());
+        writer.sync();
+        assert!(!writer.doubtful);
+        let after = Mark::read(dir.path()).unwrap().unwrap();
+        assert_eq!((before.file, after.file), (1, 2));
+        let lines = read::last_lines(dir.path(), 2).unwrap();
+        let noted = lines[0].text_of("detail").unwrap();
+        assert!(noted.contains("failed to sync the end of the file before"), "{noted}");
+        assert_eq!(lines[1].text_of("act"), Some("bind"));
+        drop(writer);
+        // What is missing is a fault, and says so.
+        let fault = read::verify(dir.path()).unwrap().unwrap_err();
+        assert!(
+            fault.file == "00000002.jsonl" && fault.message.contains("lines are missing"),
+            "{fault}"
+        );
+    }
+}
