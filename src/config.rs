@@ -14,6 +14,7 @@ use crate::net::ListenOptions;
 use crate::store::StoreOptions;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -192,11 +193,23 @@ pub enum ConfigError {
 }
 
 /// As many as the check of a message has room for.
-const NESTING_MAX: usize = 48;
+const NESTING_MAX: u64 = 48;
 /// More only stand in each other's way.
-const THREADS_MAX: usize = 1024;
+const THREADS_MAX: u64 = 1024;
 /// Ten years: no clock counts so far that it cannot add that.
-const SECONDS_MAX: usize = 315_360_000;
+const SECONDS_MAX: u64 = 315_360_000;
+const ANY: u64 = u64::MAX;
+
+/// A list of keys with what each says and may say.
+macro_rules! ranges {
+    ($config:expr; $($section:ident . $key:ident: $range:expr,)*) => {
+        vec![$((
+            concat!(stringify!($section), ".", stringify!($key)),
+            $config.$section.$key as u64,
+            $range,
+        ),)*]
+    };
+}
 
 impl Config {
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
@@ -254,117 +267,15 @@ impl Config {
         }
     }
 
-    /// What the types cannot say: ranges, and values from a short list.
+    /// What the types cannot say: ranges, and values of a form.
     fn first_fault(&self) -> Option<(&'static str, String)> {
-        let limits = &self.limits;
-        let at_least = [
-            ("limits.connections", limits.connections, 1),
-            ("limits.connections_per_source", limits.connections_per_source, 1),
-            ("limits.message_bytes", limits.message_bytes, 4096),
-            (
-                "limits.message_bytes_before_bind",
-                limits.message_bytes_before_bind,
-                512,
-            ),
-            ("limits.filter_depth", limits.filter_depth, 1),
-            ("limits.filter_terms", limits.filter_terms, 1),
-            ("limits.filter_bytes", limits.filter_bytes, 512),
-            ("limits.requested_attributes", limits.requested_attributes, 1),
-            ("limits.message_elements", limits.message_elements, 64),
-            (
-                "limits.message_elements_before_bind",
-                limits.message_elements_before_bind,
-                64,
-            ),
-            ("limits.message_nesting", limits.message_nesting, 8),
-            ("limits.outstanding_searches", limits.outstanding_searches, 1),
-            (
-                "limits.outstanding_searches_before_bind",
-                limits.outstanding_searches_before_bind,
-                1,
-            ),
-            ("limits.outstanding_updates", limits.outstanding_updates, 1),
-            ("limits.waiting_updates", limits.waiting_updates, 1),
-            ("limits.group_updates", limits.group_updates, 1),
-            ("limits.rename_entries", limits.rename_entries, 1),
-            ("limits.delete_entries", limits.delete_entries, 1),
-            ("limits.entry_bytes", limits.entry_bytes, 4096),
-            ("limits.rename_bytes", limits.rename_bytes, 4096),
-            ("limits.handshake_seconds", limits.handshake_seconds as usize, 1),
-            ("limits.unbound_idle_seconds", limits.unbound_idle_seconds as usize, 1),
-            ("limits.bound_idle_seconds", limits.bound_idle_seconds as usize, 1),
-            ("limits.write_stall_seconds", limits.write_stall_seconds as usize, 1),
-            ("limits.output_bytes", limits.output_bytes, 4096),
-            ("limits.buffered_bytes", limits.buffered_bytes, 1 << 20),
-            ("limits.turn_candidates", limits.turn_candidates as usize, 64),
-            ("limits.turn_microseconds", limits.turn_microseconds as usize, 10),
-            (
-                "accounts.argon2_memory_kib",
-                self.accounts.argon2_memory_kib as usize,
-                8 * self.accounts.argon2_lanes as usize,
-            ),
-            (
-                "accounts.argon2_iterations",
-                self.accounts.argon2_iterations as usize,
-                1,
-            ),
-            ("accounts.argon2_lanes", self.accounts.argon2_lanes as usize, 1),
-            ("accounts.pool_queue", self.accounts.pool_queue, 1),
-            ("general.secret_characters", self.general.secret_characters, 1),
-            ("general.secrets", self.general.secrets, 1),
-            ("integrity.referring_entries", self.integrity.referring_entries, 1),
-            ("audit.queue_bytes", self.audit.queue_bytes, 65_536),
-            ("audit.file_bytes", self.audit.file_bytes as usize, 65_536),
-            ("store.cache_bytes", self.store.cache_bytes as usize, 1 << 20),
-        ];
-        if let Some((key, value, least)) = at_least.into_iter().find(|(_, value, least)| value < least) {
-            return Some((key, format!("expected at least {least}, found {value}")));
-        }
-        let accounts = &self.accounts;
-        // A secret that was hashed at a higher cost than is verified would never be right again.
-        let at_most = [
-            (
-                "accounts.argon2_memory_kib",
-                accounts.argon2_memory_kib,
-                ARGON2_MEMORY_KIB_MAX,
-            ),
-            (
-                "accounts.argon2_iterations",
-                accounts.argon2_iterations,
-                ARGON2_ITERATIONS_MAX,
-            ),
-            ("accounts.argon2_lanes", accounts.argon2_lanes, ARGON2_LANES_MAX),
-        ];
-        let at_most = at_most.map(|(key, value, most)| (key, value as usize, most as usize));
-        let mut at_most = at_most.into_iter().chain([
-            ("limits.rename_bytes", limits.rename_bytes, UPDATE_OCTETS_MAX),
-            ("limits.message_nesting", limits.message_nesting, NESTING_MAX),
-            ("limits.worker_threads", limits.worker_threads, THREADS_MAX),
-            (
-                "limits.handshake_seconds",
-                limits.handshake_seconds as usize,
-                SECONDS_MAX,
-            ),
-            (
-                "limits.unbound_idle_seconds",
-                limits.unbound_idle_seconds as usize,
-                SECONDS_MAX,
-            ),
-            (
-                "limits.bound_idle_seconds",
-                limits.bound_idle_seconds as usize,
-                SECONDS_MAX,
-            ),
-            (
-                "limits.write_stall_seconds",
-                limits.write_stall_seconds as usize,
-                SECONDS_MAX,
-            ),
-            ("limits.stop_seconds", limits.stop_seconds as usize, SECONDS_MAX),
-            ("store.scrub_hours", self.store.scrub_hours as usize, SECONDS_MAX / 3600),
-        ]);
-        if let Some((key, value, most)) = at_most.find(|(_, value, most)| value > most) {
-            return Some((key, format!("expected at most {most}, found {value}")));
+        for (key, value, range) in self.ranges() {
+            if value < *range.start() {
+                return Some((key, format!("expected at least {}, found {value}", range.start())));
+            }
+            if value > *range.end() {
+                return Some((key, format!("expected at most {}, found {value}", range.end())));
+            }
         }
         let no_url = |text: &&String| LdapUrl::parse(text).is_none();
         if let Some(text) = self.directory.referrals.iter().find(no_url) {
@@ -374,6 +285,56 @@ impl Config {
         match self.metrics_address() {
             Err(message) => Some(("listen.metrics", message)),
             Ok(_) => None,
+        }
+    }
+
+    fn ranges(&self) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
+        let argon2_memory_least = 8 * u64::from(self.accounts.argon2_lanes);
+        // A secret that was hashed at a higher cost than is verified would never be right again.
+        let [argon2_memory_most, argon2_iterations_most, argon2_lanes_most] =
+            [ARGON2_MEMORY_KIB_MAX, ARGON2_ITERATIONS_MAX, ARGON2_LANES_MAX].map(u64::from);
+        ranges! { self;
+            limits.worker_threads: 0..=THREADS_MAX,
+            limits.connections: 1..=ANY,
+            limits.connections_per_source: 1..=ANY,
+            limits.handshake_seconds: 1..=SECONDS_MAX,
+            limits.unbound_idle_seconds: 1..=SECONDS_MAX,
+            limits.bound_idle_seconds: 1..=SECONDS_MAX,
+            limits.write_stall_seconds: 1..=SECONDS_MAX,
+            limits.stop_seconds: 0..=SECONDS_MAX,
+            limits.message_bytes: 4096..=ANY,
+            limits.message_bytes_before_bind: 512..=ANY,
+            limits.message_elements: 64..=ANY,
+            limits.message_elements_before_bind: 64..=ANY,
+            limits.message_nesting: 8..=NESTING_MAX,
+            limits.filter_depth: 1..=ANY,
+            limits.filter_terms: 1..=ANY,
+            limits.filter_bytes: 512..=ANY,
+            limits.requested_attributes: 1..=ANY,
+            limits.outstanding_searches: 1..=ANY,
+            limits.outstanding_searches_before_bind: 1..=ANY,
+            limits.outstanding_updates: 1..=ANY,
+            limits.output_bytes: 4096..=ANY,
+            limits.buffered_bytes: 1 << 20..=ANY,
+            limits.turn_candidates: 64..=ANY,
+            limits.turn_microseconds: 10..=ANY,
+            limits.waiting_updates: 1..=ANY,
+            limits.group_updates: 1..=ANY,
+            limits.rename_entries: 1..=ANY,
+            limits.rename_bytes: 4096..=UPDATE_OCTETS_MAX as u64,
+            limits.entry_bytes: 4096..=ANY,
+            limits.delete_entries: 1..=ANY,
+            accounts.argon2_lanes: 1..=argon2_lanes_most,
+            accounts.argon2_memory_kib: argon2_memory_least..=argon2_memory_most,
+            accounts.argon2_iterations: 1..=argon2_iterations_most,
+            accounts.pool_queue: 1..=ANY,
+            audit.queue_bytes: 65_536..=ANY,
+            audit.file_bytes: 65_536..=ANY,
+            store.cache_bytes: 1 << 20..=ANY,
+            store.scrub_hours: 0..=SECONDS_MAX / 3600,
+            general.secret_characters: 1..=ANY,
+            general.secrets: 1..=ANY,
+            integrity.referring_entries: 1..=ANY,
         }
     }
 
