@@ -17,6 +17,7 @@ use crate::directory::{Directory, ProtocolFacts, Search, Session, TransactionDon
 use crate::metrics::{self, Metrics};
 use crate::model::{Outcome, ResultCode, SharedSource, Source};
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -245,48 +246,9 @@ impl Conversation {
     fn begin(&mut self, request: codec::Request<'_>) -> Flow {
         self.metrics().operation(counted(&request.operation));
         let id = request.id;
-        let session = match self.state.admit(&request) {
-            Admission::End => return Flow::Close,
-            Admission::Silent => return Flow::Continue,
-            Admission::Refused(outcome) => {
-                let tag = request_tag(&request.operation);
-                self.forget_before_bind(tag);
-                self.refuse(id, tag, &outcome);
-                return Flow::Continue;
-            }
-            Admission::Open | Admission::ProtocolFacts => None,
-            Admission::Bound(session) => Some(Arc::clone(session)),
-        };
-        let session = match session {
-            Some(session) if !self.directory.holds(&session) => Some(self.renewed(session)),
-            session => session,
-        };
-        if let Some(session) = &session
-            && !self.directory.holds(session)
-        {
-            self.state.forget();
-            return self.disconnect(
-                ResultCode::StrongerAuthRequired,
-                "the account this connection is bound to was changed: bind again",
-            );
-        }
-        if let Some(outcome) = session
-            .as_deref()
-            .and_then(|session| refusal_until_changed(session, &request))
-        {
-            self.refuse_advised(id, &request, &outcome);
-            return Flow::Continue;
-        }
-        let session = self.tracked(session, &request.controls);
-        let session = match self.acting(session, &request) {
-            Ok(session) => session,
-            Err(outcome) => {
-                self.refuse(id, request_tag(&request.operation), &outcome);
-                if outcome.code == ResultCode::AuthorizationDenied && is_within(&request) {
-                    self.give_up_transaction(&outcome);
-                }
-                return Flow::Continue;
-            }
+        let session = match self.asked_by(&request) {
+            ControlFlow::Continue(session) => session,
+            ControlFlow::Break(flow) => return flow,
         };
         match (request.operation, session) {
             (Operation::Bind(bind), _) => {
@@ -317,6 +279,48 @@ impl Conversation {
             }
         }
         Flow::Continue
+    }
+
+    /// The session that a request is done by, if there is one; or the request is done with here, refused where it has an answer.
+    fn asked_by(&mut self, request: &codec::Request<'_>) -> ControlFlow<Flow, Option<Arc<Session>>> {
+        let session = match self.state.admit(request) {
+            Admission::End => return ControlFlow::Break(Flow::Close),
+            Admission::Silent => return ControlFlow::Break(Flow::Continue),
+            Admission::Refused(outcome) => {
+                let tag = request_tag(&request.operation);
+                self.forget_before_bind(tag);
+                self.refuse(request.id, tag, &outcome);
+                return ControlFlow::Break(Flow::Continue);
+            }
+            Admission::Open | Admission::ProtocolFacts => None,
+            Admission::Bound(session) => Some(Arc::clone(session)),
+        };
+        let session = match session {
+            Some(session) if !self.directory.holds(&session) => Some(self.renewed(session)),
+            session => session,
+        };
+        if let Some(session) = &session {
+            if !self.directory.holds(session) {
+                self.state.forget();
+                let message = "the account this connection is bound to was changed: bind again";
+                return ControlFlow::Break(self.disconnect(ResultCode::StrongerAuthRequired, message));
+            }
+            if let Some(outcome) = refusal_until_changed(session, request) {
+                self.refuse_advised(request.id, request, &outcome);
+                return ControlFlow::Break(Flow::Continue);
+            }
+        }
+        let session = self.tracked(session, &request.controls);
+        self.acting(session, request).map_or_else(
+            |outcome| {
+                self.refuse(request.id, request_tag(&request.operation), &outcome);
+                if outcome.code == ResultCode::AuthorizationDenied && is_within(request) {
+                    self.give_up_transaction(&outcome);
+                }
+                ControlFlow::Break(Flow::Continue)
+            },
+            ControlFlow::Continue,
+        )
     }
 
     /// Where a request comes from, with what the client says it belongs to.

@@ -8,12 +8,13 @@ use super::frame::MessageId;
 use super::limits::WireLimits;
 use crate::access::Selection;
 use crate::directory::{
-    ControlFault, Links, ProtocolFacts, Search, SearchDone, SearchRequest, SearchStep, Session, SortFault, SortRequest,
-    VirtualListResult,
+    ControlFault, Links, ProtocolFacts, Search, SearchDone, SearchRefusal, SearchRequest, SearchStep, Session,
+    SortFault, SortRequest, VirtualListResult,
 };
 use crate::metrics::Metrics;
 use crate::model::{DerefAliases, Outcome, ResultCode};
 use crate::query::{MatchedValues, Work};
+use crate::schema::Schema;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,100 +32,62 @@ impl Conversation {
         controls: &Controls<'_>,
         session: Option<&Arc<Session>>,
     ) {
-        let page = controls.page;
+        if let Err(refusal) = self.begin_search(id, operation, controls, session) {
+            self.search_refused(id, &refusal, controls.page.is_some());
+        }
+    }
+
+    fn begin_search(
+        &mut self,
+        id: MessageId,
+        operation: &SearchOperation<'_>,
+        controls: &Controls<'_>,
+        session: Option<&Arc<Session>>,
+    ) -> Result<(), SearchRefusal> {
         let limit = self.outstanding_limit();
         if self.searches.len() + self.syncs.len() >= limit {
             let message = format!("expected at most {limit} searches at once on one connection");
-            return self.search_refused(id, &Outcome::new(ResultCode::Busy, message), page.is_some());
+            return Err(Outcome::new(ResultCode::Busy, message).into());
         }
         let schema = self.directory.schema();
-        let attributes = operation.attributes.iter().copied();
-        let selection = Selection::compile(attributes, operation.types_only, &schema);
-        let selection = match &controls.matched_values {
-            Some(items) => selection.matching(Arc::new(MatchedValues::compile(items, &schema))),
-            None => selection,
-        };
-        let request = SearchRequest {
-            base: operation.base,
-            scope: operation.scope,
-            filter: &operation.filter,
-            selection,
-            attributes: &operation.attributes,
-            size_limit: operation.size_limit,
-            time_limit_seconds: operation.time_limit_seconds,
-            page,
-            assertion: controls.assertion.as_deref(),
-            sort: controls.sort.as_deref().map(|keys| SortRequest {
-                keys,
-                critical: controls.sort_is_critical,
-            }),
-            manage_dsa_it: controls.manage_dsa_it,
-            domain_scope: controls.domain_scope,
-            aliases: operation.aliases,
-            subentries: controls.subentries,
-            virtual_list: controls.virtual_list,
-        };
-        match controls.following() {
-            Ok(Some(_)) if controls.links_are_critical || controls.account_usability_is_critical => {
+        let request = request(operation, controls, &schema);
+        if let Some(asked) = controls.following()? {
+            if controls.links_are_critical || controls.account_usability_is_critical {
                 let message = "nothing comes with the entries of a synchronisation or a persistent search";
-                let outcome = Outcome::new(ResultCode::UnavailableCriticalExtension, message);
-                return self.search_refused(id, &outcome, page.is_some());
+                return Err(Outcome::new(ResultCode::UnavailableCriticalExtension, message).into());
             }
-            Ok(Some(asked)) => return self.sync(id, request, asked, session.map(Arc::as_ref)),
-            Ok(None) => {}
-            Err(outcome) => return self.search_refused(id, &outcome, page.is_some()),
+            self.sync(id, request, asked, session.map(Arc::as_ref));
+            return Ok(());
         }
         let links = match &controls.links {
-            Some(asked) => match Links::compile(asked, controls.links_are_critical, &schema) {
-                Ok(links) => links,
-                Err(outcome) => return self.search_refused(id, &outcome, page.is_some()),
-            },
+            Some(asked) => Links::compile(asked, controls.links_are_critical, &schema)?,
             None => None,
         };
-        match self.directory.search(session.map(Arc::as_ref), request, self.facts()) {
-            Ok(mut search) => {
-                if let Some(links) = links {
-                    search.follow(links);
-                }
-                if let Some(session) = session.filter(|_| controls.account_usability) {
-                    search.tell_usability(session);
-                }
-                // To follow aliases is work done before the first step; others are not to wait for more of it in this turn.
-                if operation.aliases != DerefAliases::Never && self.is_turn_over() {
-                    self.work = 0;
-                }
-                let mut running = RunningSearch {
-                    id,
-                    search,
-                    session: None,
-                    paged: page.is_some(),
-                    sorted: controls.sort.is_some(),
-                    octets: self.request_octets,
-                };
-                if self.work == 0 || !self.step(&mut running) {
-                    running.session = session.cloned();
-                    self.metrics().searches_running.increment();
-                    self.searches.push(running);
-                }
-            }
-            Err(refusal) => {
-                let failed;
-                let mut extra = Extra {
-                    page: page.map(|_| (&[][..], 0)),
-                    ..Extra::default()
-                };
-                // A search that failed for another reason says nothing of its sort and its list.
-                match &refusal.control {
-                    None => {}
-                    Some(ControlFault::Sort(fault)) => extra.sort = Some(sort_result(fault)),
-                    Some(ControlFault::VirtualList(code)) => {
-                        failed = VirtualListResult::failed(*code);
-                        extra.virtual_list = Some(&failed);
-                    }
-                }
-                self.answer(id, tag::SEARCH_RESULT_DONE, &refusal.outcome, extra);
-            }
+        let mut search = self.directory.search(session.map(Arc::as_ref), request, self.facts())?;
+        if let Some(links) = links {
+            search.follow(links);
         }
+        if let Some(session) = session.filter(|_| controls.account_usability) {
+            search.tell_usability(session);
+        }
+        // To follow aliases is work done before the first step; others are not to wait for more of it in this turn.
+        if operation.aliases != DerefAliases::Never && self.is_turn_over() {
+            self.work = 0;
+        }
+        let mut running = RunningSearch {
+            id,
+            search,
+            session: None,
+            paged: controls.page.is_some(),
+            sorted: controls.sort.is_some(),
+            octets: self.request_octets,
+        };
+        if self.work == 0 || !self.step(&mut running) {
+            running.session = session.cloned();
+            self.metrics().searches_running.increment();
+            self.searches.push(running);
+        }
+        Ok(())
     }
 
     /// What the root DSE says of the protocol to this peer.
@@ -136,12 +99,22 @@ impl Conversation {
     }
 
     /// A search that never ran. Clients that page need the response control all the same.
-    fn search_refused(&mut self, id: MessageId, outcome: &Outcome, paged: bool) {
-        let extra = Extra {
+    fn search_refused(&mut self, id: MessageId, refusal: &SearchRefusal, paged: bool) {
+        let failed;
+        let mut extra = Extra {
             page: paged.then_some((&[], 0)),
             ..Extra::default()
         };
-        self.answer(id, tag::SEARCH_RESULT_DONE, outcome, extra);
+        // A search that failed for another reason says nothing of its sort and its list.
+        match &refusal.control {
+            None => {}
+            Some(ControlFault::Sort(fault)) => extra.sort = Some(sort_result(fault)),
+            Some(ControlFault::VirtualList(code)) => {
+                failed = VirtualListResult::failed(*code);
+                extra.virtual_list = Some(&failed);
+            }
+        }
+        self.answer(id, tag::SEARCH_RESULT_DONE, &refusal.outcome, extra);
     }
 
     fn outstanding_limit(&self) -> usize {
@@ -334,6 +307,40 @@ impl Conversation {
             metrics.searches_running.decrement();
             drop(running);
         }
+    }
+}
+
+/// What the core is asked: the operation, and what its controls add.
+fn request<'r>(
+    operation: &'r SearchOperation<'_>,
+    controls: &'r Controls<'_>,
+    schema: &Arc<Schema>,
+) -> SearchRequest<'r> {
+    let attributes = operation.attributes.iter().copied();
+    let selection = Selection::compile(attributes, operation.types_only, schema);
+    let selection = match &controls.matched_values {
+        Some(items) => selection.matching(Arc::new(MatchedValues::compile(items, schema))),
+        None => selection,
+    };
+    SearchRequest {
+        base: operation.base,
+        scope: operation.scope,
+        filter: &operation.filter,
+        selection,
+        attributes: &operation.attributes,
+        size_limit: operation.size_limit,
+        time_limit_seconds: operation.time_limit_seconds,
+        page: controls.page,
+        assertion: controls.assertion.as_deref(),
+        sort: controls.sort.as_deref().map(|keys| SortRequest {
+            keys,
+            critical: controls.sort_is_critical,
+        }),
+        manage_dsa_it: controls.manage_dsa_it,
+        domain_scope: controls.domain_scope,
+        aliases: operation.aliases,
+        subentries: controls.subentries,
+        virtual_list: controls.virtual_list,
     }
 }
 

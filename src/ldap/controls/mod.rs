@@ -264,14 +264,8 @@ impl<'a> Controls<'a> {
                 self.sort = Some(results::sort_keys(value)?);
                 self.sort_is_critical = critical;
             }
-            Some(MANAGE_DSA_IT) => {
-                no_value("ManageDsaIT", value)?;
-                self.manage_dsa_it = true;
-            }
-            Some(DOMAIN_SCOPE) => {
-                no_value("domain scope", value)?;
-                self.domain_scope = true;
-            }
+            Some(MANAGE_DSA_IT) => self.manage_dsa_it = no_value("ManageDsaIT", value)?,
+            Some(DOMAIN_SCOPE) => self.domain_scope = no_value("domain scope", value)?,
             Some(PROXIED_AUTHORIZATION) => self.proxied = Some(proxied(critical, value)?),
             Some(TRANSACTION) => self.transaction = Some(transaction(critical, value)?),
             Some(MATCHED_VALUES) => self.matched_values = Some(results::matched_values(value, limits)?),
@@ -283,37 +277,18 @@ impl<'a> Controls<'a> {
             Some(SYNC_REQUEST) => self.sync = Some(sync::sync_request(value)?),
             Some(PERSISTENT_SEARCH) => self.persistent = Some(sync::persistent_request(value)?),
             Some(VIRTUAL_LIST_VIEW) => self.virtual_list = Some(results::virtual_list(value, limits)?),
-            Some(TREE_DELETE) => {
-                no_value("Tree Delete", value)?;
-                self.tree_delete = true;
-            }
-            Some(PASSWORD_POLICY) => {
-                no_value("password policy", value)?;
-                self.password_policy = true;
-            }
+            Some(TREE_DELETE) => self.tree_delete = no_value("Tree Delete", value)?,
+            Some(PASSWORD_POLICY) => self.password_policy = no_value("password policy", value)?,
             Some(ACCOUNT_USABILITY) => {
-                no_value("account usability", value)?;
-                self.account_usability = true;
+                self.account_usability = no_value("account usability", value)?;
                 self.account_usability_is_critical = critical;
             }
-            Some(AUTHORIZATION_IDENTITY) => {
-                no_value("authorization identity", value)?;
-                self.authorization_identity = true;
-            }
+            Some(AUTHORIZATION_IDENTITY) => self.authorization_identity = no_value("authorization identity", value)?,
             Some(SESSION_TRACKING) => self.sessions.extend(tracking::session(value)),
-            Some(DONT_USE_COPY) => no_value("don't use copy", value)?,
-            Some(PERMISSIVE_MODIFY) => {
-                no_value("permissive modify", value)?;
-                self.permissive_modify = true;
-            }
-            Some(NO_OP) => {
-                no_value("No-Op", value)?;
-                self.no_op = true;
-            }
-            Some(RELAX_RULES) => {
-                no_value("relax rules", value)?;
-                self.relax_rules = true;
-            }
+            Some(DONT_USE_COPY) => _ = no_value("don't use copy", value)?,
+            Some(PERMISSIVE_MODIFY) => self.permissive_modify = no_value("permissive modify", value)?,
+            Some(NO_OP) => self.no_op = no_value("No-Op", value)?,
+            Some(RELAX_RULES) => self.relax_rules = no_value("relax rules", value)?,
             Some(_) | None => {}
         }
         Ok(())
@@ -388,10 +363,10 @@ fn nothing_behind(field: &'static str, value: Reader<'_>) -> Result<(), DecodeEr
     }
 }
 
-/// Netscape's Java SDK writes an empty value where there is none; there is no other way to read that.
-fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<(), DecodeError> {
+/// True, for the flag of a control that has no value. Netscape's Java SDK writes an empty one then; there is no other way to read that.
+fn no_value(field: &'static str, value: Option<&[u8]>) -> Result<bool, DecodeError> {
     match value {
-        None | Some([]) => Ok(()),
+        None | Some([]) => Ok(true),
         Some(found) => Err(DecodeError::field(
             field,
             "no value",
