@@ -1,5 +1,6 @@
 //! Virtual list views over real sockets, with controls made by hand.
 
+use crate::binds::element;
 use crate::server::{ANN, BASE, Place, ZOE};
 use ldap3::controls::{Control, RawControl};
 use ldap3::{Ldap, Mod, Scope};
@@ -11,13 +12,6 @@ const LIST_RESULT: &str = "2.16.840.1.113730.3.4.10";
 const VIRTUAL_LIST_VIEW_ERROR: u32 = 76;
 const SORT_CONTROL_MISSING: u64 = 60;
 const OFFSET_RANGE_ERROR: u64 = 61;
-
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    match u8::try_from(content.len()).unwrap() {
-        short @ 0..128 => [&[tag, short], content].concat(),
-        long => [&[tag, 0x81, long], content].concat(),
-    }
-}
 
 fn integer(value: u32) -> Vec<u8> {
     let octets = u64::from(value).to_be_bytes();

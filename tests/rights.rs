@@ -1,6 +1,6 @@
 //! What an account must not reach, seen from outside: names, counts, files, the audit.
 
-use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found};
+use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found, set};
 use ldap3::controls::{Assertion, RawControl};
 use ldap3::{Ldap, Mod, Scope};
 use std::collections::HashSet;
@@ -8,10 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 
 const NAMING_VIOLATION: u32 = 64;
 const INSUFFICIENT_ACCESS_RIGHTS: u32 = 50;
-
-fn one(value: &str) -> HashSet<&str> {
-    HashSet::from([value])
-}
 
 #[tokio::test]
 async fn a_secret_is_no_name_and_not_in_the_audit() {
@@ -25,7 +21,7 @@ async fn a_secret_is_no_name_and_not_in_the_audit() {
     ] {
         let renamed = ldap.modifydn(ANN, name, false, None).await.unwrap();
         assert_eq!(renamed.rc, NAMING_VIOLATION, "{name}: {renamed}");
-        let attributes = vec![("objectClass", one("device")), ("cn", one("a"))];
+        let attributes = vec![("objectClass", set(&["device"])), ("cn", set(&["a"]))];
         let dn = format!("{name},ou=Lists,o=nhs");
         assert_ne!(ldap.add(&dn, attributes).await.unwrap().rc, 0, "{name}");
     }
@@ -95,8 +91,8 @@ async fn a_count_of_subordinates_tells_nothing_of_hidden_entries() {
     assert_eq!(count(&mut reader, people, "numSubordinates").await, "3");
     let all: Vec<String> = (1..=3).map(|n| format!("uid=00000000000{n},{people}")).collect();
     for (hidden, dn) in all.iter().enumerate() {
-        let class = Mod::Add("objectClass", one("nhsdirPrivacy"));
-        let hide = Mod::Replace("nhsdirExDirectory", one("TRUE"));
+        let class = Mod::Add("objectClass", set(&["nhsdirPrivacy"]));
+        let hide = Mod::Replace("nhsdirExDirectory", set(&["TRUE"]));
         writer.modify(dn, vec![class, hide]).await.unwrap().success().unwrap();
         let left = (2 - hidden).to_string();
         assert_eq!(count(&mut reader, people, "numSubordinates").await, left);
@@ -140,10 +136,10 @@ async fn narrow_feed() -> (Server, Ldap, Ldap) {
 #[tokio::test]
 async fn who_may_write_does_not_reach_hidden_entries() {
     let (_server, mut writer, mut feed) = narrow_feed().await;
-    let class = Mod::Add("objectClass", one("nhsdirPrivacy"));
-    let hide = Mod::Replace("nhsdirExDirectory", one("TRUE"));
+    let class = Mod::Add("objectClass", set(&["nhsdirPrivacy"]));
+    let hide = Mod::Replace("nhsdirExDirectory", set(&["TRUE"]));
     writer.modify(ZOE, vec![class, hide]).await.unwrap().success().unwrap();
-    let role = || vec![("objectClass", one("device")), ("cn", one("tablet"))];
+    let role = || vec![("objectClass", set(&["device"])), ("cn", set(&["tablet"]))];
     let below = format!("cn=tablet,{ZOE}");
     assert_eq!(writer.add(&below, role()).await.unwrap().rc, 0);
     // What is said of the hidden entry and what is said of none: the answers are the same, octet for octet.
@@ -151,7 +147,7 @@ async fn who_may_write_does_not_reach_hidden_entries() {
     let mut answers = Vec::new();
     for target in [ZOE, nobody] {
         let mut all = Vec::new();
-        let title = || vec![Mod::Replace("title", one("Porter"))];
+        let title = || vec![Mod::Replace("title", set(&["Porter"]))];
         all.push(feed.modify(target, title()).await.unwrap());
         let asserting = Assertion::new("(objectClass=*)");
         all.push(feed.with_controls(asserting).modify(target, title()).await.unwrap());
@@ -192,10 +188,10 @@ async fn who_may_write_does_not_reach_hidden_entries() {
 async fn who_may_write_does_not_find_out_hidden_values() {
     let (_server, mut writer, mut feed) = narrow_feed().await;
     let hides = vec![
-        Mod::Add("objectClass", one("nhsdirPrivacy")),
-        Mod::Replace("nhsdirHidden", one("mobile")),
-        Mod::Replace("mobile", one("+44 7700 900111")),
-        Mod::Replace("employeeNumber", one("4711")),
+        Mod::Add("objectClass", set(&["nhsdirPrivacy"])),
+        Mod::Replace("nhsdirHidden", set(&["mobile"])),
+        Mod::Replace("mobile", set(&["+44 7700 900111"])),
+        Mod::Replace("employeeNumber", set(&["4711"])),
     ];
     writer.modify(BOB, hides).await.unwrap().success().unwrap();
     for (attribute, right, wrong) in [
@@ -205,14 +201,14 @@ async fn who_may_write_does_not_find_out_hidden_values() {
         let mut answers = Vec::new();
         for value in [right, wrong] {
             writer
-                .modify(BOB, vec![Mod::Replace(attribute, one(right))])
+                .modify(BOB, vec![Mod::Replace(attribute, set(&[right]))])
                 .await
                 .unwrap()
                 .success()
                 .unwrap();
             for change in [
-                Mod::Add(attribute, one(value)),
-                Mod::Delete(attribute, one(value)),
+                Mod::Add(attribute, set(&[value])),
+                Mod::Delete(attribute, set(&[value])),
                 Mod::Delete(attribute, HashSet::new()),
                 Mod::Delete(attribute, HashSet::new()),
             ] {
@@ -223,7 +219,7 @@ async fn who_may_write_does_not_find_out_hidden_values() {
         assert!(answers.iter().all(|answer| answer.0 == 0), "{attribute}: {answers:?}");
     }
     // What it sees is as ever.
-    let title = || vec![Mod::Add("title", one("Porter"))];
+    let title = || vec![Mod::Add("title", set(&["Porter"]))];
     assert_eq!(feed.modify(BOB, title()).await.unwrap().rc, 0);
     assert_eq!(feed.modify(BOB, title()).await.unwrap().rc, 20);
 }
@@ -243,9 +239,9 @@ async fn who_may_set_secrets_does_not_find_out_those_of_hidden_entries() {
     let mut admin = server.bound("administrator").await;
     let right = "Zoe's own secret, 1";
     let hides = vec![
-        Mod::Add("objectClass", one("nhsdirPrivacy")),
-        Mod::Replace("nhsdirExDirectory", one("TRUE")),
-        Mod::Replace("userPassword", one(right)),
+        Mod::Add("objectClass", set(&["nhsdirPrivacy"])),
+        Mod::Replace("nhsdirExDirectory", set(&["TRUE"])),
+        Mod::Replace("userPassword", set(&[right])),
     ];
     admin.modify(ZOE, hides).await.unwrap().success().unwrap();
     let secret = server.place.account("desk", "writer");
@@ -258,8 +254,8 @@ async fn who_may_set_secrets_does_not_find_out_those_of_hidden_entries() {
         for value in [right, "Zoe's own secret, 2"] {
             let mut codes = Vec::new();
             for change in [
-                Mod::Delete("userPassword", one(value)),
-                Mod::Add("userPassword", one(value)),
+                Mod::Delete("userPassword", set(&[value])),
+                Mod::Add("userPassword", set(&[value])),
             ] {
                 codes.push(desk.modify(target, vec![change]).await.unwrap().rc);
             }

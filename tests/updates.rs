@@ -37,10 +37,6 @@ async fn modified(ldap: &mut Ldap, dn: &str, changes: Vec<Mod<&str>>) -> LdapRes
     ldap.modify(dn, changes).await.unwrap()
 }
 
-fn one(value: &str) -> HashSet<&str> {
-    HashSet::from([value])
-}
-
 fn device<'a>(cn: &'a str, more: &[(&'a str, &[&'a str])]) -> Attributes<'a> {
     let mut attributes = vec![("objectClass", vec!["device"]), ("cn", vec![cn])];
     attributes.extend(more.iter().map(|(name, values)| (*name, values.to_vec())));
@@ -143,7 +139,7 @@ async fn a_modification_is_refused_for_what_is_wrong_with_it_before_its_entry_is
     );
     let missing = "cn=2,o=nhs";
     for (dn, changes, code) in [
-        (missing, vec![Mod::Add("nosuch", one("x"))], UNDEFINED_TYPE),
+        (missing, vec![Mod::Add("nosuch", set(&["x"]))], UNDEFINED_TYPE),
         (
             missing,
             vec![Mod::Delete("description;foo", HashSet::new())],
@@ -151,7 +147,7 @@ async fn a_modification_is_refused_for_what_is_wrong_with_it_before_its_entry_is
         ),
         (
             missing,
-            vec![Mod::Replace("createTimestamp", one("20260101000000Z"))],
+            vec![Mod::Replace("createTimestamp", set(&["20260101000000Z"]))],
             CONSTRAINT,
         ),
         (
@@ -159,15 +155,15 @@ async fn a_modification_is_refused_for_what_is_wrong_with_it_before_its_entry_is
             vec![Mod::Add("displayName", HashSet::from(["x", "y"]))],
             CONSTRAINT,
         ),
-        (missing, vec![Mod::Add("seeAlso", one("x"))], BAD_SYNTAX),
-        (missing, vec![Mod::Add("seeAlso", one("nosuch=x"))], BAD_SYNTAX),
-        (missing, vec![Mod::Add("seeAlso", one("cn=a+cn=b"))], BAD_SYNTAX),
-        (missing, vec![Mod::Add("description", one("x"))], NO_OBJECT),
-        ("", vec![Mod::Add("description", one("x"))], UNWILLING),
-        ("cn=Subschema", vec![Mod::Add("description", one("x"))], UNWILLING),
+        (missing, vec![Mod::Add("seeAlso", set(&["x"]))], BAD_SYNTAX),
+        (missing, vec![Mod::Add("seeAlso", set(&["nosuch=x"]))], BAD_SYNTAX),
+        (missing, vec![Mod::Add("seeAlso", set(&["cn=a+cn=b"]))], BAD_SYNTAX),
+        (missing, vec![Mod::Add("description", set(&["x"]))], NO_OBJECT),
+        ("", vec![Mod::Add("description", set(&["x"]))], UNWILLING),
+        ("cn=Subschema", vec![Mod::Add("description", set(&["x"]))], UNWILLING),
         // Naming values stay, whatever else is wrong: notAllowedOnRDN, where slapd says namingViolation.
         ("cn=1,o=nhs", vec![Mod::Delete("cn", HashSet::new())], NOT_ON_RDN),
-        ("cn=1,o=nhs", vec![Mod::Replace("cn", one("2"))], NOT_ON_RDN),
+        ("cn=1,o=nhs", vec![Mod::Replace("cn", set(&["2"]))], NOT_ON_RDN),
         // The values of one modification are a set.
         (
             "cn=1,o=nhs",
@@ -300,7 +296,7 @@ async fn a_name_is_given_in_one_spelling() {
         ("member", vec![member]),
     ];
     assert_eq!(added(&mut ldap, dn, group).await.rc, SUCCESS);
-    let more = Mod::Add("member", one("CN=a\\3db, o=nhs"));
+    let more = Mod::Add("member", set(&["CN=a\\3db, o=nhs"]));
     assert_eq!(modified(&mut ldap, dn, vec![more]).await.rc, SUCCESS);
     let entries = found(&mut ldap, BASE, Scope::Subtree, "(cn=kay)", &["member", "entryDN"]).await;
     assert_eq!(entries[0].dn, "cn=Kay,ou=Par,o=nhs");

@@ -1,6 +1,6 @@
 //! Real TLS sockets and a foreign client: the `ldap3` crate.
 
-use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found, search_code, uids};
+use crate::server::{ANN, BASE, BOB, Place, Server, ZOE, found, search_code, set, uids};
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::exop::{PasswordModify, PasswordModifyResp, WhoAmI, WhoAmIResp};
 use ldap3::{LdapConnAsync, LdapConnSettings, Mod, Scope, SearchEntry, SearchOptions};
@@ -28,10 +28,6 @@ mod code {
 
 fn server() -> Server {
     Place::filled().serve()
-}
-
-fn one(value: &str) -> HashSet<&str> {
-    HashSet::from([value])
 }
 
 #[tokio::test]
@@ -66,7 +62,10 @@ async fn nobody_reads_without_an_identity() {
     );
     assert_ne!(ldap.delete(ANN).await.unwrap().rc, 0);
     assert_ne!(
-        ldap.modify(ANN, vec![Mod::Replace("sn", one("x"))]).await.unwrap().rc,
+        ldap.modify(ANN, vec![Mod::Replace("sn", set(&["x"]))])
+            .await
+            .unwrap()
+            .rc,
         0
     );
     assert_ne!(ldap.extended(WhoAmI).await.unwrap().1.rc, 0);
@@ -321,11 +320,14 @@ async fn a_reader_changes_nothing() {
     let refused = code::INSUFFICIENT_ACCESS_RIGHTS;
     assert_eq!(ldap.delete(BOB).await.unwrap().rc, refused);
     assert_eq!(
-        ldap.modify(BOB, vec![Mod::Replace("sn", one("x"))]).await.unwrap().rc,
+        ldap.modify(BOB, vec![Mod::Replace("sn", set(&["x"]))])
+            .await
+            .unwrap()
+            .rc,
         refused
     );
     assert_eq!(ldap.modifydn(BOB, "uid=5", true, None).await.unwrap().rc, refused);
-    let attributes = vec![("objectClass", one("device")), ("cn", one("printer"))];
+    let attributes = vec![("objectClass", set(&["device"])), ("cn", set(&["printer"]))];
     assert_eq!(ldap.add("cn=printer,o=nhs", attributes).await.unwrap().rc, refused);
     let other = PasswordModify {
         user_id: Some("writer"),
@@ -342,9 +344,9 @@ async fn a_writer_adds_modifies_renames_and_deletes() {
     let dn = "cn=Night list,ou=Lists,o=nhs";
     let group = || {
         vec![
-            ("objectClass", one("groupOfNames")),
-            ("cn", one("Night list")),
-            ("member", one(ANN)),
+            ("objectClass", set(&["groupOfNames"])),
+            ("cn", set(&["Night list"])),
+            ("member", set(&[ANN])),
         ]
     };
     ldap.add(dn, group()).await.unwrap().success().unwrap();
@@ -356,7 +358,7 @@ async fn a_writer_adds_modifies_renames_and_deletes() {
         1
     );
 
-    let add = |value| vec![Mod::Add("member", one(value))];
+    let add = |value| vec![Mod::Add("member", set(&[value]))];
     ldap.modify(dn, add(ZOE)).await.unwrap().success().unwrap();
     assert_eq!(
         ldap.modify(dn, add("UID=000000000002,OU=People,o=nhs"))
@@ -366,7 +368,10 @@ async fn a_writer_adds_modifies_renames_and_deletes() {
         code::ATTRIBUTE_OR_VALUE_EXISTS
     );
     assert_eq!(
-        ldap.modify(dn, vec![Mod::Add("nonsense", one("1"))]).await.unwrap().rc,
+        ldap.modify(dn, vec![Mod::Add("nonsense", set(&["1"]))])
+            .await
+            .unwrap()
+            .rc,
         code::UNDEFINED_ATTRIBUTE_TYPE
     );
     assert_eq!(
