@@ -144,7 +144,41 @@ impl Metrics {
     /// The text exposition format of Prometheus, version 0.0.4.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let counters = [
+        for (name, counter, help) in self.counters() {
+            family(&mut text, name, "counter", help);
+            sample(&mut text, name, "", counter.value());
+        }
+        for (name, gauge, help) in self.gauges() {
+            family(&mut text, name, "gauge", help);
+            sample(&mut text, name, "", gauge.value());
+        }
+        family(
+            &mut text,
+            "operations_total",
+            "counter",
+            "Operations asked for, by kind",
+        );
+        for (operation, counter) in OPERATIONS.iter().zip(&self.operations) {
+            let label = format!("{{operation=\"{operation}\"}}");
+            sample(&mut text, "operations_total", &label, counter.value());
+        }
+        family(&mut text, "results_total", "counter", "Answers, by LDAP result code");
+        for (code, counter) in self
+            .results
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, counter)| counter.value() > 0)
+        {
+            let label = format!("{{code=\"{code}\"}}");
+            sample(&mut text, "results_total", &label, counter.value());
+        }
+        text
+    }
+
+    /// Names, and what they count.
+    fn counters(&self) -> [(&'static str, &Counter, &'static str); 11] {
+        [
             (
                 "connections_opened_total",
                 &self.connections_opened,
@@ -180,12 +214,11 @@ impl Metrics {
                 "Connections ended because the memory for buffers was spent",
             ),
             ("panics_total", &self.panics, "Panics contained to one connection"),
-        ];
-        for (name, counter, help) in counters {
-            family(&mut text, name, "counter", help);
-            sample(&mut text, name, "", counter.value());
-        }
-        let gauges = [
+        ]
+    }
+
+    fn gauges(&self) -> [(&'static str, &Gauge, &'static str); 3] {
+        [
             ("connections_open", &self.connections_open, "Connections open now"),
             ("searches_running", &self.searches_running, "Searches running now"),
             (
@@ -193,33 +226,7 @@ impl Metrics {
                 &self.buffered_octets,
                 "Octets of long messages, unread answers and requests under way",
             ),
-        ];
-        for (name, gauge, help) in gauges {
-            family(&mut text, name, "gauge", help);
-            sample(&mut text, name, "", gauge.value());
-        }
-        family(
-            &mut text,
-            "operations_total",
-            "counter",
-            "Operations asked for, by kind",
-        );
-        for (operation, counter) in OPERATIONS.iter().zip(&self.operations) {
-            let label = format!("{{operation=\"{operation}\"}}");
-            sample(&mut text, "operations_total", &label, counter.value());
-        }
-        family(&mut text, "results_total", "counter", "Answers, by LDAP result code");
-        for (code, counter) in self
-            .results
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(_, counter)| counter.value() > 0)
-        {
-            let label = format!("{{code=\"{code}\"}}");
-            sample(&mut text, "results_total", &label, counter.value());
-        }
-        text
+        ]
     }
 }
 

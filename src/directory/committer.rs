@@ -15,7 +15,7 @@ use super::relax::Given;
 use super::secret::SecretPlan;
 use super::update::Update;
 use super::{DirectoryLimits, clock, password_state, relax, rename};
-use crate::access::{Selection, View};
+use crate::access::{ReleasedCopy, Selection, View};
 use crate::account::{Accounts, ChangeAsked, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
@@ -300,26 +300,9 @@ impl Writer {
 
     /// Holds an update to its assertion, applies it to the group, and reads what was asked before and after.
     fn update(&self, asked: Asked, group: &mut WriteGroup<'_>, following: &mut Following) -> Result<Applied, Outcome> {
-        let Context { schema, accounts, .. } = &self.context;
+        let schema = &self.context.schema;
         let (view, request, key) = (&asked.view, asked.request, &asked.key);
         let post_selection = request.post_read.clone();
-        let read = |snapshot: &Snapshot, key: &NormalizedDn, selection: &Option<Selection>| {
-            let selection = selection.as_ref()?;
-            let snapshot = &Arc::new(snapshot.clone());
-            let collective = self.context.kinds.collective_in(snapshot, schema);
-            let computation = Computation {
-                accounts,
-                groups: Groups {
-                    snapshot,
-                    schema,
-                    view,
-                    collective: collective.as_ref(),
-                    kept: None,
-                },
-                snapshot,
-            };
-            conditions::read(&computation, key, selection)
-        };
         let knowledge = Knowledge {
             kind: &self.context.kinds.referral,
             snapshot: group.snapshot(),
@@ -352,7 +335,7 @@ impl Writer {
             true => Some(room_to_read(asked.room, group.snapshot(), key, &request)?),
             false => None,
         };
-        let pre_read = read(group.snapshot(), key, &request.pre_read);
+        let pre_read = self.read(group.snapshot(), view, key, &request.pre_read);
         let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret, following)?;
         let put = match effects.changes.last() {
             Some(Change::Put { key: put, .. }) => put.clone(),
@@ -365,7 +348,7 @@ impl Writer {
         let done = UpdateDone {
             outcome: Outcome::success(),
             pre_read,
-            post_read: read(group.snapshot(), &put, &post_selection),
+            post_read: self.read(group.snapshot(), view, &put, &post_selection),
             _room: room,
         };
         Ok(Applied {
@@ -374,6 +357,37 @@ impl Writer {
             below,
             octets,
         })
+    }
+
+    /// What the pre-read or post-read control asks for of the entry under `key`.
+    fn read(
+        &self,
+        snapshot: &Snapshot,
+        view: &View,
+        key: &NormalizedDn,
+        selection: &Option<Selection>,
+    ) -> Option<ReleasedCopy> {
+        let selection = selection.as_ref()?;
+        let Context {
+            schema,
+            accounts,
+            kinds,
+            ..
+        } = &self.context;
+        let snapshot = &Arc::new(snapshot.clone());
+        let collective = kinds.collective_in(snapshot, schema);
+        let computation = Computation {
+            accounts,
+            groups: Groups {
+                snapshot,
+                schema,
+                view,
+                collective: collective.as_ref(),
+                kept: None,
+            },
+            snapshot,
+        };
+        conditions::read(&computation, key, selection)
     }
 
     /// An accepted update of the entry under `key` becomes part of the group.

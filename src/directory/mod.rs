@@ -372,12 +372,7 @@ impl Directory {
         let in_force = InForce::new(schema.clone(), policy, &suffixes, times, None).map_err(DirectoryError::Policy)?;
         general.check_profiles(&in_force.views)?;
         check_unindexed(&options.store, &schema)?;
-        let writes: Vec<KeyedWrite> = changed.into_iter().chain(other).collect();
-        if !writes.is_empty() {
-            let mut group = store.begin();
-            group.apply(Vec::new(), writes);
-            group.commit()?;
-        }
+        keep(&store, changed.into_iter().chain(other).collect())?;
         let refusals = refusals::RefusalPace::new(options.audit.refusals_per_second);
         let audit = open_audit(&options.data, options.audit.clone())?;
         let sort_limits = options.limits.sort;
@@ -501,9 +496,15 @@ fn keep_suffixes(store: &Store, suffixes: &[Dn]) -> Result<(), StoreError> {
         key: SUFFIXES_KEY.to_vec(),
         value: Some(text.into_bytes()),
     };
-    let mut group = store.begin();
-    group.apply(Vec::new(), vec![kept]);
-    group.commit()?;
+    keep(store, vec![kept])
+}
+
+fn keep(store: &Store, writes: Vec<KeyedWrite>) -> Result<(), StoreError> {
+    if !writes.is_empty() {
+        let mut group = store.begin();
+        group.apply(Vec::new(), writes);
+        group.commit()?;
+    }
     Ok(())
 }
 

@@ -279,6 +279,10 @@ impl Directory {
         })
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the steps of a search in order, each with what those before it found"
+    )]
     fn directory_search(
         self: &Arc<Self>,
         session: &Session,

@@ -332,25 +332,12 @@ impl Sorting {
                     };
                 }
                 Way::Walk(_) if cursor.candidates() > self.patience => self.way = self.gather(),
-                Way::Walk(walk) => match walk.advance(&self.keys, cursor, work) {
-                    WalkStep::Entry(next) => {
-                        self.current = next.octets;
-                        return Advance::Entry(next.at);
+                Way::Walk(walk) => {
+                    let step = walk.advance(&self.keys, cursor, work);
+                    if let Some(end) = self.walked(step, directory) {
+                        return end;
                     }
-                    WalkStep::Paused => return Advance::Paused,
-                    WalkStep::End => return Advance::End,
-                    WalkStep::CandidateLimit => return Advance::CandidateLimit,
-                    WalkStep::NoMemory if directory.lists.give_way() => {}
-                    step @ (WalkStep::Limit | WalkStep::NoMemory) => {
-                        let busy = matches!(step, WalkStep::NoMemory);
-                        self.over = Some(if busy {
-                            ResultCode::Busy
-                        } else {
-                            ResultCode::AdminLimitExceeded
-                        });
-                        return Advance::CandidateLimit;
-                    }
-                },
+                }
                 Way::View(list) => {
                     let next = list.next(&self.keys, cursor, directory, work);
                     self.over = list.is_busy().then_some(ResultCode::Busy);
@@ -364,6 +351,23 @@ impl Sorting {
                 }
             }
         }
+    }
+
+    /// What a step of the walk comes to; nothing where it found room for the next.
+    fn walked(&mut self, step: WalkStep, directory: &Directory) -> Option<Advance> {
+        match step {
+            WalkStep::Entry(next) => {
+                self.current = next.octets;
+                return Some(Advance::Entry(next.at));
+            }
+            WalkStep::Paused => return Some(Advance::Paused),
+            WalkStep::End => return Some(Advance::End),
+            WalkStep::CandidateLimit => {}
+            WalkStep::NoMemory if directory.lists.give_way() => return None,
+            WalkStep::NoMemory => self.over = Some(ResultCode::Busy),
+            WalkStep::Limit => self.over = Some(ResultCode::AdminLimitExceeded),
+        }
+        Some(Advance::CandidateLimit)
     }
 
     /// All that matches was gathered: gives it, as a list where one is to be kept.
