@@ -137,8 +137,9 @@ pub const CONTROLS: u8 = 0xa0;
 #[cfg(test)]
 mod tests {
     use super::super::codec;
-    use super::super::specimen::{self, Random};
+    use super::super::specimen;
     use super::*;
+    use crate::model::random::Random;
 
     fn limits() -> FrameLimits {
         FrameLimits::new(&WireLimits::default(), true)
@@ -226,7 +227,7 @@ mod tests {
     /// T1, T29: broken requests end in an answer or in an error, and never in a panic; what is accepted stays within the limits.
     #[test]
     fn mutated_messages_do_no_harm() {
-        let mut random = Random::seeded();
+        let mut random = Random::from_environment();
         let requests = specimen::every_request();
         let wire = WireLimits::default();
         let mut decoded = 0;
@@ -252,10 +253,10 @@ mod tests {
         }
         let at = random.below(message.len());
         match random.below(6) {
-            0 => message[at] = random.octet(),
+            0 => message[at] = random.next() as u8,
             1 => message[at] ^= 1 << random.below(8),
             2 => message.truncate(at),
-            3 => message.insert(at, random.octet()),
+            3 => message.insert(at, random.next() as u8),
             4 => {
                 let to = (at + random.below(8)).min(message.len());
                 let part: Vec<u8> = message[at..to].to_vec();

@@ -228,38 +228,3 @@ pub fn every_request() -> Vec<Vec<u8>> {
         unbind(12),
     ]
 }
-
-/// SplitMix64: `SEED=n` replays a run.
-pub struct Random(u64);
-
-impl Random {
-    /// From the environment's `SEED`, else from the clock; prints it.
-    pub fn seeded() -> Random {
-        let seed = std::env::var("SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| {
-                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                now.map_or(1, |now| now.as_secs() ^ u64::from(now.subsec_nanos()))
-            });
-        println!("SEED={seed}");
-        Random(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `end`, which is not 0.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).expect("it is below a usize")
-    }
-
-    pub fn octet(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-}

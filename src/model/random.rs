@@ -9,12 +9,14 @@ pub struct Random {
 }
 
 impl Random {
-    /// Seeded by `SEED`, else by the clock; the seed is for the assertion's message.
+    /// Seeded by `SEED`, else by the clock; says which, for who reads that a test failed.
     #[cfg(test)]
     pub fn from_environment() -> Self {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self::new(given.unwrap_or_else(|| now.map_or(1, |elapsed| elapsed.as_micros() as u64)))
+        let seed = given.unwrap_or_else(|| now.map_or(1, |elapsed| elapsed.as_micros() as u64));
+        println!("SEED={seed}");
+        Self::new(seed)
     }
 
     pub fn new(seed: u64) -> Self {

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::*;
+use crate::model::random::Random;
 use crate::schema::{MatchingRule as Rule, SubstringPiece as Piece, Syntax};
 
 fn schema() -> Schema {
@@ -250,7 +251,7 @@ fn rules_have_the_oids_of_their_names_and_share_forms_by_meaning() {
 #[test]
 fn numbers_order_as_numbers() {
     let schema = schema();
-    let mut random = Random::new();
+    let mut random = random();
     let mut numbers: Vec<i128> = vec![0, 1, -1, 9, 10, -9, -10, i128::MAX, i128::MIN + 1];
     numbers.extend((0..200).map(|_| i128::from(random.next() as i64 >> random.below(64))));
     for left in &numbers {
@@ -308,7 +309,7 @@ fn times_order_as_times() {
 #[test]
 fn names_sort_in_tree_order() {
     let schema = schema();
-    let mut random = Random::new();
+    let mut random = random();
     let values = ["a", "b", "ab", "a b", "a\\00", "a\\01", "a\\02", "\\FF", "a\\,b", "z"];
     let mut names: Vec<Vec<String>> = Vec::new();
     for _ in 0..120 {
@@ -342,7 +343,7 @@ fn names_sort_in_tree_order() {
 #[test]
 fn names_as_text_and_as_parsed_have_one_key() {
     let schema = schema();
-    let mut random = Random::new();
+    let mut random = random();
     let parts = [
         "cn", "uid", "nhsEBS", "member", "=", "=", "=", ",", ",", " ", "a", "B c", "é", "\\,", "\\20", "\"", "+", "#",
         "OID.", "2.5.4.3", "\t",
@@ -361,9 +362,9 @@ fn names_as_text_and_as_parsed_have_one_key() {
 #[test]
 fn any_octets_are_taken_or_refused() {
     let schema = schema();
-    let mut random = Random::new();
+    let mut random = random();
     for _ in 0..1_500 {
-        let value = random.value();
+        let value = random_value(&mut random);
         for rule in Rule::all() {
             let once = normal(&schema, rule, &value);
             let is_text =
@@ -387,7 +388,7 @@ fn any_octets_are_taken_or_refused() {
 #[test]
 fn a_piece_of_a_value_is_found_in_the_value() {
     let schema = schema();
-    let mut random = Random::new();
+    let mut random = random();
     let words = ["Mary", "Ann", "O'Brien", "é", "ß", "12", "-", "Σ"];
     for _ in 0..2_000 {
         let count = 1 + random.below(4);
@@ -425,7 +426,7 @@ fn a_piece_of_a_value_is_found_in_the_value() {
 
 #[test]
 fn schema_files_of_any_octets_end_in_faults() {
-    let mut random = Random::new();
+    let mut random = random();
     let words = [
         "attributetype ",
         "objectclass ",
@@ -461,81 +462,59 @@ fn schema_files_of_any_octets_end_in_faults() {
     }
 }
 
-/// SplitMix64. `SEED=n` replays a run.
-struct Random {
-    state: u64,
+/// The same run each time; `SEED=n` is another.
+fn random() -> Random {
+    let given = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
+    Random::new(given.unwrap_or(20_180_712))
 }
 
-impl Random {
-    fn new() -> Self {
-        let seed = std::env::var("SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(20_180_712);
-        println!("SEED={seed}");
-        Random { state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// Octets, or text close to what some syntax wants.
-    fn value(&mut self) -> Vec<u8> {
-        let parts: &[&[u8]] = &[
-            b"20260331",
-            b"0930",
-            b"00",
-            b"Z",
-            b"+0100",
-            b".5",
-            b"'01'B",
-            b"#",
-            b"cn=",
-            b"o=nhs",
-            b",",
-            b"\\",
-            b"\\24",
-            b"$",
-            b" ",
-            b"  ",
-            b"-",
-            b"1",
-            b"999",
-            b"TRUE",
-            b"(",
-            b")",
-            b"'",
-            b"abc",
-            b"ABC",
-            "é".as_bytes(),
-            "ß".as_bytes(),
-            "\u{301}".as_bytes(),
-            b"\xff",
-            b"\x00",
-            b"\x30\x03",
-            b"597ae2f6-16a6-1027-98f4-d28b5365dc14",
-            "\u{1f82}".as_bytes(),
-            "\u{fb01}".as_bytes(),
-        ];
-        let mut value = Vec::new();
-        for _ in 0..self.below(7) {
-            if self.below(8) == 0 {
-                value.push(self.next() as u8);
-            } else {
-                value.extend_from_slice(parts[self.below(parts.len())]);
-            }
+/// Octets, or text close to what some syntax wants.
+fn random_value(random: &mut Random) -> Vec<u8> {
+    let parts: &[&[u8]] = &[
+        b"20260331",
+        b"0930",
+        b"00",
+        b"Z",
+        b"+0100",
+        b".5",
+        b"'01'B",
+        b"#",
+        b"cn=",
+        b"o=nhs",
+        b",",
+        b"\\",
+        b"\\24",
+        b"$",
+        b" ",
+        b"  ",
+        b"-",
+        b"1",
+        b"999",
+        b"TRUE",
+        b"(",
+        b")",
+        b"'",
+        b"abc",
+        b"ABC",
+        "é".as_bytes(),
+        "ß".as_bytes(),
+        "\u{301}".as_bytes(),
+        b"\xff",
+        b"\x00",
+        b"\x30\x03",
+        b"597ae2f6-16a6-1027-98f4-d28b5365dc14",
+        "\u{1f82}".as_bytes(),
+        "\u{fb01}".as_bytes(),
+    ];
+    let mut value = Vec::new();
+    for _ in 0..random.below(7) {
+        if random.below(8) == 0 {
+            value.push(random.next() as u8);
+        } else {
+            value.extend_from_slice(parts[random.below(parts.len())]);
         }
-        value
     }
+    value
 }
 
 #[test]

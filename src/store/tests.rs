@@ -3,6 +3,7 @@
 use super::faulty::{Fault, FaultyKv};
 use super::record::{self, Operational};
 use super::*;
+use crate::model::random::Random;
 use crate::model::{Attribute, AttributeDescription, Dn, Entry};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -377,15 +378,15 @@ fn flipped_bits_in_the_journal_are_an_error_or_harmless() {
     }
     let (entries, keyed) = (versions(&store.snapshot()), store.keyed().unwrap());
     drop(store);
-    let mut random = Random::from_env();
+    let mut random = Random::from_environment();
     for file in ["journal/db", "log/00000001.log"] {
         let log = path.join(file);
         let sound = std::fs::read(&log).unwrap();
-        let used = sound.iter().rposition(|octet| *octet != 0).unwrap() as u64;
+        let used = sound.iter().rposition(|octet| *octet != 0).unwrap();
         let mut refused = 0;
         for _ in 0..40 {
             let mut damaged = sound.clone();
-            damaged[random.below(used) as usize] ^= 1 << random.below(8);
+            damaged[random.below(used)] ^= 1 << random.below(8);
             std::fs::write(&log, &damaged).unwrap();
             match Store::open(&path, Arc::clone(&SCHEMA), options(1_000)) {
                 Ok(store) => {
@@ -404,7 +405,7 @@ fn flipped_bits_in_the_journal_are_an_error_or_harmless() {
 
 #[test]
 fn random_changes_agree_with_a_plain_map() {
-    let mut random = Random::from_env();
+    let mut random = Random::from_environment();
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
     let mut store = start(&kv, data.path(), 3).unwrap();
     let mut oracle = Oracle::new();
@@ -430,7 +431,7 @@ fn random_changes_agree_with_a_plain_map() {
 fn random_group(store: &Store, oracle: &mut Oracle, deleted: &mut Vec<u64>, random: &mut Random) {
     let mut group = store.begin();
     for _ in 0..1 + random.below(4) {
-        let n = random.below(120);
+        let n = random.below(120) as u64;
         let version = group.next_sequence().0;
         if random.below(3) == 0 {
             group.apply(vec![deletion(n, version)], Vec::new());
@@ -448,7 +449,7 @@ fn random_group(store: &Store, oracle: &mut Oracle, deleted: &mut Vec<u64>, rand
 fn verify_snapshot(snapshot: &Snapshot, oracle: &Oracle, random: &mut Random, what: &str) {
     assert_eq!(snapshot.len() as usize, oracle.len(), "{what}");
     assert_eq!(&versions(snapshot), oracle, "{what}");
-    let n = random.below(120);
+    let n = random.below(120) as u64;
     assert_eq!(snapshot.find(&key(n)).is_some(), oracle.contains_key(&key(n)), "{what}");
     if let Some(at) = snapshot.find(&key(n)) {
         assert_eq!(snapshot.key(at), key(n), "{what}");
@@ -467,7 +468,7 @@ fn verify_snapshot(snapshot: &Snapshot, oracle: &Oracle, random: &mut Random, wh
     let base = if random.below(5) == 0 {
         NormalizedDn::default()
     } else {
-        key(random.below(12))
+        key(random.below(12) as u64)
     };
     let below: Vec<_> = oracle.keys().filter(|key| key.is_within(&base)).cloned().collect();
     let children = below.iter().filter(|key| key.depth() == base.depth() + 1).count() as u64;
@@ -485,7 +486,7 @@ fn a_change_during_compaction_is_kept() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
     let store = start(&kv, data.path(), 3).unwrap();
     let (mut oracle, mut deleted) = (Oracle::new(), Vec::new());
-    let mut random = Random::from_env();
+    let mut random = Random::from_environment();
     (0..40).for_each(|_| random_group(&store, &mut oracle, &mut deleted, &mut random));
     let mut rests = 0;
     compaction::compact(&store.core, &mut || {
@@ -510,7 +511,7 @@ fn a_change_while_the_tail_becomes_a_segment_is_kept() {
     let (kv, data) = (new_disk(), tempfile::tempdir().unwrap());
     let store = start(&kv, data.path(), 1_000).unwrap();
     let mut oracle = Oracle::new();
-    let mut random = Random::from_env();
+    let mut random = Random::from_environment();
     for round in 0..10 {
         (0..10).for_each(|_| random_group(&store, &mut oracle, &mut Vec::new(), &mut random));
         let before = store.snapshot();
@@ -612,35 +613,5 @@ fn a_short_tail_becomes_a_segment_when_writing_rests() {
     while segment.index(description).unwrap().substrings.is_none() {
         assert!(started.elapsed().as_secs() < 60, "there are no substrings yet");
         std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
-
-/// A small generator of random numbers (splitmix64); `SEED=n` repeats a run.
-struct Random {
-    seed: u64,
-    state: u64,
-}
-
-impl Random {
-    fn from_env() -> Random {
-        let clock = || {
-            std::time::UNIX_EPOCH
-                .elapsed()
-                .map_or(1, |since| since.as_nanos() as u64)
-        };
-        let seed = std::env::var("SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or_else(clock);
-        println!("SEED={seed}");
-        Random { seed, state: seed }
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (x ^ (x >> 31)) % end
     }
 }

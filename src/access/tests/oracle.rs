@@ -1,23 +1,7 @@
 //! Release beside a plain reading of its rules.
 
 use super::*;
-
-/// A small seeded generator (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-
-    fn pick<'p, T>(&mut self, from: &'p [T]) -> &'p T {
-        &from[self.below(from.len())]
-    }
-}
+use crate::model::random::Random;
 
 const DESCRIPTIONS: [&str; 18] = [
     "cn",
@@ -174,7 +158,7 @@ fn release_gives_exactly_what_the_rules_say() {
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(20_260_101);
     println!("SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let choices = [
         "*",
         "+",
