@@ -138,8 +138,8 @@ class Server:
     def await_rest(self):
         """Until the server does nothing: nhsdir reads its data through when it starts."""
         end, before = time.monotonic() + REST_SECONDS, None
-        while time.monotonic() < end and self.ticks() != before:
-            before = self.ticks()
+        while time.monotonic() < end and (now := self.ticks()) != before:
+            before = now
             time.sleep(0.5)
 
     def ticks(self):

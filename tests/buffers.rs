@@ -1,7 +1,7 @@
 //! What clients make a server keep: half-sent messages, answers that nobody reads, transactions that nobody ends.
 
 use crate::server::{BASE, Place, Server, found};
-use ldap3::{Mod, Scope};
+use ldap3::{Ldap, LdapResult, Mod, Scope};
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -108,6 +108,13 @@ fn narrow() -> Server {
 
 const MIB: usize = 1 << 20;
 
+/// Gives an entry a value of 3 MiB.
+async fn lengthen(admin: &mut Ldap) -> LdapResult {
+    let value = "v".repeat(3 * MIB);
+    let change = Mod::Replace("description", HashSet::from([value.as_str()]));
+    admin.modify("ou=People,o=nhs", vec![change]).await.unwrap()
+}
+
 #[tokio::test]
 async fn half_sent_messages_take_no_more_than_there_is_for_all() {
     let server = narrow();
@@ -128,9 +135,7 @@ async fn half_sent_messages_take_no_more_than_there_is_for_all() {
     assert!(grown < 90 * MIB, "{} MiB more", grown / MIB);
     // Who asks little, and who sends a long message at once, notices nothing.
     assert_eq!(found(&mut admin, BASE, Scope::Base, "(o=*)", &["o"]).await.len(), 1);
-    let long_value = "v".repeat(3 * MIB);
-    let change = Mod::Replace("description", HashSet::from([long_value.as_str()]));
-    let changed = admin.modify("ou=People,o=nhs", vec![change]).await.unwrap();
+    let changed = lengthen(&mut admin).await;
     assert_eq!(changed.rc, 0, "{changed}");
     let ended: Vec<u8> = sitters.iter_mut().filter_map(Local::ended).collect();
     assert!(ended.len() > 35, "{} of 40 were sent away", ended.len());
@@ -141,14 +146,7 @@ async fn half_sent_messages_take_no_more_than_there_is_for_all() {
 async fn answers_that_nobody_reads_take_no_more_than_there_is_for_all() {
     let server = narrow();
     let mut admin = server.bound("administrator").await;
-    let long_value = "v".repeat(3 * MIB);
-    let change = Mod::Replace("description", HashSet::from([long_value.as_str()]));
-    admin
-        .modify("ou=People,o=nhs", vec![change])
-        .await
-        .unwrap()
-        .success()
-        .unwrap();
+    lengthen(&mut admin).await.success().unwrap();
     let before = server.resident();
     let ask = search("ou=People,o=nhs", &element(0x87, b"objectClass"));
     let mut deaf = Vec::new();
@@ -193,14 +191,7 @@ async fn entries_read_with_updates_take_no_more_than_there_is_for_updates() {
         .with("[limits]\nbuffered_bytes = 8388608\nwaiting_update_bytes = 16777216\nwrite_stall_seconds = 600\n")
         .serve();
     let mut admin = server.bound("administrator").await;
-    let long_value = "v".repeat(3 * MIB);
-    let change = Mod::Replace("description", HashSet::from([long_value.as_str()]));
-    admin
-        .modify("ou=People,o=nhs", vec![change])
-        .await
-        .unwrap()
-        .success()
-        .unwrap();
+    lengthen(&mut admin).await.success().unwrap();
     let before = server.resident();
     let all = element(0x30, &text("*"));
     let control = |oid: &str| element(0x30, &[text(oid), element(4, &all)].concat());

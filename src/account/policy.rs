@@ -336,16 +336,17 @@ pub(super) fn note_time(times: &mut Vec<u64>, now: u64, most: usize) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const NOW: u64 = 1_000_000;
+    pub const NOW: u64 = 1_000_000;
 
     fn is_locked(verdict: Verdict) -> bool {
         matches!(verdict, Verdict::Locked { .. })
     }
 
-    fn aged(age: u64) -> SecretState {
+    /// Of a secret that is so many seconds old.
+    pub fn aged(age: u64) -> SecretState {
         SecretState {
             has_secret: true,
             changed: Some(NOW - age),

@@ -53,8 +53,7 @@ pub(super) fn held_to(usability: Usability, disabled: bool, expires: Option<u64>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOW: u64 = 1_000_000;
+    use crate::account::policy::tests::{NOW, aged};
 
     fn policy() -> PasswordPolicy {
         PasswordPolicy {
@@ -64,14 +63,6 @@ mod tests {
             lockout_duration: 60,
             max_idle: 500,
             ..PasswordPolicy::default()
-        }
-    }
-
-    fn aged(age: u64) -> SecretState {
-        SecretState {
-            has_secret: true,
-            changed: Some(NOW - age),
-            ..SecretState::default()
         }
     }
 

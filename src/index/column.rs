@@ -169,23 +169,32 @@ impl<'a> Column<'a> {
     pub fn any(&self, id: EntryId, wanted: &OrdinalSet) -> bool {
         let at = id.0 as usize;
         let (cell, several) = match self.width {
-            1 => (self.cells.get(at).copied().map_or(0, u32::from), u32::from(u8::MAX)),
+            1 => (octet_at(self.cells, at), u32::from(u8::MAX)),
             2 => (u32::from(u16_at(self.cells, at * 2)), u32::from(u16::MAX)),
             _ => (u32_at(self.cells, at * 4), u32::MAX),
         };
-        match cell.checked_sub(1) {
-            None => false,
-            Some(_) if cell == several => self.several(id).any(|ordinal| wanted.contains(ordinal)),
-            Some(ordinal) => wanted.contains(ordinal),
+        self.is_among(id, cell, several, wanted)
+    }
+
+    /// Whether one of an entry's values is among these, by its cell.
+    #[inline]
+    fn is_among(&self, id: EntryId, cell: u32, several: u32, wanted: &OrdinalSet) -> bool {
+        if cell == several {
+            return self.several(id).any(|ordinal| wanted.contains(ordinal));
+        }
+        match wanted {
+            // No value is cell 0, whose ordinal would be beyond every other.
+            OrdinalSet::Range(range) => {
+                cell.wrapping_sub(1).wrapping_sub(range.start) < range.end.saturating_sub(range.start)
+            }
+            some => cell > 0 && some.contains(cell - 1),
         }
     }
 
     /// Leaves those of some ids of which one of their values is among `wanted`; with `negated`, the others.
     pub fn retain(&self, ids: &mut Vec<u32>, wanted: &OrdinalSet, negated: bool) {
         match self.width {
-            1 => self.retain_by(ids, wanted, negated, u32::from(u8::MAX), |cells, at| {
-                cells.get(at).copied().map_or(0, u32::from)
-            }),
+            1 => self.retain_by(ids, wanted, negated, u32::from(u8::MAX), octet_at),
             2 => self.retain_by(ids, wanted, negated, u32::from(u16::MAX), |cells, at| {
                 u32::from(u16_at(cells, at * 2))
             }),
@@ -208,17 +217,7 @@ impl<'a> Column<'a> {
         for at in 0..ids.len() {
             let id = ids[at];
             let cell = cell_at(self.cells, id as usize);
-            let found = if cell == several {
-                self.several(EntryId(id)).any(|ordinal| wanted.contains(ordinal))
-            } else {
-                match wanted {
-                    // No value is cell 0, whose ordinal would be beyond every other.
-                    OrdinalSet::Range(range) => {
-                        cell.wrapping_sub(1).wrapping_sub(range.start) < range.end.saturating_sub(range.start)
-                    }
-                    some => cell > 0 && some.contains(cell - 1),
-                }
-            };
+            let found = self.is_among(EntryId(id), cell, several, wanted);
             ids[kept] = id;
             kept += usize::from(found != negated);
         }
@@ -252,6 +251,11 @@ impl<'a> Column<'a> {
         let table = (HEADER + self.cells.len() + 3) & !3;
         u32_at(self.bytes, table.saturating_add(place.saturating_mul(4)))
     }
+}
+
+#[inline]
+fn octet_at(cells: &[u8], at: usize) -> u32 {
+    cells.get(at).copied().map_or(0, u32::from)
 }
 
 #[cfg(test)]

@@ -357,21 +357,14 @@ impl PostingCursor {
         let octets = bytes.get(distances + from as usize * width..distances + to as usize * width);
         let octets = octets.unwrap_or_default();
         let before = out.len();
+        let ids = |distance: u32| (distance < limit).then(|| first + distance);
         match wide {
-            true => {
-                let all = octets.chunks_exact(4).map(|octets| u32_at(octets, 0));
-                out.extend(
-                    all.take_while(|distance| *distance < limit)
-                        .map(|distance| first + distance),
-                );
-            }
-            false => {
-                let all = octets.chunks_exact(2).map(|octets| u32::from(u16_at(octets, 0)));
-                out.extend(
-                    all.take_while(|distance| *distance < limit)
-                        .map(|distance| first + distance),
-                );
-            }
+            true => out.extend(octets.chunks_exact(4).map_while(|octets| ids(u32_at(octets, 0)))),
+            false => out.extend(
+                octets
+                    .chunks_exact(2)
+                    .map_while(|octets| ids(u32::from(u16_at(octets, 0)))),
+            ),
         }
         self.position += (out.len() - before) as u32;
         self.position == to && to < self.list.len

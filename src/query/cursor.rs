@@ -26,9 +26,9 @@ pub struct Cursor {
     tail_head: Option<u32>,
     /// With [`Order::Any`]: the planned layer that is being searched. With [`Order::Name`]: the one that gave the last entry.
     run: usize,
-    /// With [`Order::Name`]: entries that `layer` gave in a row.
+    /// With [`Order::Name`]: entries that `run` gave in a row.
     in_a_row: u32,
-    /// With [`Order::Name`]: ids of `layer` below this come before the heads of all other sources; 0 where that is not known.
+    /// With [`Order::Name`]: ids of `run` below this come before the heads of all other sources; 0 where that is not known.
     leads_until: u32,
     examiner: Examiner,
     base: Base,
@@ -413,11 +413,8 @@ impl Cursor {
         let next = others.map(|(_, run)| &run.head_key).chain(tail).min();
         self.leads_until = match next {
             Some(key) => {
-                self.snapshot.layers[self.plan.layers[at].number]
-                    .segment
-                    .names()
-                    .lower_bound(key)
-                    .0
+                let source = &self.snapshot.layers[self.plan.layers[at].number];
+                source.segment.names().lower_bound(key).0
             }
             None => u32::MAX,
         };

@@ -3,6 +3,7 @@
 use crate::account::PasswordState;
 use crate::directory::{LOCKED_FOR_EVER, microseconds_of, seconds_of};
 use crate::model::{Dn, Entry, Value};
+use crate::query::computed::is_kept;
 use crate::schema::{AttributeId, Schema};
 use crate::store::Operational;
 use crate::store::record::csn_time;
@@ -78,18 +79,11 @@ fn kind(name: &str, schema: &Schema) -> Kind {
         known.creators_name,
         known.modifiers_name,
         known.entry_csn,
-        known.password_changed,
-        known.password_locked,
-        known.password_reset,
-        known.password_grace,
-        known.password_delayed,
-        known.password_failures,
-        known.password_success,
         known.password_history,
     ];
     match schema.find_attribute(name) {
         Some(id) if id == known.user_password => Kind::Password,
-        Some(id) if taken_over.contains(&id) => Kind::Kept(id),
+        Some(id) if taken_over.contains(&id) || is_kept(schema, id) => Kind::Kept(id),
         _ if KEPT_ELSEWHERE.iter().any(|kept| kept.eq_ignore_ascii_case(name)) => Kind::LeftOut,
         Some(id) if schema.attribute(id).is_administrative() => Kind::Stays,
         Some(id) if schema.attribute(id).is_operational() || schema.attribute(id).no_user_modification => Kind::LeftOut,
