@@ -7,6 +7,7 @@ use super::{AuditOptions, Queue, Shared};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -19,6 +20,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const POLL: Duration = Duration::from_secs(1);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 const DAY_SECONDS: u64 = 86_400;
+/// The last page of the file is still written to.
+const PAGE: u64 = 4096;
 
 pub(super) struct Writer {
     directory: PathBuf,
@@ -39,6 +42,8 @@ pub(super) struct Writer {
     /// A sync failed: what the file has of it is not known, and no later sync tells.
     doubtful: bool,
     lines: Vec<u8>,
+    /// Octets of the file that the page cache was told to let go of.
+    let_go_to: u64,
 }
 
 /// The chain value of a line: half of SHA-256 over the value before and the line's octets up to `,"chain"`.
@@ -78,6 +83,7 @@ impl Writer {
             mark: MarkFile::open(directory)?,
             doubtful: false,
             lines: Vec::new(),
+            let_go_to: 0,
         };
         let notes = writer.go_on(&files, mark)?;
         if writer.size == 0 {
@@ -188,6 +194,7 @@ impl Writer {
             let _ = std::fs::remove_file(&path);
         } else {
             self.doubtful = false;
+            self.let_go_to = 0;
         }
         begun
     }
@@ -304,11 +311,23 @@ impl Writer {
     /// Has what is written on disk, and says so beside it.
     fn sync_now(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
+        self.let_go();
         self.mark.write(&Mark {
             file: self.number,
             size: self.size,
             link: self.link,
         })
+    }
+
+    /// Nobody reads soon what is on disk: the memory that the page cache has for it is given to what comes next. The log of a busy server
+    /// would push the directory out of memory otherwise, and each of its pages be a new one.
+    fn let_go(&mut self) {
+        let end = self.size / PAGE * PAGE;
+        #[cfg(target_os = "linux")]
+        if let Some(len) = end.checked_sub(self.let_go_to).and_then(NonZeroU64::new) {
+            let _ = rustix::fs::fadvise(&self.file, self.let_go_to, Some(len), rustix::fs::Advice::DontNeed);
+        }
+        self.let_go_to = end;
     }
 
     fn sync(&mut self) {
