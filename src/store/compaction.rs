@@ -158,7 +158,11 @@ fn write_verified(core: &Core, path: &Path, inputs: &Snapshot, pace: Rest<'_>) -
             path,
             &format!("the new segment is not what was written: {fault}"),
         )),
-        None => Ok(segment),
+        // It was read from end to end. Mapped anew, only what searches read of it is the process's memory.
+        None => {
+            drop(segment);
+            Segment::open(path, schema)
+        }
     }
 }
 

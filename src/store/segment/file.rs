@@ -1,5 +1,6 @@
 //! The segment file: header, sections, section table (`docs/store-format.md`).
 
+use super::blocks::{BlockWriter, dense};
 use super::gather::{AttributeTerms, BuiltIndex, serves_substrings};
 use super::mapped::Mapped;
 use super::{IndexLayout, Layout, OFFSET, OFFSET_PADDING, Octets, Segment, Slot, SubstringsAt, empty_slots};
@@ -11,8 +12,8 @@ use crate::store::StoreError;
 use crate::store::kv::{corrupt, io_error};
 use crate::store::record::{NO_TYPE, indexed_derived_types};
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"nhsdirSG";
@@ -57,7 +58,7 @@ pub(super) struct SectionRow {
 /// Writes a segment file from front to back.
 pub(super) struct FileWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BlockWriter,
     at: u64,
     rows: Vec<u8>,
     open: Option<(Section, u16, u64, crc32fast::Hasher)>,
@@ -69,7 +70,7 @@ impl FileWriter {
         let file = OpenOptions::new().write(true).create_new(true).open(path);
         let mut writer = FileWriter {
             path: path.to_owned(),
-            file: BufWriter::with_capacity(1 << 20, file.map_err(|e| io_error(path, e))?),
+            file: BlockWriter::new(file.map_err(|e| io_error(path, e))?),
             at: 0,
             rows: Vec::new(),
             open: None,
@@ -80,7 +81,9 @@ impl FileWriter {
 
     fn put(&mut self, octets: &[u8]) -> Result<(), StoreError> {
         self.at += octets.len() as u64;
-        self.file.write_all(octets).map_err(|e| io_error(&self.path, e))
+        let section = self.open.as_ref().map(|(section, ..)| *section);
+        let sparse = section == Some(Section::Substrings);
+        self.file.write(octets, sparse).map_err(|e| io_error(&self.path, e))
     }
 
     fn align(&mut self) -> Result<(), StoreError> {
@@ -169,12 +172,10 @@ impl FileWriter {
         header.extend_from_slice(&crc32fast::hash(&rows).to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
         header.resize(HEADER, 0);
-        let write = |mut file: BufWriter<File>| -> std::io::Result<()> {
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&header)?;
-            file.into_inner()
-                .map_err(std::io::IntoInnerError::into_error)?
-                .sync_all()
+        let write = |file: BlockWriter| -> std::io::Result<()> {
+            let file = file.finish()?;
+            file.write_all_at(&header, 0)?;
+            file.sync_all()
         };
         write(self.file).map_err(|e| io_error(&self.path, e))?;
         let directory = self.path.parent().unwrap_or(Path::new("."));
@@ -234,6 +235,12 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Segment, StoreError> 
         }
         LayoutFault::SchemaLost(name) => StoreError::SchemaLost { name },
     })?;
+    let sparse = section_rows(mapped.octets()).unwrap_or_default();
+    let sparse = sparse.into_iter().filter(|row| row.kind == Section::Substrings as u32);
+    let sparse: Vec<_> = sparse.map(|row| row.range).collect();
+    for range in dense(mapped.octets().len(), &sparse) {
+        mapped.in_large_pages(range);
+    }
     Ok(Segment {
         octets: Octets::Mapped(mapped),
         layout,

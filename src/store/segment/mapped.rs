@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 /// A whole file as a byte slice.
 pub(super) struct Mapped(memmap2::Mmap);
@@ -13,6 +14,14 @@ impl Mapped {
         // SAFETY: a mapping is sound while nobody changes or shortens the file. Segment and spill files are written once, under
         // names of their own, by the process that holds the data directory's lock, and afterwards only deleted.
         unsafe { memmap2::Mmap::map(file) }.map(Mapped)
+    }
+
+    /// Asks for a part in pages as large as there are. A kernel that has none says so, and nothing is lost.
+    pub(super) fn in_large_pages(&self, part: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        let _ = self.0.advise_range(memmap2::Advice::HugePage, part.start, part.len());
+        #[cfg(not(target_os = "linux"))]
+        let _ = part;
     }
 
     pub(super) fn octets(&self) -> &[u8] {

@@ -8,6 +8,7 @@
 //! size; nothing read from a damaged file panics, it reads as empty; an index whose attribute type has another equality
 //! rule now than when it was written is not used.
 
+mod blocks;
 mod build;
 mod bulk;
 mod deferred;
