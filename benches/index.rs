@@ -167,7 +167,7 @@ fn segments(c: &mut Criterion) {
                 || {
                     entries[..count]
                         .iter()
-                        .map(|(key, record)| (key.clone(), record.as_slice()))
+                        .map(|(key, record)| (key.clone(), record.as_slice().into()))
                         .collect::<Vec<_>>()
                 },
                 |entries| Segment::build(&entries, &schema, &wanted),

@@ -166,7 +166,7 @@ impl Bench {
         records.sort();
         let pairs: Vec<_> = records
             .iter()
-            .map(|(key, record)| (key.clone(), record.as_slice()))
+            .map(|(key, record)| (key.clone(), record.as_slice().into()))
             .collect();
         let mut snapshot = Snapshot::empty(Arc::clone(&schema));
         snapshot.layers.push(Layer::new(Arc::new(Segment::build(

@@ -50,7 +50,7 @@ mod tests {
         // With an index of the times, and where there is none yet.
         for wanted in [Wanted::everything(), Wanted::nothing(&schema)] {
             let mut snapshot = Snapshot::empty(std::sync::Arc::clone(&schema));
-            let segment = Segment::build(&[(key.clone(), &octets)], &schema, &wanted.into());
+            let segment = Segment::build(&[(key.clone(), octets.as_slice().into())], &schema, &wanted.into());
             snapshot.layers.push(crate::store::Layer::new(segment.into()));
             let times = ChangeTimes::after(snapshot.last_change());
             assert_eq!(

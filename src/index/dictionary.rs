@@ -37,6 +37,15 @@ pub struct DictionaryBuilder {
 }
 
 impl DictionaryBuilder {
+    /// For about so many values, which take about so many octets.
+    pub fn with_room(values: usize, octets: usize) -> DictionaryBuilder {
+        DictionaryBuilder {
+            offsets: Vec::with_capacity(values.div_ceil(BLOCK as usize)),
+            data: Vec::with_capacity(octets),
+            ..DictionaryBuilder::default()
+        }
+    }
+
     /// Values must come strictly ascending. Returns the ordinal given.
     pub fn push(&mut self, value: &[u8]) -> Ordinal {
         let shared = if self.count.is_multiple_of(BLOCK) {
@@ -259,6 +268,51 @@ impl<'a> Dictionary<'a> {
     }
 }
 
+/// Goes through a dictionary, one value after the other, for who goes through several at once.
+pub struct DictionaryCursor<'a> {
+    parts: Option<Parts<'a>>,
+    at: usize,
+    /// How many values were given.
+    given: u32,
+    value: Vec<u8>,
+}
+
+impl<'a> DictionaryCursor<'a> {
+    /// Stands before the first value.
+    pub fn new(dictionary: Dictionary<'a>) -> DictionaryCursor<'a> {
+        let parts = dictionary.parts();
+        DictionaryCursor {
+            at: parts.map_or(0, |parts| parts.block_at(0)),
+            parts,
+            given: 0,
+            value: Vec::new(),
+        }
+    }
+
+    /// Goes to the next value; false behind the last, and where the bytes are damaged.
+    pub fn advance(&mut self) -> bool {
+        let Some(parts) = self.parts.filter(|parts| self.given < parts.count) else {
+            return false;
+        };
+        let read = parts.read(&mut self.at, self.given % BLOCK, &mut self.value);
+        self.given += 1;
+        if read.is_none() {
+            self.parts = None;
+        }
+        read.is_some()
+    }
+
+    /// The value that it stands at.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// Its ordinal.
+    pub fn ordinal(&self) -> Ordinal {
+        Ordinal(self.given.saturating_sub(1))
+    }
+}
+
 impl<'a> Parts<'a> {
     #[inline]
     fn block_at(&self, block: usize) -> usize {
@@ -453,6 +507,15 @@ mod tests {
                 true
             });
             assert_eq!(seen, values[start..]);
+            let mut cursor = DictionaryCursor::new(dictionary);
+            for (ordinal, value) in values.iter().enumerate() {
+                assert!(cursor.advance());
+                assert_eq!(
+                    (cursor.ordinal(), cursor.value()),
+                    (Ordinal(ordinal as u32), value.as_slice())
+                );
+            }
+            assert!(!cursor.advance() && !cursor.advance());
         }
     }
 
@@ -491,6 +554,8 @@ mod tests {
             }
             dictionary.value(Ordinal(rng.next() as u32 % 4000), &mut out);
             dictionary.scan(0..4000, |_, _| true);
+            let mut cursor = DictionaryCursor::new(dictionary);
+            while cursor.advance() {}
         }
     }
 }

@@ -36,6 +36,14 @@ pub struct PostingsBuilder {
 }
 
 impl PostingsBuilder {
+    /// For about so many lists, which take about so many octets.
+    pub fn with_room(lists: usize, octets: usize) -> PostingsBuilder {
+        PostingsBuilder {
+            descriptors: Vec::with_capacity(lists),
+            lists: Vec::with_capacity(octets),
+        }
+    }
+
     /// The ids of the next ordinal, strictly ascending, at least one, each below 2^31.
     pub fn push(&mut self, ids: &[u32]) {
         debug_assert!(

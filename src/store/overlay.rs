@@ -6,7 +6,6 @@
 use super::snapshot::{HiddenSet, Layer, Snapshot, TailEntry};
 use super::{Core, Segment, StoreError, Writer, compaction, locked};
 use crate::index::EntryId;
-use crate::schema::NormalizedDn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -263,8 +262,10 @@ pub(super) fn freeze_all(snapshot: &mut Snapshot) {
 
 /// A segment of the tail.
 pub(super) fn build(snapshot: &Snapshot) -> Segment {
-    let entries = snapshot.tail.iter().map(|entry| (entry.key.clone(), &*entry.record));
-    let entries: Vec<_> = entries.collect();
+    let entries = snapshot.tail.iter();
+    let entries: Vec<_> = entries
+        .map(|entry| (entry.key.clone(), Arc::clone(&entry.record)))
+        .collect();
     Segment::build(&entries, snapshot.schema(), snapshot.wanted())
 }
 
@@ -298,16 +299,9 @@ fn is_claimed(writer: &Writer, layer: &Layer) -> bool {
 
 /// One segment of what is visible in several. All are in memory, so their records have the schema's type numbers.
 fn merge(inputs: &[Layer], snapshot: &Snapshot) -> Segment {
-    let mut entries = Vec::new();
-    for (layer, input) in inputs.iter().zip(0..) {
-        for_each_visible_key(layer, &mut |id, key| {
-            entries.push((NormalizedDn(key.to_vec()), input, id));
-            true
-        });
-    }
-    entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let segments: Vec<&Segment> = inputs.iter().map(|layer| &*layer.segment).collect();
-    Segment::merge(&segments, &entries, snapshot.schema(), snapshot.wanted())
+    let hides = |input: usize, id| inputs[input].hidden.contains(id);
+    Segment::merge(&segments, &hides, snapshot.schema(), snapshot.wanted())
 }
 
 /// Calls `each` with id and key of every visible entry, ascending, until it returns false.

@@ -56,7 +56,8 @@ struct Middle {
 pub struct TailEntry {
     pub key: NormalizedDn,
     pub depth: u8,
-    pub record: Box<[u8]>,
+    /// Stays where it is while the entry goes from segment to segment in memory.
+    pub record: Arc<[u8]>,
 }
 
 /// Where a visible entry lies in one snapshot.
@@ -196,7 +197,7 @@ impl TailEntry {
         TailEntry {
             key,
             depth,
-            record: record.into_boxed_slice(),
+            record: record.into(),
         }
     }
 }

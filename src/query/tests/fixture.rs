@@ -73,8 +73,8 @@ pub fn snapshot(layers: &[Changes], tail: &Changes) -> Arc<Snapshot> {
         hide(&mut snapshot.layers, changes);
         let puts = changes
             .iter()
-            .filter_map(|(key, record)| Some((key.clone(), record.as_deref()?)));
-        let entries: Vec<(NormalizedDn, &[u8])> = puts.collect();
+            .filter_map(|(key, record)| Some((key.clone(), record.as_deref()?.into())));
+        let entries: Vec<(NormalizedDn, Arc<[u8]>)> = puts.collect();
         // The first is as a file is: made whole. The others make their indexes when they are asked for.
         let wanted = match snapshot.layers.is_empty() {
             true => Wanted::everything(),

@@ -55,7 +55,9 @@ fn freeze(next: &mut Snapshot, rng: &mut Rng) {
     if tail.is_empty() {
         return;
     }
-    let entries: Vec<(NormalizedDn, &[u8])> = tail.iter().map(|entry| (entry.key.clone(), &*entry.record)).collect();
+    let entries = tail.iter();
+    let entries: Vec<(NormalizedDn, Arc<[u8]>)> =
+        entries.map(|entry| (entry.key.clone(), entry.record.clone())).collect();
     let mut layer = Layer::new(Arc::new(Segment::build(
         &entries,
         &schema(),
@@ -74,11 +76,11 @@ fn freeze(next: &mut Snapshot, rng: &mut Rng) {
 fn merge(next: &mut Snapshot, rng: &mut Rng) {
     let first = rng.below(next.layers.len() - 1);
     let pair: Vec<Layer> = next.layers.drain(first..first + 2).collect();
-    let mut entries: Vec<(NormalizedDn, &[u8])> = Vec::new();
+    let mut entries: Vec<(NormalizedDn, Arc<[u8]>)> = Vec::new();
     for layer in &pair {
         let ids = (0..layer.segment.len()).map(EntryId);
         let shown = ids.filter(|id| !layer.hidden.contains(*id));
-        entries.extend(shown.map(|id| (layer.key(id), layer.segment.record(id).octets())));
+        entries.extend(shown.map(|id| (layer.key(id), layer.segment.record(id).octets().into())));
     }
     entries.sort_unstable();
     let segment = Segment::build(&entries, &schema(), &Arc::new(Wanted::nothing(&schema())));

@@ -2,7 +2,7 @@
 
 use super::deferred::{DEFERRED_ENTRIES, DeferredIndex, InMemory, Wanted, substrings_at};
 use super::file::{FileWriter, Section};
-use super::gather::{AttributeTerms, BuiltIndex, Gathered, LEFT_OUT, build_all};
+use super::gather::{BuiltIndex, Gathered, build_all};
 use super::{Emit, EntryTable, IndexLayout, KEYS, Layout, Octets, Segment, Slot, depth_of, empty_slots};
 use crate::index::EntryId;
 use crate::index::bloom::TermFilter;
@@ -27,22 +27,27 @@ impl Entries {
     /// Notes the next entry; keys ascend.
     pub(super) fn push(&mut self, key: &[u8], record_len: usize) {
         self.table.push(record_len);
+        self.push_key(key);
+    }
+
+    /// As [`Entries::push`], of a segment in memory: its records need no table.
+    pub(super) fn push_key(&mut self, key: &[u8]) {
         self.names.push(key);
         self.depths.push(depth_of(key));
     }
 }
 
 /// Which index of a segment in memory is made with it, and which later.
-struct Slots {
+pub(super) struct Slots {
     /// `Empty` stands for those made now, too, until their place is known.
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     now: Vec<bool>,
     deferred: u16,
 }
 
 impl Slots {
     /// No entry has any type yet.
-    fn new(schema: &Schema) -> Slots {
+    pub(super) fn new(schema: &Schema) -> Slots {
         let slots = empty_slots(schema);
         Slots {
             now: vec![false; slots.len()],
@@ -52,7 +57,7 @@ impl Slots {
     }
 
     /// An entry has a type: its index is made now or later.
-    fn note(&mut self, id: AttributeId, entries: usize, wanted: &Wanted) {
+    pub(super) fn note(&mut self, id: AttributeId, entries: usize, wanted: &Wanted) {
         let place = usize::from(id.0);
         let (Some(slot), Some(now)) = (self.slots.get_mut(place), self.now.get_mut(place)) else {
             return;
@@ -68,13 +73,13 @@ impl Slots {
         }
     }
 
-    fn is_now(&self, id: AttributeId) -> bool {
+    pub(super) fn is_now(&self, id: AttributeId) -> bool {
         self.now.get(usize::from(id.0)).is_some_and(|now| *now)
     }
 }
 
 /// [`Segment::build`].
-pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Arc<Schema>, wanted: &Arc<Wanted>) -> Segment {
+pub(super) fn in_memory(entries: &[(NormalizedDn, Arc<[u8]>)], schema: &Arc<Schema>, wanted: &Arc<Wanted>) -> Segment {
     let types = schema.type_numbers();
     let mut slots = Slots::new(schema);
     let records = || entries.iter().map(|(_, record)| Record::new(record, types));
@@ -89,60 +94,20 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, &[u8])], schema: &Arc<Schema>,
             gathered.add_among(number, record, schema, &|id| slots.is_now(id));
         }
     }
-    let entries = entries.iter().map(|(key, record)| (key, *record));
-    assembled(entries, gathered, slots, schema, wanted)
-}
-
-/// [`Segment::merge`].
-pub(super) fn merged(
-    inputs: &[&Segment],
-    entries: &[(NormalizedDn, u32, EntryId)],
-    schema: &Arc<Schema>,
-    wanted: &Arc<Wanted>,
-) -> Segment {
-    let mut ids: Vec<Vec<u32>> = inputs
-        .iter()
-        .map(|input| vec![LEFT_OUT; input.len() as usize])
-        .collect();
-    for ((_, input, id), number) in entries.iter().zip(0..) {
-        ids[*input as usize][id.0 as usize] = number;
-    }
-    let mut slots = Slots::new(schema);
-    for input in inputs {
-        for (slot, place) in input.layout.slots.iter().zip(0..) {
-            match slot {
-                Slot::At(_) | Slot::Deferred(_) => slots.note(AttributeId(place), entries.len(), wanted),
-                Slot::Unindexed | Slot::SetAside => slots.slots[usize::from(place)] = Slot::Unindexed,
-                Slot::Absent | Slot::Empty => {}
-            }
-        }
-    }
-    let mut gathered = Gathered::in_memory(schema, wanted);
-    for ((input, ids), number) in inputs.iter().zip(&ids).zip(0..) {
-        let (made, anew) = made_and_not(input, &slots, schema);
-        for id in made {
-            if let Some(index) = input.index(id) {
-                gathered.add_index(id, &index, ids, schema);
-            }
-        }
-        if !anew.is_empty() {
-            let own = entries.iter().zip(0..).filter(|((_, of, _), _)| *of == number);
-            for ((_, _, id), number) in own {
-                gathered.add_among(number, input.record(*id), schema, &|id| anew.contains(&id));
-            }
-        }
-    }
-    let entries = entries
-        .iter()
-        .map(|(key, input, id)| (key, inputs[*input as usize].record(*id).octets()));
-    assembled(entries, gathered, slots, schema, wanted)
-}
-
-/// Of the types whose index is made now: those that an input has an index of, and those whose terms come from its records.
-fn made_and_not(input: &Segment, slots: &Slots, schema: &Schema) -> (Vec<AttributeId>, Vec<AttributeId>) {
-    let types = schema.attributes().iter().map(|attribute| attribute.id);
-    let here = types.filter(|id| slots.is_now(*id) && !input.lacks(*id));
-    here.partition(|id| !input.defers(*id))
+    let mut parts = Entries::default();
+    entries.iter().for_each(|(key, _)| parts.push_key(&key.0));
+    let mut indexes = Vec::new();
+    build_all(
+        gathered.into_attributes(),
+        None,
+        entries.len() as u32,
+        1,
+        &mut |built| {
+            indexes.push(built);
+        },
+    );
+    let records = entries.iter().map(|(_, record)| Arc::clone(record)).collect();
+    assembled(parts, records, indexes, slots, schema, wanted)
 }
 
 /// An index of a small segment that was not made with it.
@@ -188,43 +153,36 @@ fn placed(built: BuiltIndex, octets: &mut Vec<u8>, schema: &Schema) -> IndexLayo
     }
 }
 
-fn assembled<'e>(
-    entries: impl ExactSizeIterator<Item = (&'e NormalizedDn, &'e [u8])> + Clone,
-    gathered: Gathered<'_>,
+/// A segment in memory of its parts.
+pub(super) fn assembled(
+    parts: Entries,
+    records: Vec<Arc<[u8]>>,
+    mut indexes: Vec<BuiltIndex>,
     slots: Slots,
     schema: &Arc<Schema>,
     wanted: &Arc<Wanted>,
 ) -> Segment {
-    let attributes = gathered.into_attributes();
-    let count = entries.len();
-    let mut terms = TermFilter::new(attributes.iter().map(AttributeTerms::len).sum::<usize>() + count);
-    let mut parts = Entries::default();
-    for (key, record) in entries.clone() {
-        terms.insert(KEYS, &key.0);
-        parts.push(&key.0, record.len());
-    }
-    let mut indexes = Vec::new();
-    build_all(attributes, None, count as u32, 1, &mut |built| {
-        note_terms(&mut terms, &built);
-        indexes.push(built);
+    indexes.sort_unstable_by_key(|built| built.id);
+    let names = parts.names.finish();
+    let keys = Dictionary::open(&names);
+    let terms = indexes.iter().map(|built| Dictionary::open(&built.dictionary).len());
+    let mut terms = TermFilter::new((keys.len() + terms.sum::<u32>()) as usize);
+    keys.scan(0..keys.len(), |_, key| {
+        terms.insert(KEYS, key);
+        true
     });
-    let (table, names) = (parts.table.finish(), parts.names.finish());
+    indexes.iter().for_each(|built| note_terms(&mut terms, built));
     // Exactly what is needed: memory that is grown into and given back has to be cleared again.
-    let mut octets = Vec::with_capacity(
-        entries.clone().map(|entry| entry.1.len()).sum::<usize>()
-            + [&table, &names, &parts.depths].map(Vec::len).iter().sum::<usize>()
-            + indexes.iter().map(BuiltIndex::len).sum::<usize>(),
-    );
-    entries.for_each(|(_, record)| octets.extend_from_slice(record));
-    let records = 0..octets.len();
+    let octets = names.len() + parts.depths.len() + indexes.iter().map(BuiltIndex::len).sum::<usize>();
+    let mut octets = Vec::with_capacity(octets);
     let mut append = |part: &[u8]| -> Range<usize> {
         octets.extend_from_slice(part);
         octets.len() - part.len()..octets.len()
     };
     let mut layout = Layout {
-        entries: count as u32,
-        entry_table: append(&table),
-        records,
+        entries: records.len() as u32,
+        entry_table: 0..0,
+        records: 0..0,
         names: append(&names),
         depths: append(&parts.depths),
         types: schema.type_numbers().into(),
@@ -236,7 +194,7 @@ fn assembled<'e>(
         layout.indexes.push(placed(built, &mut octets, schema));
     }
     Segment {
-        octets: Octets::Memory(octets),
+        octets: Octets::Memory { octets, records },
         layout,
         terms,
         later: Some(InMemory {

@@ -1,12 +1,12 @@
 //! Index terms of many entries into dictionaries, postings, substrings and columns: the part that a segment in memory, a
 //! compaction and a bulk load share.
 
-use super::{AttributeIndex, Wanted};
+use super::Wanted;
 use crate::index::Ordinal;
 use crate::index::column::ColumnBuilder;
 use crate::index::dictionary::DictionaryBuilder;
 use crate::index::octets::{common_prefix, push_varint, varint};
-use crate::index::postings::{PostingCursor, Postings, PostingsBuilder};
+use crate::index::postings::PostingsBuilder;
 use crate::index::substring::SubstringBuilder;
 use crate::schema::{AttributeId, Schema};
 use crate::store::record::{self, Record};
@@ -130,35 +130,13 @@ impl<'w> Gathered<'w> {
         }
     }
 
-    /// Notes what an index says. `ids` has the new number of each of its entries.
-    pub(super) fn add_index(&mut self, id: AttributeId, index: &AttributeIndex<'_>, ids: &[u32], schema: &Schema) {
-        let Some(terms) = self.attribute(id, schema) else {
-            return;
-        };
-        let numbers = |postings: Postings<'_>, ordinal, each: &mut dyn FnMut(u32)| {
-            let mut cursor = PostingCursor::new(postings.list(ordinal));
-            while let Some(id) = cursor.next(postings) {
-                let number = ids.get(id.0 as usize).copied();
-                number
-                    .filter(|number| *number != LEFT_OUT)
-                    .into_iter()
-                    .for_each(&mut *each);
-            }
-        };
-        numbers(index.presence, Ordinal(0), &mut |number| terms.present.push(number));
-        index.dictionary.scan(0..index.dictionary.len(), |ordinal, term| {
-            numbers(index.postings, ordinal, &mut |number| terms.note_term(number, term));
-            true
-        });
-    }
-
     fn attribute(&mut self, id: AttributeId, schema: &Schema) -> Option<&mut AttributeTerms> {
         let place = self.attributes.get_mut(usize::from(id.0))?;
         if place.is_none() {
             *place = Some(Box::new(AttributeTerms {
                 id,
                 indexed: record::is_indexed(schema, id) && !self.unindexed.contains(&id),
-                substrings: serves_substrings(schema, id) && self.wanted.is_none_or(|wanted| wanted.substrings(id)),
+                substrings: makes_substrings(schema, id, self.wanted),
                 present: Vec::new(),
                 entries: Vec::new(),
                 octets: Vec::new(),
@@ -172,6 +150,11 @@ impl<'w> Gathered<'w> {
         let attributes = self.attributes.into_iter().flatten().map(|terms| *terms);
         attributes.filter(|terms| !terms.present.is_empty()).collect()
     }
+}
+
+/// Whether an index of an attribute type is made with its substrings.
+pub(super) fn makes_substrings(schema: &Schema, id: AttributeId, wanted: Option<&Wanted>) -> bool {
+    serves_substrings(schema, id) && wanted.is_none_or(|wanted| wanted.substrings(id))
 }
 
 /// Whether the dictionary of an attribute type serves its substrings rule too.
@@ -194,11 +177,6 @@ impl AttributeTerms {
         self.entries.push(number);
         push_varint(&mut self.octets, term.len() as u32);
         self.octets.extend_from_slice(term);
-    }
-
-    /// The number of terms, repeated ones too.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
     }
 
     /// Sorts the terms into an index for `entries` entries. `ids` says which id each entry got, by its number; without it, its number is its id.
@@ -295,11 +273,11 @@ pub(super) fn ascending(values: &[&[u8]]) -> Vec<u32> {
     order.into_iter().map(|(_, at)| at).collect()
 }
 
-struct IndexBuilder {
-    dictionary: DictionaryBuilder,
-    postings: PostingsBuilder,
-    substrings: Option<SubstringBuilder>,
-    column: Option<ColumnBuilder>,
+pub(super) struct IndexBuilder {
+    pub(super) dictionary: DictionaryBuilder,
+    pub(super) postings: PostingsBuilder,
+    pub(super) substrings: Option<SubstringBuilder>,
+    pub(super) column: Option<ColumnBuilder>,
 }
 
 impl IndexBuilder {
@@ -312,11 +290,11 @@ impl IndexBuilder {
         }
     }
 
-    /// Adds a term with its entries, which may come in any order, more than once, and left out.
-    fn push(&mut self, term: &[u8], ids: &mut [u32]) {
+    /// Adds a term with its entries, which may come in any order, more than once, and left out. Says how many there are.
+    pub(super) fn push(&mut self, term: &[u8], ids: &mut [u32]) -> usize {
         let ids = settled(ids);
         if ids.is_empty() {
-            return;
+            return 0;
         }
         let ordinal: Ordinal = self.dictionary.push(term);
         self.postings.push(ids);
@@ -326,9 +304,10 @@ impl IndexBuilder {
         if let Some(column) = &mut self.column {
             column.push(ordinal, ids);
         }
+        ids.len()
     }
 
-    fn finish(self, id: AttributeId, present: &mut [u32]) -> BuiltIndex {
+    pub(super) fn finish(self, id: AttributeId, present: &mut [u32]) -> BuiltIndex {
         let mut presence = PostingsBuilder::default();
         let present = settled(present);
         if !present.is_empty() {

@@ -15,6 +15,7 @@ mod deferred;
 mod file;
 mod gather;
 pub(super) mod mapped;
+mod merge;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -60,14 +61,21 @@ const KEYS: u32 = u32::MAX;
 
 enum Octets {
     Mapped(mapped::Mapped),
-    Memory(Vec<u8>),
+    /// All but the records, of which each stays where it was made, however often segments become one: to copy them from one to the
+    /// next took fresh memory each time, and that costs more than the copying.
+    Memory {
+        octets: Vec<u8>,
+        /// By id.
+        records: Vec<Arc<[u8]>>,
+    },
 }
 
 /// Where the parts of a segment lie in its octets.
 struct Layout {
     entries: u32,
-    /// For each entry and the end the offset of its record in the records, five octets little-endian.
+    /// Of a file: for each entry and the end the offset of its record in the records, five octets little-endian.
     entry_table: Range<usize>,
+    /// Of a file.
     records: Range<usize>,
     names: Range<usize>,
     depths: Range<usize>,
@@ -174,11 +182,20 @@ impl Segment {
     /// The stored entry; one that reads as empty when there is no such id, or where the file is damaged.
     #[inline]
     pub fn record(&self, id: EntryId) -> Record<'_> {
-        let table = self.part(&self.layout.entry_table);
-        let offset = |number: usize| (u64_at(table, number * OFFSET) & 0xff_ffff_ffff) as usize;
-        let (start, end) = (offset(id.0 as usize), offset(id.0 as usize + 1));
-        let octets = self.part(&self.layout.records).get(start..end).unwrap_or(&[]);
+        let octets = match &self.octets {
+            Octets::Mapped(mapped) => self.layout.record(mapped.octets(), id),
+            Octets::Memory { records, .. } => records.get(id.0 as usize).map_or(&[][..], |record| record),
+        };
         Record::new(octets, &self.layout.types)
+    }
+
+    /// The octets of a stored entry, shared where the segment is in memory.
+    fn shared_record(&self, id: EntryId) -> Arc<[u8]> {
+        let shared = match &self.octets {
+            Octets::Memory { records, .. } => records.get(id.0 as usize).map(Arc::clone),
+            Octets::Mapped(_) => None,
+        };
+        shared.unwrap_or_else(|| self.record(id).octets().into())
     }
 
     /// The keys of all entries: ordinal and entry id are the same number.
@@ -329,17 +346,28 @@ impl Segment {
 
     /// Bytes of the stored entries.
     pub fn record_bytes(&self) -> u64 {
-        self.layout.records.len() as u64
+        match &self.octets {
+            Octets::Mapped(_) => self.layout.records.len() as u64,
+            Octets::Memory { records, .. } => records.iter().map(|record| record.len() as u64).sum(),
+        }
     }
 
     /// Bytes of what finds an entry by name and by number.
     pub fn name_bytes(&self) -> u64 {
-        (self.layout.names.len() + self.layout.depths.len() + self.layout.entry_table.len()) as u64
+        let numbers = match &self.octets {
+            Octets::Mapped(_) => self.layout.entry_table.len(),
+            Octets::Memory { records, .. } => size_of_val(records.as_slice()),
+        };
+        (self.layout.names.len() + self.layout.depths.len() + numbers) as u64
     }
 
     /// Bytes of the file or of memory.
     pub fn bytes(&self) -> u64 {
-        self.octets.all().len() as u64
+        let apart = match &self.octets {
+            Octets::Mapped(_) => 0,
+            Octets::Memory { records, .. } => self.record_bytes() + size_of_val(records.as_slice()) as u64,
+        };
+        self.octets.all().len() as u64 + apart
     }
 
     /// The attribute types whose indexes were made by other rules than the schema has now. They wait for a compaction; until
@@ -392,19 +420,20 @@ impl Segment {
 
     /// Builds a segment in memory from `(key, record)` pairs that ascend by key; record type numbers are the schema's. Where it is small,
     /// indexes that are not `wanted` are made when they are asked for.
-    pub fn build(entries: &[(NormalizedDn, &[u8])], schema: &Arc<Schema>, wanted: &Arc<Wanted>) -> Segment {
+    pub fn build(entries: &[(NormalizedDn, Arc<[u8]>)], schema: &Arc<Schema>, wanted: &Arc<Wanted>) -> Segment {
         build::in_memory(entries, schema, wanted)
     }
 
-    /// Builds one segment in memory of several: of the entries `(key, which of the inputs, its id there)`, which ascend by key.
-    /// Their terms come from the indexes of the inputs, as far as those are made, so nothing is normalised again.
+    /// Builds one segment in memory of several: of the entries that are not hidden, by the number of the input and the id there; each
+    /// key is visible in one of them. Their records are shared, and their terms come from the indexes of the inputs, as far as those
+    /// are made, so nothing is normalised again.
     pub fn merge(
         inputs: &[&Segment],
-        entries: &[(NormalizedDn, u32, EntryId)],
+        hides: &dyn Fn(usize, EntryId) -> bool,
         schema: &Arc<Schema>,
         wanted: &Arc<Wanted>,
     ) -> Segment {
-        build::merged(inputs, entries, schema, wanted)
+        merge::merged(inputs, hides, schema, wanted)
     }
 
     #[inline]
@@ -418,8 +447,20 @@ impl Octets {
     fn all(&self) -> &[u8] {
         match self {
             Octets::Mapped(mapped) => mapped.octets(),
-            Octets::Memory(octets) => octets,
+            Octets::Memory { octets, .. } => octets,
         }
+    }
+}
+
+impl Layout {
+    /// The octets of a record in those of a file.
+    #[inline]
+    fn record<'o>(&self, octets: &'o [u8], id: EntryId) -> &'o [u8] {
+        let part = |range: &Range<usize>| octets.get(range.clone()).unwrap_or(&[]);
+        let table = part(&self.entry_table);
+        let offset = |number: usize| (u64_at(table, number * OFFSET) & 0xff_ffff_ffff) as usize;
+        let (start, end) = (offset(id.0 as usize), offset(id.0 as usize + 1));
+        part(&self.records).get(start..end).unwrap_or(&[])
     }
 }
 

@@ -101,10 +101,10 @@ fn records(schema: &Schema, entries: &[(NormalizedDn, Entry)]) -> Vec<Vec<u8>> {
 
 fn in_memory(schema: &Arc<Schema>, entries: &[(NormalizedDn, Entry)]) -> Segment {
     let records = records(schema, entries);
-    let pairs: Vec<(NormalizedDn, &[u8])> = entries
+    let pairs: Vec<(NormalizedDn, Arc<[u8]>)> = entries
         .iter()
         .zip(&records)
-        .map(|((key, _), record)| (key.clone(), record.as_slice()))
+        .map(|((key, _), record)| (key.clone(), record.as_slice().into()))
         .collect();
     Segment::build(&pairs, schema, &Arc::new(Wanted::everything()))
 }
@@ -196,7 +196,7 @@ fn some_wishes(schema: &Arc<Schema>) -> Wanted {
     let pairs: Vec<_> = entries
         .iter()
         .zip(&records)
-        .map(|((key, _), record)| (key.clone(), record.as_slice()))
+        .map(|((key, _), record)| (key.clone(), record.as_slice().into()))
         .collect();
     let wanted = Arc::new(Wanted::nothing(schema));
     let asked = Segment::build(&pairs, schema, &wanted);
@@ -235,6 +235,12 @@ fn a_merged_segment_is_one_built_of_its_entries() {
     }
 }
 
+fn key_of(segment: &Segment, id: EntryId) -> Vec<u8> {
+    let mut key = Vec::new();
+    segment.names().value(Ordinal(id.0), &mut key);
+    key
+}
+
 /// `whole`: every index of what several segments become is made with it.
 fn merges(
     schema: &Arc<Schema>,
@@ -247,12 +253,12 @@ fn merges(
     let place: Vec<usize> = entries.iter().map(|_| rng.below(3)).collect();
     let all_records = records(schema, entries);
     let mut stale = entry("cn=stale,o=nhs", &[("objectClass", "device"), ("serialNumber", "1")]);
-    let inputs: Vec<(Segment, Vec<(NormalizedDn, u32)>)> = (0..3)
+    let inputs: Vec<(Segment, BTreeSet<EntryId>)> = (0..3)
         .map(|input| {
-            let (mut pairs, mut listed) = (Vec::new(), Vec::new());
+            let (mut pairs, mut shown) = (Vec::new(), BTreeSet::new());
             for (number, (key, old)) in entries.iter().enumerate() {
                 if place[number] == input {
-                    listed.push((key.clone(), pairs.len() as u32));
+                    shown.insert(EntryId(pairs.len() as u32));
                     pairs.push((key.clone(), all_records[number].clone()));
                 } else if number % 5 == 0 {
                     // Of an older time, and hidden since.
@@ -262,20 +268,26 @@ fn merges(
             }
             let pairs: Vec<_> = pairs
                 .iter()
-                .map(|(key, record)| (key.clone(), record.as_slice()))
+                .map(|(key, record)| (key.clone(), record.as_slice().into()))
                 .collect();
-            (Segment::build(&pairs, schema, before), listed)
+            (Segment::build(&pairs, schema, before), shown)
         })
         .collect();
     // Of one, an index was made since that the others do not have.
     inputs[1].0.index(schema.find_attribute("uid").unwrap()).unwrap();
-    let mut listed: Vec<(NormalizedDn, u32, EntryId)> = Vec::new();
-    for ((_, of_input), input) in inputs.iter().zip(0..) {
-        listed.extend(of_input.iter().map(|(key, id)| (key.clone(), input, EntryId(*id))));
-    }
-    listed.sort_by(|left, right| left.0.cmp(&right.0));
     let segments: Vec<&Segment> = inputs.iter().map(|(segment, _)| segment).collect();
-    let merged = Segment::merge(&segments, &listed, schema, after);
+    let merged = Segment::merge(&segments, &|input, id| !inputs[input].1.contains(&id), schema, after);
+    for (segment, shown) in &inputs {
+        for id in shown {
+            let at = merged
+                .find(&NormalizedDn(key_of(segment, *id)))
+                .expect("a visible entry");
+            assert!(
+                std::ptr::eq(merged.record(at).octets(), segment.record(*id).octets()),
+                "records stay where they are"
+            );
+        }
+    }
     let serial = schema.find_attribute("serialNumber").unwrap();
     if whole {
         let built = in_memory(schema, entries);
@@ -301,7 +313,7 @@ fn indexes_in_memory_are_made_when_they_are_asked_for() {
     let pairs: Vec<_> = entries
         .iter()
         .zip(&records)
-        .map(|((key, _), record)| (key.clone(), record.as_slice()))
+        .map(|((key, _), record)| (key.clone(), record.as_slice().into()))
         .collect();
     let segment = Segment::build(&pairs, &schema, &wanted);
     let [sn, cn, country] = ["sn", "cn", "c"].map(|name| schema.find_attribute(name).unwrap());

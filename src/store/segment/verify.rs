@@ -66,7 +66,7 @@ impl Checked {
 pub(super) fn sections(segment: &Segment) -> Vec<Checked> {
     let rows = match &segment.octets {
         Octets::Mapped(mapped) => section_rows(mapped.octets()).unwrap_or_default(),
-        Octets::Memory(_) => Vec::new(),
+        Octets::Memory { .. } => Vec::new(),
     };
     let checked = rows.into_iter().map(|row| Checked {
         range: row.range,
