@@ -20,6 +20,7 @@ use crate::account::{Accounts, ChangeAsked, PreparedSecret};
 use crate::model::{AttributeDescription, Dn, Entry, Outcome, ResultCode};
 use crate::query::Groups;
 use crate::schema::{AttributeId, NormalizedDn, Schema};
+use crate::store::record::Revision;
 use crate::store::{
     Change, KeyedWrite, Operational, Record, SequenceNumber, Snapshot, Store, StoreError, WriteGroup, record,
 };
@@ -539,7 +540,9 @@ impl Writer {
             let parts = password_state::take(schema, &mut entry, &kept)?;
             locks.extend(parts.into_iter().map(Lock::Kept));
         }
-        self.check(key, &mut entry, &|_| true, rules, ResultCode::NamingViolation)?;
+        let mut revision = Revision::given(entry);
+        self.check(key, &mut revision, &|_| true, rules, ResultCode::NamingViolation)?;
+        let mut entry = revision.entry;
         if snapshot.find(key).is_some() {
             return Err(Outcome::new(ResultCode::EntryAlreadyExists, ""));
         }

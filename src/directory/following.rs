@@ -158,11 +158,11 @@ pub(super) fn too_long_a_name() -> Outcome {
     Outcome::new(ResultCode::AdminLimitExceeded, message)
 }
 
-/// Takes the stand-in out again.
+/// Takes the stand-in out again: without values it is not there.
 pub(super) fn take_stand_in(entry: &mut Entry) {
-    entry
-        .attributes
-        .retain(|attribute| !secret::is_secret(&attribute.description));
+    let attributes = entry.attributes.iter_mut();
+    let secrets = attributes.filter(|attribute| secret::is_secret(&attribute.description));
+    secrets.for_each(|attribute| attribute.values.clear());
 }
 
 /// Until when the secret of before stays valid, as the account's entry says.

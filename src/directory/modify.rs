@@ -5,6 +5,7 @@ use super::update::{Modification, ModificationKind};
 use crate::model::ldif::ATTRIBUTES_LIMIT;
 use crate::model::{Attribute, AttributeDescription, Ava, Entry, Outcome, ResultCode, Value, is_known_option};
 use crate::schema::{AttributeId, AttributeType, Schema, Syntax};
+use crate::store::record::Revision;
 use std::collections::{HashMap, HashSet};
 
 /// What modifications are held to.
@@ -21,8 +22,9 @@ pub(super) struct Rules<'a> {
 
 /// Applies every modification, or says why the first that cannot be applied cannot. The entry is checked as a whole by the
 /// caller.
-pub(super) fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modification>) -> Result<(), Outcome> {
+pub(super) fn modify(rules: Rules<'_>, revision: &mut Revision<'_>, changes: Vec<Modification>) -> Result<(), Outcome> {
     let schema = rules.schema;
+    let entry = &mut revision.entry;
     let mut before = None;
     let mut drafts: Vec<Draft> = Vec::new();
     for change in changes {
@@ -47,7 +49,8 @@ pub(super) fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modificat
             ModificationKind::Increment => target.increment(draft, &change.values)?,
         }
     }
-    put_back(entry, drafts)?;
+    put_back(revision, drafts)?;
+    let entry = &mut revision.entry;
     // Where nothing is said of classes they stay as they are, named and all.
     let Some(before) = before else { return Ok(()) };
     schema.name_classes(entry);
@@ -211,7 +214,8 @@ impl Draft {
 }
 
 /// What became of the drafts becomes part of the entry.
-fn put_back(entry: &mut Entry, drafts: Vec<Draft>) -> Result<(), Outcome> {
+fn put_back(revision: &mut Revision<'_>, drafts: Vec<Draft>) -> Result<(), Outcome> {
+    let entry = &mut revision.entry;
     for draft in drafts {
         let attribute = Attribute {
             description: draft.description,
@@ -222,8 +226,8 @@ fn put_back(entry: &mut Entry, drafts: Vec<Draft>) -> Result<(), Outcome> {
             None => entry.attributes.push(attribute),
         }
     }
-    entry.attributes.retain(|attribute| !attribute.values.is_empty());
-    check_count(entry.attributes.len())
+    revision.forget_empty();
+    check_count(revision.len())
 }
 
 /// Everything that is done with an entry goes through its attributes.
@@ -439,6 +443,13 @@ pub(super) fn same_options(left: &[String], right: &[String]) -> bool {
 mod tests {
     use super::*;
     use crate::model::Dn;
+
+    fn modify(rules: Rules<'_>, entry: &mut Entry, changes: Vec<Modification>) -> Result<(), Outcome> {
+        let mut revision = Revision::given(entry.clone());
+        super::modify(rules, &mut revision, changes)?;
+        *entry = revision.entry;
+        Ok(())
+    }
 
     fn plainly(schema: &Schema) -> Rules<'_> {
         Rules {

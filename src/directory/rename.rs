@@ -3,7 +3,7 @@
 use super::committer::{Author, Context, Effects, parsed_dn};
 use super::conditions::{no_such_object, seen};
 use super::modify::{add_naming_value, remove_naming_value};
-use super::wellformed::check;
+use super::wellformed::checked;
 use crate::access::View;
 use crate::model::dn::RDNS_LIMIT;
 use crate::model::{Dn, Entry, Outcome, Rdn, ResultCode};
@@ -111,7 +111,7 @@ fn renamed(context: &Context, entry: &mut Entry, dn: &Dn, asked: &Rename) -> Res
     for ava in &asked.new_rdn.avas {
         add_naming_value(schema, entry, ava);
     }
-    check(schema, entry, &|_| true, ResultCode::NamingViolation)
+    checked(schema.check_entry(entry), ResultCode::NamingViolation)
 }
 
 /// The entries below: same attributes, new names.

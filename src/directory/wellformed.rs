@@ -248,17 +248,11 @@ fn check_naming_types(schema: &Schema, rdn: &Rdn) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// Checks a whole entry. The secret of an application account is kept apart from its entry, so a class that requires
-/// `userPassword` is content without.
-pub(super) fn check(
-    schema: &Schema,
-    entry: &Entry,
-    is_new: &dyn Fn(AttributeId) -> bool,
-    naming: ResultCode,
-) -> Result<(), Outcome> {
+/// What the check of a whole entry came to. The secret of an application account is kept apart from its entry, so a class that
+/// requires `userPassword` is content without.
+pub(super) fn checked(checked: Result<(), Vec<SchemaViolation>>, naming: ResultCode) -> Result<(), Outcome> {
     let kept_apart = |fault: &SchemaViolation| matches!(fault, SchemaViolation::MissingAttribute { attribute, .. } if attribute == "userPassword");
-    let faults = schema.check_changed(entry, is_new).err().unwrap_or_default();
-    first(&faults, naming, |fault| !kept_apart(fault))
+    first(&checked.err().unwrap_or_default(), naming, |fault| !kept_apart(fault))
 }
 
 /// The fault to answer: what is said of the name comes before what the classes of the entry say.

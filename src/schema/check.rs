@@ -12,8 +12,17 @@ use smallvec::SmallVec;
 /// RFC 4512 section 2.4.1.
 const TOP: &str = "2.5.6.0";
 
-/// The attributes of one entry whose types are defined, in the order given.
-type Known<'e> = Vec<(AttributeId, &'e Attribute)>;
+/// An attribute of an entry that is to be written.
+#[derive(Clone, Copy)]
+pub enum Written<'e> {
+    Given(&'e Attribute),
+    /// It stays as it is stored: under the type's first name, without options, with values. Neither object classes nor a type that names
+    /// the entry.
+    Stored(AttributeId),
+}
+
+/// The attributes of one entry whose types are defined, in the order given; nothing for one that stays as it is.
+type Known<'e> = Vec<(AttributeId, Option<&'e Attribute>)>;
 
 impl Schema {
     /// Checks one whole entry for a write: types defined, values of their syntax, no duplicates, single
@@ -24,7 +33,8 @@ impl Schema {
     /// # Errors
     /// Every violation found.
     pub fn check_entry(&self, entry: &Entry) -> Result<(), Vec<SchemaViolation>> {
-        self.check_changed(entry, &|_| true)
+        let attributes = entry.attributes.iter().map(Written::Given);
+        self.check_changed(entry.dn.rdn(), attributes, &|_| true)
     }
 
     /// As [`Schema::check_entry`], for an entry of which the values of some types only are new: those of others were checked when
@@ -32,18 +42,21 @@ impl Schema {
     ///
     /// # Errors
     /// Every violation found.
-    pub fn check_changed(
+    pub fn check_changed<'e>(
         &self,
-        entry: &Entry,
+        rdn: Option<&Rdn>,
+        attributes: impl Iterator<Item = Written<'e>>,
         is_new: &dyn Fn(AttributeId) -> bool,
     ) -> Result<(), Vec<SchemaViolation>> {
         let mut violations = Vec::new();
-        let known = self.known_attributes(entry, &mut violations);
+        let known = self.known_attributes(attributes, &mut violations);
         for (at, (id, attribute)) in known.iter().enumerate().filter(|(_, (id, _))| is_new(*id)) {
-            self.check_values(*id, attribute, &known[..at], &mut violations);
+            if let Some(attribute) = attribute {
+                self.check_values(*id, attribute, &known[..at], &mut violations);
+            }
         }
         self.check_classes(&known, &mut violations);
-        if let Some(rdn) = entry.dn.rdn() {
+        if let Some(rdn) = rdn {
             self.check_naming(rdn, &known, &mut violations);
         }
         if violations.is_empty() { Ok(()) } else { Err(violations) }
@@ -95,13 +108,24 @@ impl Schema {
         self.class(id).name()
     }
 
-    fn known_attributes<'e>(&self, entry: &'e Entry, violations: &mut Vec<SchemaViolation>) -> Known<'e> {
-        let mut known = Vec::with_capacity(entry.attributes.len());
-        for attribute in &entry.attributes {
+    fn known_attributes<'e>(
+        &self,
+        attributes: impl Iterator<Item = Written<'e>>,
+        violations: &mut Vec<SchemaViolation>,
+    ) -> Known<'e> {
+        let mut known = Vec::with_capacity(32);
+        for attribute in attributes {
+            let attribute = match attribute {
+                Written::Given(attribute) => attribute,
+                Written::Stored(id) => {
+                    known.push((id, None));
+                    continue;
+                }
+            };
             let name = &attribute.description.attribute_type;
             let options_are_words = attribute.description.options.iter().all(|option| is_option(option));
             match self.find_attribute(name) {
-                Some(id) if options_are_words => known.push((id, attribute)),
+                Some(id) if options_are_words => known.push((id, Some(attribute))),
                 _ => violations.push(SchemaViolation::UndefinedAttributeType {
                     name: described(attribute).into_owned(),
                 }),
@@ -115,7 +139,7 @@ impl Schema {
         &self,
         id: AttributeId,
         attribute: &Attribute,
-        before: &[(AttributeId, &Attribute)],
+        before: &[(AttributeId, Option<&Attribute>)],
         violations: &mut Vec<SchemaViolation>,
     ) {
         let definition = self.attribute(id);
@@ -129,8 +153,12 @@ impl Schema {
                 });
             }
         }
-        let same = |(other, it): &&(AttributeId, &Attribute)| *other == id && same_options(it, attribute);
-        let earlier: Vec<&Vec<u8>> = before.iter().filter(same).flat_map(|(_, it)| &it.values).collect();
+        let of_type = before
+            .iter()
+            .filter(|(other, _)| *other == id)
+            .filter_map(|(_, it)| *it);
+        let same = of_type.filter(|it| same_options(it, attribute));
+        let earlier: Vec<&Vec<u8>> = same.flat_map(|it| &it.values).collect();
         let count = earlier.len() + attribute.values.len();
         if definition.single_value && count > 1 {
             violations.push(SchemaViolation::SingleValue {
@@ -245,7 +273,8 @@ impl Schema {
         let names = known
             .iter()
             .filter(|(id, _)| *id == self.well_known.object_class)
-            .flat_map(|(_, attribute)| &attribute.values);
+            .filter_map(|(_, attribute)| *attribute)
+            .flat_map(|attribute| &attribute.values);
         let mut listed = Vec::new();
         for name in names {
             let text = String::from_utf8_lossy(name);
@@ -312,7 +341,9 @@ impl Schema {
             .flat_map(|rule| rule.must.iter().map(|must| (rule.class, *must)));
         let mut missing: Vec<AttributeId> = Vec::new();
         for (class, must) in by_class.chain(by_rule) {
-            let is_there = known.iter().any(|(id, it)| *id == must && !it.values.is_empty());
+            let is_there = known
+                .iter()
+                .any(|(id, it)| *id == must && it.is_none_or(|it| !it.values.is_empty()));
             if is_there || missing.contains(&must) {
                 continue;
             }
@@ -352,8 +383,9 @@ impl Schema {
                     || rule.is_some_and(|rule| rule.must.contains(id) || rule.may.contains(id))
             };
             if !allowed || rule.is_some_and(|rule| rule.not.contains(id)) {
+                let name = || Cow::Borrowed(self.attribute(*id).name());
                 violations.push(SchemaViolation::AttributeNotAllowed {
-                    attribute: described(attribute).into_owned(),
+                    attribute: attribute.map_or_else(name, described).into_owned(),
                 });
             }
         }
@@ -400,8 +432,9 @@ impl Schema {
         let values = || {
             known
                 .iter()
-                .filter(|(other, it)| *other == id && it.description.options.is_empty())
-                .flat_map(|(_, it)| &it.values)
+                .filter(|(other, _)| *other == id)
+                .filter_map(|(_, it)| it.filter(|it| it.description.options.is_empty()))
+                .flat_map(|it| &it.values)
         };
         if values().any(|value| *value == ava.value) {
             return true;
@@ -461,7 +494,8 @@ mod tests {
             entry.attributes.push(Attribute::new(name, values));
         }
         let faults = |entry: &Entry, is_new: &dyn Fn(AttributeId) -> bool| {
-            let checked = schema.check_changed(entry, is_new);
+            let attributes = entry.attributes.iter().map(Written::Given);
+            let checked = schema.check_changed(entry.dn.rdn(), attributes, is_new);
             checked.err().map_or(0, |faults| faults.len())
         };
         assert_eq!(faults(&entry, &|_| true), 2);

@@ -32,6 +32,7 @@ pub mod syntax;
 mod tests;
 mod time;
 
+pub use check::Written;
 pub use matching::{Comparison, InvalidValue, MatchingRule, SubstringPiece};
 pub use syntax::Syntax;
 

@@ -3,11 +3,12 @@
 use super::{Author, Effects, Rules, Writer};
 use crate::directory::following::{self, Lock, Planned};
 use crate::directory::relax::{self, Given};
-use crate::directory::wellformed::{check, first};
+use crate::directory::wellformed::{checked, first};
 use crate::directory::{Modification, modify, password_state};
-use crate::model::{Entry, Outcome, ResultCode};
-use crate::schema::{AttributeId, NormalizedDn};
-use crate::store::{Change, Snapshot, record};
+use crate::model::{Outcome, ResultCode};
+use crate::schema::{AttributeId, NormalizedDn, Written};
+use crate::store::record::{self, Part, Revision};
+use crate::store::{Change, Snapshot};
 use smallvec::SmallVec;
 
 impl Writer {
@@ -15,18 +16,25 @@ impl Writer {
     pub(super) fn check(
         &self,
         key: &NormalizedDn,
-        entry: &mut Entry,
+        revision: &mut Revision<'_>,
         is_new: &dyn Fn(AttributeId) -> bool,
         rules: Rules<'_>,
         naming: ResultCode,
     ) -> Result<(), Outcome> {
         let schema = &self.context.schema;
-        if !rules.planned.stand_in(&self.context, rules.following, key, entry) {
-            return check(schema, entry, is_new, naming);
+        let stands_in = rules
+            .planned
+            .stand_in(&self.context, rules.following, key, &mut revision.entry);
+        let attributes = revision.parts().map(|part| match part {
+            Part::Encoded(attribute) => Written::Stored(attribute.id),
+            Part::Given(attribute) => Written::Given(attribute),
+        });
+        let found = schema.check_changed(revision.entry.dn.rdn(), attributes, is_new);
+        if !stands_in {
+            return checked(found, naming);
         }
-        let checked = schema.check_entry(entry);
-        following::take_stand_in(entry);
-        first(&checked.err().unwrap_or_default(), naming, |_| true)
+        following::take_stand_in(&mut revision.entry);
+        first(&found.err().unwrap_or_default(), naming, |_| true)
     }
 
     pub(super) fn modify(
@@ -54,12 +62,16 @@ impl Writer {
             .iter()
             .map(|change| schema.find_attribute(&change.description.attribute_type))
             .collect();
-        let mut entry = record.to_entry();
-        relax::show(schema, record, &mut entry, rules.relaxed);
+        let mut revision = match rules.relaxed {
+            [] => Revision::of(record, schema, &|id| changed.contains(&Some(id))),
+            // What is opened besides is among the others for a while.
+            _ => Revision::given(record.to_entry()),
+        };
+        relax::show(schema, record, &mut revision.entry, rules.relaxed);
         let kept = password_state::asked(schema, rules.relaxed);
         if !kept.is_empty() {
             rules.following.check_kept(&self.context, key, planned)?;
-            password_state::show(&self.context, key, &mut entry, &kept)?;
+            password_state::show(&self.context, key, &mut revision.entry, &kept)?;
         }
         let held_to = modify::Rules {
             schema,
@@ -67,14 +79,14 @@ impl Writer {
             unseen: &|id| author.view.is_blind_to(record, id, schema),
             relaxed: rules.relaxed,
         };
-        modify::modify(held_to, &mut entry, rest)?;
+        modify::modify(held_to, &mut revision, rest)?;
         let is_new = |id| changed.contains(&Some(id));
-        self.check(key, &mut entry, &is_new, rules, ResultCode::NotAllowedOnRdn)?;
-        let given = Given::of_modify(schema, &mut entry, rules.relaxed)?;
-        let parts = password_state::take(schema, &mut entry, &kept)?;
+        self.check(key, &mut revision, &is_new, rules, ResultCode::NotAllowedOnRdn)?;
+        let given = Given::of_modify(schema, &mut revision.entry, rules.relaxed)?;
+        let parts = password_state::take(schema, &mut revision.entry, &kept)?;
         locks.extend(parts.into_iter().map(Lock::Kept));
         let operational = given.over(author.changed(&before));
-        let record = record::encode_named(record.dn(), &entry, &operational, schema);
+        let record = record::encode_parts(record.dn(), revision.parts(), &operational, schema);
         let changes = vec![Change::Put {
             key: key.clone(),
             record,

@@ -15,6 +15,7 @@
 //! definite and minimal.
 
 mod parts;
+mod revision;
 
 use super::segment::mapped::prefetch;
 use crate::index::octets::push_varint;
@@ -23,6 +24,7 @@ use crate::schema::{AttributeId, ClassId, Schema};
 use parts::Reader;
 
 pub use parts::{RecordParts, Slot};
+pub use revision::{Part, Revision};
 
 const FORM_LOADED: u8 = 0;
 /// Read, no longer written: without the change time.
@@ -172,19 +174,23 @@ impl<'a> Record<'a> {
 
     /// Back into an entry as given: attribute descriptions by their schema names.
     pub fn to_entry(&self) -> Entry {
-        let attribute = |attribute: RecordAttribute<'_>| Attribute {
-            description: AttributeDescription::parse(attribute.description())
-                .unwrap_or_else(|_| AttributeDescription::new(attribute.description())),
-            values: attribute.values().map(<[u8]>::to_vec).collect(),
-        };
         Entry {
             dn: Dn::parse(self.dn()).unwrap_or_default(),
-            attributes: self.attributes().map(attribute).collect(),
+            attributes: self.attributes().map(|attribute| attribute.to_attribute()).collect(),
         }
     }
 }
 
 impl<'a> RecordAttribute<'a> {
+    fn to_attribute(self) -> Attribute {
+        let description = self.description();
+        Attribute {
+            description: AttributeDescription::parse(description)
+                .unwrap_or_else(|_| AttributeDescription::new(description)),
+            values: self.values().map(<[u8]>::to_vec).collect(),
+        }
+    }
+
     /// Type and options as answers spell them.
     pub fn description(&self) -> &'a str {
         let description = self.parts().map_or(&[][..], |parts| parts.0);
@@ -253,30 +259,62 @@ fn push_header(out: &mut Vec<u8>, tag: u8, content: usize) {
     }
 }
 
-/// The attributes of an entry that become one PartialAttribute: the same type with the same options.
+/// What becomes one PartialAttribute: the attributes of the same type with the same options.
 struct Group<'e> {
     id: AttributeId,
     operational: bool,
-    attributes: smallvec::SmallVec<[&'e Attribute; 1]>,
+    content: Content<'e>,
 }
 
-impl Group<'_> {
+enum Content<'e> {
+    /// As it was stored, without options.
+    Encoded(&'e [u8]),
+    Given(smallvec::SmallVec<[&'e Attribute; 1]>),
+}
+
+impl<'e> Group<'e> {
+    fn options(&self) -> &'e [String] {
+        match &self.content {
+            Content::Encoded(_) => &[],
+            Content::Given(attributes) => attributes.first().map_or(&[], |first| &first.description.options),
+        }
+    }
+
+    /// Octets of its description and of its values, each without the header around it.
+    fn content(&self, attributes: &[&Attribute], schema: &Schema) -> (usize, usize) {
+        let options = self.options().iter().map(|option| 1 + option.len()).sum::<usize>();
+        let values = attributes.iter().flat_map(|attribute| &attribute.values);
+        let set = values.map(|value| header_len(value.len()) + value.len()).sum();
+        (schema.attribute(self.id).name().len() + options, set)
+    }
+
+    fn encoded_len(&self, schema: &Schema) -> usize {
+        match &self.content {
+            Content::Encoded(octets) => octets.len(),
+            Content::Given(attributes) => {
+                let (description, set) = self.content(attributes, schema);
+                let content = header_len(description) + description + header_len(set) + set;
+                header_len(content) + content
+            }
+        }
+    }
+
     fn encode(&self, schema: &Schema, out: &mut Vec<u8>) {
-        let name = schema.attribute(self.id).name();
-        let options = &self.attributes[0].description.options;
-        let description = name.len() + options.iter().map(|option| 1 + option.len()).sum::<usize>();
-        let values = || self.attributes.iter().flat_map(|attribute| &attribute.values);
-        let set: usize = values().map(|value| header_len(value.len()) + value.len()).sum();
+        let attributes = match &self.content {
+            Content::Encoded(octets) => return out.extend_from_slice(octets),
+            Content::Given(attributes) => attributes,
+        };
+        let (description, set) = self.content(attributes, schema);
         let content = header_len(description) + description + header_len(set) + set;
         push_header(out, SEQUENCE, content);
         push_header(out, OCTET_STRING, description);
-        out.extend_from_slice(name.as_bytes());
-        for option in options {
+        out.extend_from_slice(schema.attribute(self.id).name().as_bytes());
+        for option in self.options() {
             out.push(b';');
             out.extend_from_slice(option.as_bytes());
         }
         push_header(out, SET, set);
-        for value in values() {
+        for value in attributes.iter().flat_map(|attribute| &attribute.values) {
             push_header(out, OCTET_STRING, value.len());
             out.extend_from_slice(value);
         }
@@ -286,32 +324,41 @@ impl Group<'_> {
 /// Encodes an entry whose attribute types are all defined. Type numbers are those of `schema` (identity table).
 /// `userPassword` must have been taken out before. Attributes kept in [`Operational`] are left out of the block.
 pub fn encode(entry: &Entry, operational: &Operational<'_>, schema: &Schema) -> Vec<u8> {
-    encode_named(&entry.dn.to_string(), entry, operational, schema)
+    let parts = entry.attributes.iter().map(Part::Given);
+    encode_parts(&entry.dn.to_string(), parts, operational, schema)
 }
 
-/// As [`encode`], of an entry whose name is in a record already.
-pub fn encode_named(dn: &str, entry: &Entry, operational: &Operational<'_>, schema: &Schema) -> Vec<u8> {
-    let groups = groups(entry, schema);
-    let mut block = Vec::with_capacity(512);
-    let mut table = Vec::with_capacity(groups.len() * 4);
-    for group in &groups {
-        let start = block.len();
-        group.encode(schema, &mut block);
-        push_slot(&mut table, group, block.len() - start);
-    }
-    let mut out = Vec::with_capacity(dn.len() + 40 + table.len() + block.len());
+/// As [`encode`], of an entry put together under a name that is in a record already.
+pub fn encode_parts<'e>(
+    dn: &str,
+    parts: impl Iterator<Item = Part<'e>>,
+    operational: &Operational<'_>,
+    schema: &Schema,
+) -> Vec<u8> {
+    let groups = groups(parts, schema);
+    let lens: smallvec::SmallVec<[usize; 32]> = groups.iter().map(|group| group.encoded_len(schema)).collect();
+    let names = dn.len() + operational.creator.len() + operational.modifier.len();
+    let table = groups.len() * LONG_SLOT_OCTETS;
+    let mut out = Vec::with_capacity(names + FIXED_OCTETS + table + lens.iter().sum::<usize>());
     push_counted(&mut out, dn.as_bytes());
     push_operational(&mut out, operational);
     let user = groups.iter().filter(|group| !group.operational).count();
     push_varint(&mut out, user as u32);
     push_varint(&mut out, (groups.len() - user) as u32);
-    out.extend_from_slice(&table);
-    out.extend_from_slice(&block);
+    for (group, len) in groups.iter().zip(&lens) {
+        push_slot(&mut out, group, *len);
+    }
+    groups.iter().for_each(|group| group.encode(schema, &mut out));
     out
 }
 
+/// What a record takes at most beside its names, its attribute table and its block: form, UUID, three times, a sequence number, five varints.
+const FIXED_OCTETS: usize = 1 + 16 + 4 * 8 + 5 * 5;
+/// Octets of a line of the attribute table at most.
+const LONG_SLOT_OCTETS: usize = 8;
+
 fn push_slot(table: &mut Vec<u8>, group: &Group<'_>, len: usize) {
-    let has_options = !group.attributes[0].description.options.is_empty();
+    let has_options = !group.options().is_empty();
     let flag = if has_options { HAS_OPTIONS } else { 0 };
     table.extend_from_slice(&group.id.0.to_le_bytes());
     if len < usize::from(LONG) {
@@ -357,34 +404,44 @@ fn push_operational(out: &mut Vec<u8>, operational: &Operational<'_>) {
 }
 
 /// An entry's attributes by type and options, user attributes first, else in the order given.
-fn groups<'e>(entry: &'e Entry, schema: &Schema) -> Vec<Group<'e>> {
-    let mut groups: Vec<Group<'e>> = Vec::with_capacity(entry.attributes.len());
-    for attribute in &entry.attributes {
-        let Some(id) = schema.find_attribute(&attribute.description.attribute_type) else {
-            debug_assert!(
-                false,
-                "{} is checked before it is stored",
-                attribute.description.attribute_type
-            );
-            continue;
-        };
-        if attribute.values.is_empty() || is_kept_apart(schema, id) {
-            continue;
-        }
-        let same = |group: &&mut Group<'_>| {
-            group.id == id && same_options(&group.attributes[0].description, &attribute.description)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.attributes.push(attribute),
-            None => groups.push(Group {
-                id,
-                operational: schema.attribute(id).is_operational(),
-                attributes: smallvec::smallvec![attribute],
+fn groups<'e>(parts: impl Iterator<Item = Part<'e>>, schema: &Schema) -> Vec<Group<'e>> {
+    let mut groups: Vec<Group<'e>> = Vec::with_capacity(32);
+    for part in parts {
+        match part {
+            Part::Encoded(attribute) => groups.push(Group {
+                id: attribute.id,
+                operational: attribute.operational,
+                content: Content::Encoded(attribute.encoded),
             }),
+            Part::Given(attribute) => add_to(&mut groups, attribute, schema),
         }
     }
     groups.sort_by_key(|group| group.operational);
     groups
+}
+
+fn add_to<'e>(groups: &mut Vec<Group<'e>>, attribute: &'e Attribute, schema: &Schema) {
+    let description = &attribute.description;
+    let Some(id) = schema.find_attribute(&description.attribute_type) else {
+        debug_assert!(false, "{} is checked before it is stored", description.attribute_type);
+        return;
+    };
+    if attribute.values.is_empty() || is_kept_apart(schema, id) {
+        return;
+    }
+    let mut same = groups.iter_mut().filter(|group| group.id == id);
+    let same = same.find_map(|group| match &mut group.content {
+        Content::Given(attributes) if same_options(&attributes[0].description, description) => Some(attributes),
+        _ => None,
+    });
+    match same {
+        Some(attributes) => attributes.push(attribute),
+        None => groups.push(Group {
+            id,
+            operational: schema.attribute(id).is_operational(),
+            content: Content::Given(smallvec::smallvec![attribute]),
+        }),
+    }
 }
 
 /// Options are a set, and case is ignored (RFC 4512 section 2.5).
