@@ -40,7 +40,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Entries that the cursor runs ahead of what was given.
-const AHEAD: u32 = 12;
+const AHEAD: usize = 12;
+/// How many of them are fetched together: the memory of the later ones comes while the ones before are given.
+const FETCHED: usize = 4;
 
 /// A search as a front end asks it.
 pub struct SearchRequest<'a> {
@@ -517,30 +519,43 @@ impl Search {
         }
     }
 
-    /// The next matching entry. The cursor runs a few entries ahead, so that the misses of their records overlap.
+    /// The next matching entry. The cursor runs some entries ahead, so that their records come near while others are given.
     fn next_location(&mut self, work: &mut Work) -> Advance {
         if let Sorted::Yes(_) = self.sorted {
             return self.next_sorted(work);
         }
-        if let Some(at) = self.ahead.pop_front() {
-            return Advance::Entry(at);
+        if self.ahead.len() <= AHEAD - FETCHED
+            && let Some(end) = self.fetch(work)
+        {
+            return end;
         }
+        self.ahead.pop_front().map_or(Advance::End, Advance::Entry)
+    }
+
+    /// Has the cursor run ahead; what it came to where there is no entry at all.
+    fn fetch(&mut self, work: &mut Work) -> Option<Advance> {
         let Entries::Directory { cursor, snapshot } = &mut self.entries else {
-            return Advance::End;
+            return None;
         };
-        let wanted = self.limits.left(self.given).saturating_add(1).min(AHEAD);
-        while self.ahead.len() < wanted as usize {
+        let left = usize::try_from(self.limits.left(self.given)).unwrap_or(AHEAD);
+        let wanted = left.saturating_add(1).min(AHEAD);
+        let before = self.ahead.len();
+        while self.ahead.len() < wanted {
             match cursor.advance(work) {
-                Advance::Entry(at) => self.ahead.push_back(at),
-                end if self.ahead.is_empty() => return end,
+                Advance::Entry(at) => {
+                    snapshot.foresee(at);
+                    self.ahead.push_back(at);
+                }
+                end if self.ahead.is_empty() => return Some(end),
                 // The cursor says so again when it is asked again.
                 _ => break,
             }
         }
         if self.ahead.len() > 1 {
-            self.ahead.iter().for_each(|at| snapshot.record(*at).warm());
+            let fetched = self.ahead.range(before..);
+            fetched.for_each(|at| snapshot.record(*at).warm());
         }
-        self.ahead.pop_front().map_or(Advance::End, Advance::Entry)
+        None
     }
 
     /// The next entry by sort key.

@@ -519,7 +519,10 @@ impl LayerRun {
             }
             while self.waiting.len() < WARMED_AT_ONCE {
                 match self.admitted(layer, plan, examiner, work) {
-                    Found::Id(id) => self.waiting.push_back(id),
+                    Found::Id(id) => {
+                        layer.segment.foresee(EntryId(id));
+                        self.waiting.push_back(id);
+                    }
                     end if self.waiting.is_empty() => return end,
                     _ => break,
                 }

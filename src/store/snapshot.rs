@@ -268,6 +268,14 @@ impl Snapshot {
         }
     }
 
+    /// The record of an entry will be asked for: brings near what says where it lies.
+    #[inline]
+    pub fn foresee(&self, at: Location) {
+        if let Location::Layer { layer, id } = at {
+            self.layers[layer as usize].segment.foresee(id);
+        }
+    }
+
     pub fn key(&self, at: Location) -> NormalizedDn {
         match at {
             Location::Layer { layer, id } => self.layers[layer as usize].key(id),
