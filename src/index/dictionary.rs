@@ -17,11 +17,13 @@
 //! compared in full only where these 8 octets tie. So a look-up among a million values touches three nodes and a block.
 
 use super::Ordinal;
-use super::octets::{common_prefix, push_varint, u32_at, u64_at, varint};
+use super::octets::{common_prefix, push_varint, touch, u32_at, u64_at, varint};
 use std::ops::Range;
 
 /// Values in a block.
 const BLOCK: u32 = 16;
+/// Octets that nearly every block has.
+const BLOCK_OCTETS: usize = 256;
 /// Children of a node.
 const FANOUT: usize = 64;
 /// Octets before the block offsets.
@@ -176,8 +178,17 @@ impl<'a> Dictionary<'a> {
     /// The ordinal of exactly this value.
     #[inline]
     pub fn find(&self, value: &[u8]) -> Option<Ordinal> {
+        self.find_near(value, |_| ())
+    }
+
+    /// The same. `near` is told the first ordinal of the 16 that the value may have, before it is looked for among them: whoever goes on
+    /// from the ordinal can ask the memory for what lies there.
+    #[inline]
+    pub fn find_near(&self, value: &[u8], near: impl FnOnce(Ordinal)) -> Option<Ordinal> {
         let parts = self.parts()?;
-        let (ordinal, equal) = parts.search(value);
+        let block = parts.block_of(value);
+        near(Ordinal(block as u32 * BLOCK));
+        let (ordinal, equal) = parts.search_block(block, value);
         equal.then_some(Ordinal(ordinal))
     }
 
@@ -346,10 +357,16 @@ impl<'a> Parts<'a> {
     /// The first ordinal whose value is not less than `value`, and whether it is equal.
     #[inline]
     fn search(&self, value: &[u8]) -> (u32, bool) {
-        let block = self.block_of(value);
+        self.search_block(self.block_of(value), value)
+    }
+
+    /// The same, where it is known which block may hold the value.
+    #[inline]
+    fn search_block(&self, block: usize, value: &[u8]) -> (u32, bool) {
         let base = block as u32 * BLOCK;
         let size = BLOCK.min(self.count - base);
         let mut at = self.block_at(block);
+        touch(self.data, at, BLOCK_OCTETS);
         // `matched` is how many octets the value shares with the entry before, which is less than the value. An entry
         // that shares more than that with the entry before it is less too, one that shares less is greater.
         let mut matched = 0;
@@ -399,6 +416,10 @@ impl<'a> Parts<'a> {
             let first = node * FANOUT;
             let size = FANOUT.min(children - first);
             let at = u32_at(self.node_offsets, (start + node) * 4) as usize;
+            if level == 0 {
+                // One of these comes next: they need not wait for the node.
+                touch(self.block_offsets, first * 8, size * 8);
+            }
             let blocks_per_child = FANOUT.pow(level as u32);
             node = first + self.child_of(at, size, value, |child| (first + child) * blocks_per_child);
         }
@@ -417,15 +438,27 @@ impl<'a> Parts<'a> {
             std::cmp::Ordering::Equal => {}
         }
         let key = key_of(rest);
-        let keys = |child: usize| u64_at(self.nodes, keys_at.saturating_add(child * 8));
-        let below = partition(0, size, |child| keys(child) < key);
-        let mut not_above = below;
-        if below < size && keys(below) == key {
-            not_above = partition(below, size, |child| keys(child) == key);
-            not_above = partition(below, not_above, |child| self.head(block(child)) <= value);
-        }
+        let keys = self.nodes.get(keys_at..keys_at.saturating_add(size * 8));
+        let (keys, _) = keys.unwrap_or(&[]).as_chunks();
+        let below = count_below(keys, key);
+        let ties = keys[below..].iter().take_while(|one| u64::from_le_bytes(**one) == key);
+        let not_above = match ties.count() {
+            0 => below,
+            ties => partition(below, below + ties, |child| self.head(block(child)) <= value),
+        };
         not_above.saturating_sub(1)
     }
+}
+
+/// How many of ascending keys are less than one. The last of each eight is looked at first: what is to be read lies in eight cache
+/// lines at most, which are fetched together, and nothing is guessed on the way.
+#[inline]
+fn count_below(keys: &[[u8; 8]], key: u64) -> usize {
+    let is_below = |one: &[u8; 8]| usize::from(u64::from_le_bytes(*one) < key);
+    let (eights, rest) = keys.as_chunks::<8>();
+    let whole: usize = eights.iter().map(|eight| is_below(&eight[7])).sum();
+    let within = eights.get(whole).map_or(rest, |eight| eight.as_slice());
+    whole * 8 + within.iter().map(is_below).sum::<usize>()
 }
 
 /// The first number of `low..high` for which `holds` is false, given that it is true before and false from there on.
@@ -472,6 +505,15 @@ mod tests {
         assert_eq!(dictionary.lower_bound(probe), Ordinal(at), "lower bound of {probe:?}");
         let there = values.get(at as usize).is_some_and(|value| value == probe);
         assert_eq!(dictionary.find(probe), there.then_some(Ordinal(at)), "find {probe:?}");
+        let mut near = None;
+        assert_eq!(
+            dictionary.find_near(probe, |first| near = Some(first)),
+            dictionary.find(probe)
+        );
+        assert!(
+            !there || near == Some(Ordinal(at - at % BLOCK)),
+            "{near:?} is near {at}"
+        );
         let end = at
             + values[at as usize..]
                 .iter()

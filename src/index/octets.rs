@@ -56,6 +56,16 @@ pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u32) {
     out.push(value as u8);
 }
 
+/// Reads an octet of each cache line of a stretch that will be read soon: so their misses overlap, with each other and with what is
+/// done until then.
+#[inline]
+pub(crate) fn touch(bytes: &[u8], at: usize, octets: usize) {
+    const LINE: usize = 64;
+    let stretch = bytes.get(at..).unwrap_or(&[]);
+    let lines = stretch.iter().take(octets).step_by(LINE);
+    std::hint::black_box(lines.fold(0, |all, octet| all ^ octet));
+}
+
 /// How many octets two strings share at their beginning.
 #[inline]
 pub(crate) fn common_prefix(left: &[u8], right: &[u8]) -> usize {

@@ -165,6 +165,12 @@ impl<'a> Postings<'a> {
         u32_at(self.bytes, 0)
     }
 
+    /// Where the descriptors from one ordinal on lie.
+    #[inline]
+    pub fn descriptors(&self, from: Ordinal) -> &'a [u8] {
+        self.bytes.get(4 + from.0 as usize * 4..).unwrap_or(&[])
+    }
+
     /// The list of one ordinal; empty when there is none, or where the bytes are damaged.
     #[inline]
     pub fn list(&self, ordinal: Ordinal) -> PostingList {

@@ -31,6 +31,7 @@ use crate::index::substring::Substrings;
 use crate::index::{EntryId, Ordinal};
 use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema};
 use deferred::InMemory;
+use mapped::prefetch;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -40,6 +41,8 @@ pub use deferred::Wanted;
 
 /// Octets of one offset in the entry table.
 const OFFSET: usize = 5;
+/// Cache lines that what belongs to the values of a dictionary's block lies in, where that is a few octets each.
+const NEAR_LINES: usize = 2;
 /// Octets after the last offset, so that each can be read as eight.
 const OFFSET_PADDING: usize = 3;
 
@@ -142,6 +145,13 @@ impl AttributeIndex<'_> {
     pub fn entries(&self) -> u64 {
         u64::from(self.presence.list(Ordinal(0)).len)
     }
+
+    /// The ordinal of exactly this value. Where its list lies is fetched meanwhile.
+    #[inline]
+    pub fn find(&self, value: &[u8]) -> Option<Ordinal> {
+        let near = |first| prefetch(self.postings.descriptors(first), NEAR_LINES);
+        self.dictionary.find_near(value, near)
+    }
 }
 
 /// The octets of an index by its parts.
@@ -201,8 +211,14 @@ impl Segment {
     /// [`Segment::record`] will be called: brings near what says where it lies.
     #[inline]
     pub fn foresee(&self, id: EntryId) {
-        let row = self.part(&self.layout.entry_table).get(id.0 as usize * OFFSET..);
-        mapped::prefetch(row.unwrap_or(&[]), 1);
+        prefetch(self.rows(id), 1);
+    }
+
+    /// The entry table from one entry on.
+    #[inline]
+    fn rows(&self, from: EntryId) -> &[u8] {
+        let rows = self.part(&self.layout.entry_table).get(from.0 as usize * OFFSET..);
+        rows.unwrap_or(&[])
     }
 
     /// The keys of all entries: ordinal and entry id are the same number.
@@ -222,7 +238,9 @@ impl Segment {
         if !self.terms.may_hold(KEYS, &key.0) {
             return None;
         }
-        self.names().find(&key.0).map(|ordinal| EntryId(ordinal.0))
+        let near = |first: Ordinal| prefetch(self.rows(EntryId(first.0)), NEAR_LINES);
+        let ordinal = self.names().find_near(&key.0, near)?;
+        Some(EntryId(ordinal.0))
     }
 
     /// False only where no entry has this value, normalised by the type's equality rule, of an indexed type.
