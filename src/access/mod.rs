@@ -199,11 +199,14 @@ impl View {
 
     /// Whether the record is hidden as a whole.
     pub fn hides(&self, record: Record<'_>, schema: &Schema) -> bool {
-        !self.hiding.entries.is_empty()
-            && record.attributes().any(|attribute| {
+        if self.hiding.entries.is_empty() {
+            return false;
+        }
+        let parts = record.parts().unwrap_or_default();
+        parts.may_have(|id| self.hiding.decisive.contains(id))
+            && parts.attributes().any(|attribute| {
                 let mut conditions = self.hiding.entries.iter();
-                self.hiding.decisive.contains(attribute.id)
-                    && conditions.any(|condition| condition.is_met_by(&attribute, schema))
+                conditions.any(|condition| condition.is_met_by(&attribute, schema))
             })
     }
 }

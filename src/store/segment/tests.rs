@@ -404,6 +404,30 @@ fn records_come_back_as_entries() {
 }
 
 #[test]
+fn a_record_may_have_the_types_that_it_has() {
+    let schema = schema();
+    let mut rng = Rng::new(4);
+    let mut people: Vec<Entry> = (0..50).map(|number| person(&mut rng, number)).collect();
+    let mut long = people[0].clone();
+    let description = AttributeDescription::parse("description;lang-en").unwrap();
+    long.find_or_insert(&description).values.push(vec![b'x'; 40_000]);
+    people.push(long);
+    let mut lacking = 0;
+    for person in &people {
+        let octets = encode(person, &Operational::default(), &schema);
+        let parts = Record::new(&octets, schema.type_numbers()).parts().unwrap();
+        for id in schema.attributes().iter().map(|attribute| attribute.id) {
+            let has = parts.attributes().any(|attribute| attribute.id == id);
+            let may_have = parts.may_have(|asked| asked == id);
+            assert!(may_have || !has, "{} of {}", schema.attribute(id).name(), person.dn);
+            lacking += usize::from(!may_have);
+        }
+    }
+    // All that the short ones have not.
+    assert!(lacking > 50 * 50, "{lacking}");
+}
+
+#[test]
 fn damaged_records_do_not_panic() {
     let schema = schema();
     let types = schema.type_numbers();
