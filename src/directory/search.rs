@@ -399,7 +399,7 @@ impl Directory {
         let view = groups.view;
         let predicate = compile_in(request.filter, groups)
             .map_err(|fault| Outcome::new(ResultCode::AdminLimitExceeded, fault.to_string()))?;
-        let plain = area.kinds == Predicate::True && area.restriction == Predicate::True;
+        let plain = matches!((&area.kinds, &area.restriction), (Predicate::True, Predicate::True));
         let predicate = match plain {
             true => predicate,
             false => Predicate::and(vec![predicate, area.kinds, area.restriction]),

@@ -40,9 +40,11 @@ pub(super) fn compared(schema: &Schema, rule: MatchingRule, value: &[u8]) -> Opt
 
 /// The type and the options, lower case; `None` where one is not defined, not known or not for it.
 pub(super) fn described<'s>(schema: &'s Schema, description: &str) -> Option<(&'s AttributeType, Vec<String>)> {
-    let mut parts = description.split(';');
-    let attribute = schema.attribute(schema.find_attribute(parts.next()?)?);
-    let options: Vec<String> = parts.map(str::to_ascii_lowercase).collect();
+    let Some((name, options)) = description.split_once(';') else {
+        return Some((schema.attribute(schema.find_attribute(description)?), Vec::new()));
+    };
+    let attribute = schema.attribute(schema.find_attribute(name)?);
+    let options: Vec<String> = options.split(';').map(str::to_ascii_lowercase).collect();
     let fits =
         |option: &String| is_known_option(option) && (option != "binary" || attribute.syntax.wants_binary_option());
     options.iter().all(fits).then_some((attribute, options))

@@ -11,7 +11,7 @@ use crate::schema::matching::Comparison;
 use crate::schema::{AttributeId, AttributeType, MatchingRule, NormalizedDn, Schema, Syntax};
 use crate::store::record::{derived_types, indexed_derived_types};
 use smallvec::{SmallVec, smallvec};
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
 /// Compiles a filter (RFC 4511 section 4.5.1.7) for what `view` may search. Cannot fail: what cannot be said is Undefined. The
@@ -69,13 +69,17 @@ impl<'a> Compiler<'a> {
     /// The filter and what the view hides.
     fn whole(&self, filter: &Filter<'_>) -> Predicate {
         let predicate = self.filter(filter);
-        if self.view.hiding.entries().is_empty() || predicate == Predicate::False {
+        if self.view.hiding.entries().is_empty() || matches!(predicate, Predicate::False) {
             return predicate;
         }
-        let hidden = self.view.hiding.entries().iter();
-        let hidden = hidden.filter_map(|condition| condition_item(self.schema, condition));
-        let visible = hidden.map(|hidden| Predicate::Item(hidden).negate());
-        Predicate::and(std::iter::once(predicate).chain(visible).collect())
+        let hidden = self.view.hiding.entries();
+        let mut terms = Vec::with_capacity(1 + hidden.len());
+        terms.push(predicate);
+        for condition in hidden {
+            let hidden = condition_item(self.schema, condition);
+            terms.extend(hidden.map(|hidden| Predicate::Item(hidden).negate()));
+        }
+        Predicate::and(terms)
     }
 
     fn filter(&self, filter: &Filter<'_>) -> Predicate {
@@ -83,11 +87,7 @@ impl<'a> Compiler<'a> {
             Filter::And(terms) => Predicate::and(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Or(terms) => Predicate::or(terms.iter().map(|term| self.filter(term)).collect()),
             Filter::Not(inner) => self.filter(inner).negate(),
-            Filter::Equality { attribute, value } if self.is_member_of(attribute) => self.member_of(attribute, value),
-            Filter::Equality { attribute, value } if self.is_of_classes(attribute) => {
-                self.class(attribute, value, false)
-            }
-            Filter::Equality { attribute, value } => self.asserted(attribute, |target| self.equality(target, value)),
+            Filter::Equality { attribute, value } => self.equal(attribute, value),
             Filter::Substrings { attribute, .. }
             | Filter::GreaterOrEqual { attribute, .. }
             | Filter::LessOrEqual { attribute, .. }
@@ -104,12 +104,29 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    fn equal(&self, description: &str, value: &[u8]) -> Predicate {
+        let Some(target) = self.target(description) else {
+            return Predicate::Undefined;
+        };
+        if self.is_member_of(&target) {
+            return self.member_of(&target, value);
+        }
+        if self.is_of_classes(&target) {
+            return self.class(&target, value, false);
+        }
+        self.tested(&target, self.equality(&target, value))
+    }
+
     fn asserted(&self, description: &str, test: impl FnOnce(&Target<'_>) -> Option<Test>) -> Predicate {
         let Some(target) = self.target(description) else {
             return Predicate::Undefined;
         };
-        match test(&target) {
-            Some(test) => self.item(&target, test, false),
+        self.tested(&target, test(&target))
+    }
+
+    fn tested(&self, target: &Target<'_>, test: Option<Test>) -> Predicate {
+        match test {
+            Some(test) => self.item(target, test, false),
             None => Predicate::Undefined,
         }
     }
@@ -130,19 +147,15 @@ impl<'a> Compiler<'a> {
             .is_some_and(|groups| groups.kept.is_some() || !is_kept(self.schema, id))
     }
 
-    fn is_of_classes(&self, description: &str) -> bool {
-        let known = self.schema.well_known();
-        let attribute_type = description.split(';').next().unwrap_or_default();
-        let id = self.schema.find_attribute(attribute_type);
-        id == Some(known.object_class) || id == Some(known.structural_object_class)
+    fn is_of_classes(&self, target: &Target<'_>) -> bool {
+        let (known, id) = (self.schema.well_known(), target.attribute.id);
+        id == known.object_class || id == known.structural_object_class
     }
 
     /// An entry is of every superclass of its classes, whether it lists them or not (RFC 4512 section 3.3). A class that nobody
     /// defined is Undefined.
-    fn class(&self, description: &str, value: &[u8], dn_attributes: bool) -> Predicate {
-        let target = self.target(description);
-        let Some((target, rule)) = target.and_then(|target| target.attribute.equality.map(|rule| (target, rule)))
-        else {
+    fn class(&self, target: &Target<'_>, value: &[u8], dn_attributes: bool) -> Predicate {
+        let Some(rule) = target.attribute.equality else {
             return Predicate::Undefined;
         };
         let normalized = normalized(self.schema, rule, value);
@@ -155,28 +168,26 @@ impl<'a> Compiler<'a> {
         if self.schema.is_superclass_of_all(class) {
             return match target.attribute.id == self.schema.well_known().object_class && target.options.is_empty() {
                 true => Predicate::True,
-                false => self.item(&target, Test::Present, dn_attributes),
+                false => self.item(target, Test::Present, dn_attributes),
             };
         }
         let value = self.schema.class_key(class).to_vec();
-        self.item(&target, Test::Class { class, value }, dn_attributes)
+        self.item(target, Test::Class { class, value }, dn_attributes)
     }
 
-    fn is_member_of(&self, description: &str) -> bool {
-        self.schema.find_attribute(description) == Some(self.schema.well_known().member_of)
+    fn is_member_of(&self, target: &Target<'_>) -> bool {
+        target.attribute.id == self.schema.well_known().member_of && target.options.is_empty()
     }
 
     /// `(memberOf=group)`: the entry's name is one of the group's members. A group of very many is asked for them one by one.
-    fn member_of(&self, attribute: &str, value: &[u8]) -> Predicate {
-        let id = self.schema.well_known().member_of;
-        let (Some(groups), Some(group), true) = (&self.groups, self.name(value), self.view.searchable.contains(id))
-        else {
+    fn member_of(&self, target: &Target<'_>, value: &[u8]) -> Predicate {
+        let (Some(groups), Some(group)) = (&self.groups, self.name(value)) else {
             return Predicate::Undefined;
         };
         let members = self.looked_at(|limit| groups.members(&group, limit));
         match members {
-            Some(members) => self.one_of(id, members),
-            None => self.asserted(attribute, |target| self.equality(target, value)),
+            Some(members) => self.one_of(target.attribute.id, members),
+            None => self.tested(target, self.equality(target, value)),
         }
     }
 
@@ -249,13 +260,12 @@ impl<'a> Compiler<'a> {
     fn present(&self, description: &str) -> Predicate {
         // Every entry has an objectClass and a name, whoever asks.
         let known = self.schema.well_known();
-        if let Some(id) = self.schema.find_attribute(description)
-            && (id == known.object_class || id == known.entry_dn)
-        {
+        let id = self.schema.find_attribute(description);
+        if id == Some(known.object_class) || id == Some(known.entry_dn) {
             return Predicate::True;
         }
         let present = self.asserted(description, |_| Some(Test::Present));
-        match self.groups.filter(|_| self.is_member_of(description)) {
+        match self.groups.filter(|_| id == Some(known.member_of)) {
             Some(groups) if present != Predicate::Undefined => self.in_some_group(groups, present),
             _ => present,
         }
@@ -320,12 +330,12 @@ impl<'a> Compiler<'a> {
                 None => Predicate::Undefined,
             };
         };
-        if rule.is_none() && self.is_of_classes(description) {
-            return self.class(description, value, dn_attributes);
-        }
         let Some(target) = self.target(description) else {
             return Predicate::Undefined;
         };
+        if rule.is_none() && self.is_of_classes(&target) {
+            return self.class(&target, value, dn_attributes);
+        }
         if rule.is_some_and(|rule| rule.comparison() == Comparison::InChain) {
             let is_name =
                 |rule: MatchingRule| matches!(rule, MatchingRule::DistinguishedName | MatchingRule::UniqueMember);
@@ -335,8 +345,8 @@ impl<'a> Compiler<'a> {
             };
         }
         let by_equality = rule.is_none() || rule == target.attribute.equality;
-        if by_equality && !dn_attributes && self.is_member_of(description) {
-            return self.member_of(description, value);
+        if by_equality && !dn_attributes && self.is_member_of(&target) {
+            return self.member_of(&target, value);
         }
         let test = match rule {
             None => self.equality(&target, value),
@@ -475,16 +485,21 @@ impl<'a> Compiler<'a> {
             });
             false
         });
-        if !types.is_empty() {
-            terms.push(Predicate::Item(Arc::new(Item {
-                asserted,
-                types,
-                options,
-                test,
-                origin: Origin::Stored,
-                dn_attributes,
-            })));
+        if types.is_empty() {
+            return Predicate::or(terms);
         }
+        let item = Predicate::Item(Arc::new(Item {
+            asserted,
+            types,
+            options,
+            test,
+            origin: Origin::Stored,
+            dn_attributes,
+        }));
+        if terms.is_empty() {
+            return item;
+        }
+        terms.push(item);
         Predicate::or(terms)
     }
 
@@ -600,18 +615,40 @@ pub(super) fn concealed(schema: &Schema, view: &View) -> Predicate {
     )
 }
 
+/// Conditions that a thread remembers.
+const REMEMBERED: usize = 8;
+
+thread_local! {
+    /// Items of conditions: every search of a profile has the same.
+    static CONDITIONS: RefCell<Vec<Arc<Item>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// `None` for an attribute without an equality rule: no entry meets it.
 fn condition_item(schema: &Schema, condition: &Condition) -> Option<Arc<Item>> {
     let rule = schema.attribute(condition.attribute).equality?;
-    Some(Arc::new(Item {
-        asserted: Some(condition.attribute),
-        types: smallvec![condition.attribute],
-        options: Vec::new(),
-        test: Test::Equality {
-            rule,
-            value: condition.normalized.clone(),
-        },
-        origin: Origin::Stored,
-        dn_attributes: false,
-    }))
+    let is_of = |item: &&Arc<Item>| {
+        let Test::Equality { rule: of, value } = &item.test else {
+            return false;
+        };
+        item.asserted == Some(condition.attribute) && *of == rule && *value == condition.normalized
+    };
+    CONDITIONS.with_borrow_mut(|items| {
+        if let Some(item) = items.iter().find(is_of) {
+            return Some(Arc::clone(item));
+        }
+        let item = Arc::new(Item {
+            asserted: Some(condition.attribute),
+            types: smallvec![condition.attribute],
+            options: Vec::new(),
+            test: Test::Equality {
+                rule,
+                value: condition.normalized.clone(),
+            },
+            origin: Origin::Stored,
+            dn_attributes: false,
+        });
+        items.truncate(REMEMBERED - 1);
+        items.insert(0, Arc::clone(&item));
+        Some(item)
+    })
 }

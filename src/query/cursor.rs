@@ -1,7 +1,7 @@
 //! A running search: a resumable stream of matching entries over one snapshot.
 
 use super::evaluate::{Candidate, Evaluator};
-use super::plan::{LayerPlan, Plan};
+use super::plan::{LayerPlan, Plan, Residual};
 use super::predicate::Predicate;
 use super::scope::Scope;
 use super::seen::Seen;
@@ -12,7 +12,6 @@ use crate::index::{EntryId, Ordinal};
 use crate::schema::Schema;
 use crate::store::{Layer, Location, Record, Snapshot};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A search in progress. Holds positions and its snapshot; dropping it ends the search.
@@ -53,8 +52,8 @@ struct LayerRun {
     probed: Vec<u32>,
     /// How many are asked about next.
     probed_at_once: usize,
-    /// Candidates that are still to be evaluated.
-    waiting: VecDeque<u32>,
+    /// Candidates that are still to be evaluated; the next one last.
+    waiting: SmallVec<[u32; 4]>,
     /// The least gathered id that was not given; `None` while gathering.
     gathered_from: Option<u32>,
     head: Head,
@@ -159,7 +158,7 @@ impl Cursor {
     pub fn open(snapshot: Arc<Snapshot>, mut query: Query) -> Cursor {
         let scope = Scope::new(&mut query);
         let plan = Plan::new(&snapshot, &mut query);
-        let nothing = plan.wanted == Predicate::False;
+        let nothing = matches!(plan.wanted, Predicate::False);
         let tail = if nothing { snapshot.tail.len() } else { 0 };
         let small =
             |at: &Location| snapshot.record(*at).octets().len() <= SMALL_BASE.0 && plan.wanted.items() <= SMALL_BASE.1;
@@ -209,10 +208,7 @@ impl Cursor {
     /// Plans one layer more; false where there is none.
     fn plan_next(&mut self) -> bool {
         let plan = self.plan.next_layer(&self.snapshot, &self.examiner.scope);
-        let run = plan.map(LayerRun::new);
-        let planned = run.is_some();
-        self.runs.extend(run);
-        planned
+        plan.map(|plan| self.runs.push(LayerRun::new(plan))).is_some()
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
@@ -304,10 +300,8 @@ impl Cursor {
             scope,
             ..
         } = examiner;
-        let candidate = Candidate {
-            record,
-            key: scope.base_key(),
-        };
+        let key = scope.base_key();
+        let candidate = Candidate { record, key };
         let truth = evaluator.truth(&self.plan.wanted, candidate, schema);
         work.left = work.left.saturating_sub(evaluator.take_spent());
         match truth {
@@ -320,7 +314,7 @@ impl Cursor {
         while self.run < self.runs.len() || self.plan_next() {
             let plan = &self.plan.layers[self.run];
             let source = &self.snapshot.layers[plan.number];
-            match self.runs[self.run].next(source, plan, &mut self.examiner, work) {
+            match self.runs[self.run].next(source, plan, &self.plan.wanted, &mut self.examiner, work) {
                 Found::Id(id) => return located(plan.number, id),
                 Found::Paused => return Advance::Paused,
                 Found::Limited => return Advance::CandidateLimit,
@@ -345,7 +339,7 @@ impl Cursor {
             }
             let plan = &self.plan.layers[at];
             let source = &self.snapshot.layers[plan.number];
-            run.head = match run.next_by_name(source, plan, &mut self.examiner, work) {
+            run.head = match run.next_by_name(source, plan, &self.plan.wanted, &mut self.examiner, work) {
                 // The key of nobody else can come before: it need not be known.
                 Found::Id(id) if at == self.run && id < leads_until => return located(plan.number, id),
                 Found::Id(id) => Head::At(id),
@@ -473,7 +467,7 @@ impl LayerRun {
             seen: if plan.gather { Seen::ordered() } else { Seen::default() },
             probed: Vec::new(),
             probed_at_once: PROBED_AT_ONCE.0,
-            waiting: VecDeque::new(),
+            waiting: SmallVec::new(),
             gathered_from: None,
             head: Head::Unknown,
             head_key: Vec::new(),
@@ -481,12 +475,19 @@ impl LayerRun {
     }
 
     /// The next match, each once.
-    fn next(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+    fn next(
+        &mut self,
+        layer: &Layer,
+        plan: &LayerPlan,
+        wanted: &Predicate,
+        examiner: &mut Examiner,
+        work: &mut Work,
+    ) -> Found {
         let repeats = plan.branch.is_unordered();
         loop {
             let found = match plan.residual {
-                Predicate::True => self.admitted(layer, plan, examiner, work),
-                _ => self.evaluated(layer, plan, examiner, work),
+                Residual::Nothing => self.admitted(layer, plan, examiner, work),
+                Residual::Whole | Residual::Terms(_) => self.evaluated(layer, plan, wanted, examiner, work),
             };
             match found {
                 Found::Id(id) if repeats && !self.seen.insert(id) => {}
@@ -497,18 +498,25 @@ impl LayerRun {
 
     /// The next candidate for which what is left of the filter is true. Candidates are taken a few at a time, so that the
     /// cache misses of their records overlap.
-    fn evaluated(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+    fn evaluated(
+        &mut self,
+        layer: &Layer,
+        plan: &LayerPlan,
+        wanted: &Predicate,
+        examiner: &mut Examiner,
+        work: &mut Work,
+    ) -> Found {
         loop {
-            while let Some(id) = self.waiting.pop_front() {
+            while let Some(id) = self.waiting.pop() {
                 work.left = work.left.saturating_sub(examiner.effort - 1);
-                let fulfils = examiner.fulfils(&plan.residual, layer, id, work.left);
+                let fulfils = examiner.fulfils((&plan.residual, wanted), layer, id, work.left);
                 let spent = examiner.evaluator.take_spent();
                 work.left = work.left.saturating_sub(spent);
                 match fulfils {
                     Some(true) => return Found::Id(id),
                     Some(false) => {}
                     None => {
-                        self.waiting.push_front(id);
+                        self.waiting.push(id);
                         return Found::Paused;
                     }
                 }
@@ -521,15 +529,15 @@ impl LayerRun {
                 match self.admitted(layer, plan, examiner, work) {
                     Found::Id(id) => {
                         layer.segment.foresee(EntryId(id));
-                        self.waiting.push_back(id);
+                        self.waiting.push(id);
                     }
                     end if self.waiting.is_empty() => return end,
                     _ => break,
                 }
             }
-            if self.waiting.len() > 1 {
-                let records = self.waiting.iter().map(|id| layer.segment.record(EntryId(*id)));
-                records.for_each(|record| record.warm());
+            self.waiting.reverse();
+            for id in self.waiting.iter().rev() {
+                layer.segment.record(EntryId(*id)).warm();
             }
         }
     }
@@ -601,12 +609,19 @@ impl LayerRun {
     }
 
     /// The next match by ascending id.
-    fn next_by_name(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+    fn next_by_name(
+        &mut self,
+        layer: &Layer,
+        plan: &LayerPlan,
+        wanted: &Predicate,
+        examiner: &mut Examiner,
+        work: &mut Work,
+    ) -> Found {
         if !plan.gather {
-            return self.next(layer, plan, examiner, work);
+            return self.next(layer, plan, wanted, examiner, work);
         }
         while self.gathered_from.is_none() {
-            match self.next(layer, plan, examiner, work) {
+            match self.next(layer, plan, wanted, examiner, work) {
                 Found::Id(_) => {}
                 Found::End => self.gathered_from = Some(0),
                 other => return other,
@@ -661,7 +676,13 @@ impl Examiner {
     }
 
     /// `None` where the work is used up: ask again for the same entry.
-    fn fulfils(&mut self, residual: &Predicate, layer: &Layer, id: u32, allowed: u32) -> Option<bool> {
+    fn fulfils(
+        &mut self,
+        (residual, wanted): (&Residual, &Predicate),
+        layer: &Layer,
+        id: u32,
+        allowed: u32,
+    ) -> Option<bool> {
         if self.needs_key {
             layer.segment.names().value(Ordinal(id), &mut self.key);
         }
@@ -669,9 +690,8 @@ impl Examiner {
             record: layer.segment.record(EntryId(id)),
             key: &self.key,
         };
-        let truth = self
-            .evaluator
-            .truth_within(residual, candidate, &self.schema, allowed)?;
+        let left = residual.of(wanted);
+        let truth = self.evaluator.all_within(left, candidate, &self.schema, allowed)?;
         Some(truth == Truth::True)
     }
 }

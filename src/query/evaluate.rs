@@ -26,14 +26,12 @@ pub struct Candidate<'a> {
 #[derive(Default)]
 pub struct Evaluator {
     normalized: Vec<u8>,
-    /// Large attributes of the entry at hand that a filter asks of more than once.
-    large: Vec<Large>,
+    /// What is known of large attributes of the entry at hand.
+    kept: Option<Box<Kept>>,
     /// Work that looking at other entries took, since it was last asked.
     spent: u32,
     /// Work after which the evaluation of one entry pauses.
     allowed: u32,
-    /// What terms came to on large attributes, by the addresses of both, so that an evaluation that paused goes on.
-    decided: HashMap<(usize, usize), bool>,
     /// A term was decided since the evaluation began or went on.
     went_on: bool,
     /// The last evaluation is not over.
@@ -46,6 +44,15 @@ const LARGE_OCTETS: usize = 4096;
 
 /// Octets of a large attribute that are looked at for one unit of work.
 const OCTETS_A_UNIT: u32 = 4096;
+
+/// What an evaluation keeps of large attributes.
+#[derive(Default)]
+struct Kept {
+    /// Those that the filter asks of more than once.
+    large: Vec<Large>,
+    /// What terms came to, by the addresses of both, so that an evaluation that paused goes on.
+    decided: HashMap<(usize, usize), bool>,
+}
 
 /// The values of a large attribute, prepared once for all terms of a filter.
 struct Large {
@@ -81,13 +88,25 @@ impl Evaluator {
         schema: &Schema,
         allowed: u32,
     ) -> Option<Truth> {
+        self.all_within(std::iter::once(predicate), candidate, schema, allowed)
+    }
+
+    /// The same of a conjunction's terms.
+    #[inline]
+    pub(super) fn all_within<'p>(
+        &mut self,
+        terms: impl Iterator<Item = &'p Predicate>,
+        candidate: Candidate<'_>,
+        schema: &Schema,
+        allowed: u32,
+    ) -> Option<Truth> {
         if self.is_paused {
             (self.is_paused, self.went_on) = (false, false);
         } else {
             self.forget();
         }
         self.allowed = allowed;
-        let truth = self.decide(predicate, candidate, schema);
+        let truth = self.all(terms, candidate, schema);
         (!self.is_paused).then_some(truth)
     }
 
@@ -98,10 +117,7 @@ impl Evaluator {
 
     #[inline]
     fn forget(&mut self) {
-        if !self.decided.is_empty() {
-            self.large.clear();
-            self.decided.clear();
-        }
+        self.kept = None;
         (self.is_paused, self.went_on) = (false, false);
     }
 
@@ -110,7 +126,7 @@ impl Evaluator {
             Predicate::True => Truth::True,
             Predicate::False => Truth::False,
             Predicate::Undefined => Truth::Undefined,
-            Predicate::And(terms) => self.all(terms, candidate, schema),
+            Predicate::And(terms) => self.all(terms.iter(), candidate, schema),
             Predicate::Or(terms) => self.any(terms, candidate, schema),
             Predicate::Not(inner) => match self.decide(inner, candidate, schema) {
                 Truth::True => Truth::False,
@@ -132,7 +148,13 @@ impl Evaluator {
     }
 
     /// False if any term is False, else Undefined if any is Undefined, else True.
-    fn all(&mut self, terms: &[Predicate], candidate: Candidate<'_>, schema: &Schema) -> Truth {
+    #[inline]
+    fn all<'p>(
+        &mut self,
+        terms: impl Iterator<Item = &'p Predicate>,
+        candidate: Candidate<'_>,
+        schema: &Schema,
+    ) -> Truth {
         let mut truth = Truth::True;
         for term in terms {
             match self.decide(term, candidate, schema) {
@@ -175,8 +197,11 @@ impl Evaluator {
         }
         let found = match &item.origin {
             Origin::Stored => {
-                let mut attributes = candidate.record.attributes();
-                attributes.any(|attribute| concerns(item, &attribute) && self.attribute(item, &attribute, schema))
+                let parts = candidate.record.parts().unwrap_or_default();
+                let mut attributes = parts.attributes();
+                parts.may_have(|id| item.types.contains(&id))
+                    && attributes
+                        .any(|attribute| concerns(item, &attribute) && self.attribute(item, &attribute, schema))
             }
             Origin::Derived => self.made(item, schema, |id, each| {
                 derived_values(candidate.record, schema, id, each);
@@ -199,7 +224,7 @@ impl Evaluator {
     #[cold]
     fn large(&mut self, test: &Test, attribute: &RecordAttribute<'_>, schema: &Schema) -> bool {
         let place = (std::ptr::from_ref(test).addr(), attribute.encoded.as_ptr().addr());
-        if let Some(decided) = self.decided.get(&place) {
+        if let Some(decided) = self.kept.as_ref().and_then(|kept| kept.decided.get(&place)) {
             return *decided;
         }
         self.is_paused |= self.went_on && self.spent >= self.allowed;
@@ -208,7 +233,7 @@ impl Evaluator {
         }
         self.went_on = true;
         let decided = self.decide_large(test, attribute, schema);
-        self.decided.insert(place, decided);
+        self.kept.get_or_insert_default().decided.insert(place, decided);
         decided
     }
 
@@ -220,9 +245,10 @@ impl Evaluator {
             return attribute.values().any(|value| self.value(test, value, schema));
         };
         let same = |large: &Large| large.at == at && large.rule == rule;
-        let Some(known) = self.large.iter().position(same) else {
+        let all = &mut self.kept.get_or_insert_default().large;
+        let Some(known) = all.iter().position(same) else {
             let (normalized, sounds) = (None, None);
-            self.large.push(Large {
+            all.push(Large {
                 at,
                 rule,
                 normalized,
@@ -230,7 +256,7 @@ impl Evaluator {
             });
             return attribute.values().any(|value| self.value(test, value, schema));
         };
-        let known = &mut self.large[known];
+        let known = &mut all[known];
         let prepared = known.normalized.get_or_insert_with(|| {
             let mut all: Vec<Vec<u8>> = attribute
                 .values()

@@ -6,8 +6,9 @@ use crate::model::SearchScope;
 use crate::schema::NormalizedDn;
 use crate::store::{Location, Segment};
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The keys a search may give, before hidden entries.
 #[derive(Clone, Debug)]
@@ -31,13 +32,25 @@ pub(super) struct Scope {
 #[derive(Clone, Debug)]
 struct Subtrees {
     all: Arc<[NormalizedDn]>,
-    chosen: SmallVec<[usize; 4]>,
+    chosen: SmallVec<[u32; 4]>,
 }
 
 impl Subtrees {
-    fn below(base: &NormalizedDn, all: Arc<[NormalizedDn]>) -> Subtrees {
-        let chosen = (0..all.len()).filter(|at| all[*at].is_within(base)).collect();
-        Subtrees { all, chosen }
+    fn below(base: &NormalizedDn, all: &Arc<[NormalizedDn]>) -> Subtrees {
+        let mut below = Subtrees::none(all);
+        for (at, subtree) in (0..).zip(all.iter()) {
+            if subtree.is_within(base) {
+                below.chosen.push(at);
+            }
+        }
+        below
+    }
+
+    fn none(all: &Arc<[NormalizedDn]>) -> Subtrees {
+        Subtrees {
+            all: Arc::clone(all),
+            chosen: SmallVec::new(),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -45,7 +58,36 @@ impl Subtrees {
     }
 
     fn iter(&self) -> impl Iterator<Item = &NormalizedDn> {
-        self.chosen.iter().filter_map(|at| self.all.get(*at))
+        self.chosen.iter().filter_map(|at| self.all.get(*at as usize))
+    }
+}
+
+/// A scope that was searched before in the segment that holds nearly everything.
+struct Searched {
+    segment: Weak<Segment>,
+    base: NormalizedDn,
+    scope: SearchScope,
+    within: Arc<[NormalizedDn]>,
+    without: Arc<[NormalizedDn]>,
+    /// Looked up when a second search asks.
+    ids: Option<Ids>,
+}
+
+/// Scopes that a thread remembers.
+const REMEMBERED: usize = 4;
+
+thread_local! {
+    /// Those of this thread, and which is forgotten next: nearly all searches have a scope of before.
+    static SEARCHED: RefCell<(Vec<Searched>, usize)> = const { RefCell::new((Vec::new(), 0)) };
+}
+
+impl Searched {
+    fn is(&self, scope: &Scope, segment: &Arc<Segment>) -> bool {
+        std::ptr::eq(self.segment.as_ptr(), Arc::as_ptr(segment))
+            && self.scope == scope.scope
+            && Arc::ptr_eq(&self.within, &scope.within.all)
+            && Arc::ptr_eq(&self.without, &scope.without.all)
+            && self.base == scope.base
     }
 }
 
@@ -63,14 +105,14 @@ impl Scope {
         let base = std::mem::take(&mut query.base);
         let inside = query.within.iter().any(|subtree| base.is_within(subtree));
         let outside = query.without.iter().any(|subtree| base.is_within(subtree));
-        let mut within = Subtrees::below(&base, Arc::clone(&query.within));
-        if inside {
-            within.chosen.clear();
-        }
+        let within = match inside {
+            true => Subtrees::none(&query.within),
+            false => Subtrees::below(&base, &query.within),
+        };
         Scope {
             nothing: (!inside && within.is_empty()) || outside,
             within,
-            without: Subtrees::below(&base, Arc::clone(&query.without)),
+            without: Subtrees::below(&base, &query.without),
             depth: base.depth(),
             scope: query.scope,
             base_at: query.base_at,
@@ -134,6 +176,35 @@ impl Scope {
             Some(Location::Tail { .. }) => None,
             None => segment.find(&self.base),
         }
+    }
+
+    /// The ids in scope in the first layer's segment, where a search before had the same scope: finding where one begins and ends is
+    /// dearer than holding a few candidates to it.
+    pub fn known_ids(&self, layer: usize, segment: &Arc<Segment>) -> Option<Ids> {
+        // Only what follows from the key of the base, not from where its entry lies by now.
+        let by_key = matches!(self.scope, SearchScope::SingleLevel | SearchScope::WholeSubtree);
+        if layer > 0 || !by_key || self.nothing || self.after.is_some() {
+            return None;
+        }
+        SEARCHED.with_borrow_mut(|(searched, oldest)| {
+            if let Some(same) = searched.iter_mut().find(|one| one.is(self, segment)) {
+                return Some(same.ids.get_or_insert_with(|| self.ids(layer, segment)).clone());
+            }
+            let one = Searched {
+                segment: Arc::downgrade(segment),
+                base: self.base.clone(),
+                scope: self.scope,
+                within: Arc::clone(&self.within.all),
+                without: Arc::clone(&self.without.all),
+                ids: None,
+            };
+            match searched.get_mut(*oldest) {
+                Some(place) => *place = one,
+                None => searched.push(one),
+            }
+            *oldest = (*oldest + 1) % REMEMBERED;
+            None
+        })
     }
 
     /// The ids in scope in a layer's segment.

@@ -101,7 +101,12 @@ impl Directory {
             let last = last
                 .as_mut()
                 .filter(|last| last.name.key == *key && Arc::ptr_eq(&last.name.schema, snapshot.schema()));
-            let Some(last) = last else { return snapshot.find(key) };
+            let Some(last) = last else {
+                let at = snapshot.find(key)?;
+                // A single entry is read as a whole.
+                snapshot.record(at).warm();
+                return Some(at);
+            };
             if let Some(at) = last.is_in(snapshot) {
                 return Some(at);
             }

@@ -4,7 +4,7 @@
 //! `exact` only when it gives nothing else; only exact sets are complemented; a disjunction with a term that has no
 //! access path has none.
 
-use super::{Access, Branch, ListAt, Ordinals, Probe, Values};
+use super::{Access, Branch, ListAt, Ordinals, Places, Probe, Residual, Values};
 use crate::index::dictionary::Dictionary;
 use crate::index::{EntryId, Ordinal};
 use crate::query::predicate::{Item, Origin, Predicate, Test};
@@ -38,14 +38,22 @@ impl<'a> Chooser<'a> {
     }
 
     /// The branch for a settled predicate, and what its candidates must be evaluated for.
-    pub fn choose(&self, wanted: &Predicate) -> (Branch, Predicate) {
+    pub fn choose(&self, wanted: &Predicate) -> (Branch, Residual) {
         let Predicate::And(terms) = wanted else {
             let branch = self.branch(wanted);
-            let residual = if branch.exact { Predicate::True } else { wanted.clone() };
+            let residual = if branch.exact {
+                Residual::Nothing
+            } else {
+                Residual::Whole
+            };
             return (branch, residual);
         };
         let (branch, left) = self.conjunction(terms);
-        let residual = Predicate::and(left.into_iter().map(|at| terms[at].clone()).collect());
+        let residual = if left.is_empty() {
+            Residual::Nothing
+        } else {
+            Residual::Terms(left)
+        };
         (branch, residual)
     }
 
@@ -88,20 +96,26 @@ impl<'a> Chooser<'a> {
 
     /// The cheapest term gives the candidates, exact lists among the others are probed, and the rest is left: the second
     /// value has the places of the terms that candidates must be evaluated for.
-    fn conjunction(&self, terms: &[Predicate]) -> (Branch, SmallVec<[usize; 4]>) {
-        let mut order: SmallVec<[usize; 8]> = (0..terms.len()).collect();
-        order.sort_by_key(|at| dearness(&terms[*at]));
-        let mut planned: SmallVec<[(usize, Branch); 2]> = SmallVec::new();
-        let mut left: SmallVec<[usize; 4]> = SmallVec::new();
+    fn conjunction(&self, terms: &[Predicate]) -> (Branch, Places) {
+        let count = terms.len() as u32;
+        let mut order: SmallVec<[u32; 8]> = (0..count).collect();
+        order.sort_by_key(|at| dearness(&terms[*at as usize]));
+        let mut planned: SmallVec<[(u32, Branch); 2]> = SmallVec::new();
+        let mut left = Places::new();
         let mut cheapest = u64::MAX;
         for at in order {
             if cheapest <= FEW_CANDIDATES {
                 left.push(at);
                 continue;
             }
-            let branch = self.branch(&terms[at]);
+            let mut branch = self.branch(&terms[at as usize]);
             if matches!(branch.access, Access::Nothing) {
-                return (Branch::nothing(), SmallVec::new());
+                return (Branch::nothing(), Places::new());
+            }
+            if planned.is_empty() && branch.cost <= FEW_CANDIDATES {
+                let left = (0..count).filter(|other| *other != at || !branch.exact).collect();
+                branch.exact &= count == 1;
+                return (branch, left);
             }
             cheapest = cheapest.min(branch.cost);
             planned.push((at, branch));
@@ -342,7 +356,7 @@ impl<'a> Chooser<'a> {
             Test::Equality { value, .. } | Test::Class { value, .. } if !self.segment.may_have(attribute, value) => {
                 return Branch::nothing();
             }
-            Test::Equality { value, .. } | Test::Class { value, .. } => match dictionary.find(value) {
+            Test::Equality { value, .. } | Test::Class { value, .. } => match index.find(value) {
                 Some(ordinal) => ordinal.0..ordinal.0 + 1,
                 None => return Branch::nothing(),
             },
@@ -379,7 +393,7 @@ impl<'a> Chooser<'a> {
         if fits.is_err() {
             return self.unserved();
         }
-        let Some(ordinal) = index.dictionary.find(&folded) else {
+        let Some(ordinal) = index.find(&folded) else {
             return Branch::nothing();
         };
         Branch {

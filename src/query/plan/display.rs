@@ -64,8 +64,8 @@ impl LayerText<'_> {
             return line(f, indent, format_args!("no candidates, the index has none"));
         }
         if let Access::Entries = layer.branch.access {
-            let why = match (&layer.residual, layer.by_choice, layer.is_scan()) {
-                (Predicate::True, ..) => "",
+            let why = match (layer.residual.is_nothing(), layer.by_choice, layer.is_scan()) {
+                (true, ..) => "",
                 (_, true, _) => " (cheaper than the index)",
                 (_, _, true) => " (no index serves the filter)",
                 _ => " (no index serves the filter, the scope is small)",
@@ -84,14 +84,14 @@ impl LayerText<'_> {
             write_access(f, indent, &layer.branch, schema)?;
         }
         write_probes(f, indent + 1, &layer.branch.probes, schema)?;
-        match &layer.residual {
-            Predicate::True => {}
-            Predicate::And(terms) => {
-                for term in terms {
-                    line(f, indent + 1, format_args!("residual {}", term.display(schema)))?;
-                }
+        for left in layer.residual.of(&self.plan.wanted) {
+            let terms = match left {
+                Predicate::And(terms) => terms.as_slice(),
+                term => std::slice::from_ref(term),
+            };
+            for term in terms {
+                line(f, indent + 1, format_args!("residual {}", term.display(schema)))?;
             }
-            residual => line(f, indent + 1, format_args!("residual {}", residual.display(schema)))?,
         }
         if layer.gather {
             line(f, indent + 1, format_args!("gathered, then given by name"))?;

@@ -43,14 +43,50 @@ pub(super) struct LayerPlan {
     pub number: usize,
     pub ids: Ids,
     pub branch: Branch,
-    /// What candidates are still evaluated for; True when access and probes say it all.
-    pub residual: Predicate,
+    pub residual: Residual,
     /// Entries are evaluated one after the other because that is cheaper than an index, not for want of one.
     pub by_choice: bool,
     /// There are so few candidates that each is held to the scope by its own key; `ids` is then the whole segment.
     pub by_key: bool,
     /// Candidates come in no order but have to be given in one: they are gathered first.
     pub gather: bool,
+}
+
+/// What candidates are still evaluated for.
+#[derive(Clone)]
+pub(super) enum Residual {
+    /// Access and probes say it all.
+    Nothing,
+    /// All that is wanted.
+    Whole,
+    /// Some terms of the conjunction that is wanted, by their places in it.
+    Terms(Places),
+}
+
+/// Places of some terms of a conjunction.
+pub(super) type Places = SmallVec<[u32; 4]>;
+
+impl Residual {
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Residual::Nothing)
+    }
+
+    /// What has to be True of a candidate, each by itself.
+    #[inline]
+    pub fn of<'p>(&'p self, wanted: &'p Predicate) -> impl Iterator<Item = &'p Predicate> {
+        let (whole, places): (_, &[u32]) = match self {
+            Residual::Nothing => (None, &[]),
+            Residual::Whole => (Some(wanted), &[]),
+            Residual::Terms(places) => (None, places),
+        };
+        let terms: &[Predicate] = match wanted {
+            Predicate::And(terms) => terms,
+            _ => &[],
+        };
+        whole
+            .into_iter()
+            .chain(places.iter().filter_map(|place| terms.get(*place as usize)))
+    }
 }
 
 /// A source of candidates and the cheap tests they must pass.
@@ -156,7 +192,7 @@ impl Plan {
             if number > 0 && self.is_false_in(&layer.segment) {
                 continue;
             }
-            let source = (number, &*layer.segment);
+            let source = (number, &layer.segment);
             let plan = LayerPlan::new(source, &self.schema, &self.wanted, self.order, scope);
             self.layers.push(plan);
             return self.layers.last();
@@ -219,32 +255,35 @@ const FEW_IN_SCOPE: u64 = 4;
 
 impl LayerPlan {
     fn new(
-        (layer, segment): (usize, &Segment),
+        (layer, segment): (usize, &Arc<Segment>),
         schema: &Schema,
         wanted: &Predicate,
         order: Order,
         scope: &Scope,
     ) -> LayerPlan {
-        if scope.is_nothing() || segment.is_empty() || *wanted == Predicate::False {
+        if scope.is_nothing() || segment.is_empty() || matches!(wanted, Predicate::False) {
             return LayerPlan::nothing(layer, Ids::default());
         }
-        if let Some(plan) = LayerPlan::point((layer, segment), schema, wanted, order, scope) {
-            return plan;
-        }
-        let ids = scope.ids(layer, segment);
+        let ids = match scope.known_ids(layer, segment) {
+            Some(ids) => ids,
+            None => match LayerPlan::point((layer, segment), schema, wanted, order, scope) {
+                Some(plan) => return plan,
+                None => scope.ids(layer, segment),
+            },
+        };
         let entries = ids.len();
         if entries == 0 {
             return LayerPlan::nothing(layer, ids);
         }
         if entries <= FEW_IN_SCOPE {
-            return LayerPlan::every_entry(layer, ids, wanted);
+            return LayerPlan::every_entry(layer, ids);
         }
         let (branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
         let many = branch.is_unordered();
         let dear = Branch::entries(entries).cost <= branch.cost
             || (order == Order::Name && gathering_is_dear(&branch, entries));
         if many && dear {
-            return LayerPlan::every_entry(layer, ids, wanted);
+            return LayerPlan::every_entry(layer, ids);
         }
         LayerPlan {
             number: layer,
@@ -290,7 +329,7 @@ impl LayerPlan {
             number,
             ids,
             branch: Branch::nothing(),
-            residual: Predicate::True,
+            residual: Residual::Nothing,
             by_choice: false,
             by_key: false,
             gather: false,
@@ -298,12 +337,12 @@ impl LayerPlan {
     }
 
     /// Evaluates every entry in scope although an index may serve.
-    fn every_entry(number: usize, ids: Ids, wanted: &Predicate) -> LayerPlan {
+    fn every_entry(number: usize, ids: Ids) -> LayerPlan {
         LayerPlan {
             number,
             branch: Branch::entries(ids.len()),
             ids,
-            residual: wanted.clone(),
+            residual: Residual::Whole,
             by_choice: true,
             by_key: false,
             gather: false,
@@ -315,7 +354,7 @@ impl LayerPlan {
             Access::Entries => !self.by_choice,
             _ => self.branch.coarse && self.branch.estimate * 2 >= self.ids.len(),
         };
-        evaluates_all && self.residual != Predicate::True && self.ids.len() > SMALL_SCOPE_ENTRIES
+        evaluates_all && !self.residual.is_nothing() && self.ids.len() > SMALL_SCOPE_ENTRIES
     }
 }
 

@@ -6,4 +6,5 @@ mod meaning;
 mod names;
 mod plans;
 mod property;
+mod scopes;
 mod sorted;
