@@ -88,7 +88,7 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, Arc<[u8]>)], schema: &Arc<Sche
         .into_iter()
         .filter(|_| !entries.is_empty());
     held.chain(derived).for_each(|id| slots.note(id, entries.len(), wanted));
-    let mut gathered = Gathered::in_memory(schema, wanted);
+    let mut gathered = Gathered::in_memory(schema, wanted, entries.len());
     if slots.now.contains(&true) {
         for (record, number) in records().zip(0..) {
             gathered.add_among(number, record, schema, &|id| slots.is_now(id));
@@ -112,7 +112,7 @@ pub(super) fn in_memory(entries: &[(NormalizedDn, Arc<[u8]>)], schema: &Arc<Sche
 
 /// An index of a small segment that was not made with it.
 pub(super) fn index_of(segment: &Segment, id: AttributeId, schema: &Schema, wanted: &Wanted) -> DeferredIndex {
-    let mut gathered = Gathered::in_memory(schema, wanted);
+    let mut gathered = Gathered::in_memory(schema, wanted, segment.len() as usize);
     for number in 0..segment.len() {
         let record = segment.record(EntryId(number));
         gathered.add_among(number, record, schema, &|other| other == id);
@@ -219,7 +219,7 @@ pub(super) fn write(
 ) -> Result<(), StoreError> {
     let types = schema.type_numbers();
     let mut parts = Entries::default();
-    let mut gathered = Gathered::new(schema, unindexed);
+    let mut gathered = Gathered::new(schema, unindexed, 0);
     let mut file = FileWriter::create(path)?;
     let mut octets = Vec::new();
     let mut number = 0;

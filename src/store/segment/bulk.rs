@@ -108,7 +108,7 @@ impl<'a> BulkLoad<'a> {
         Ok(BulkLoad {
             store,
             replace,
-            gathered: Gathered::new(&schema, &store.options().unindexed),
+            gathered: Gathered::new(&schema, &store.options().unindexed, 0),
             keys: Keys::default(),
             spill: Spill::create(store.segments_directory())?,
             schema,

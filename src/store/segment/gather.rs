@@ -19,6 +19,9 @@ pub(super) const LEFT_OUT: u32 = u32::MAX;
 /// Terms of one type up to which sorting them with their repetitions costs less than telling those apart by hashing.
 const HASHED: usize = 1 << 16;
 
+/// Octets of a term, most of the time less. What is not used of the room for them is never touched.
+const TERM_OCTETS: usize = 16;
+
 /// Terms of entries in the order they came, by attribute type.
 pub(super) struct Gathered<'w> {
     /// By [`AttributeId`]; `None` for types that no entry has.
@@ -27,6 +30,8 @@ pub(super) struct Gathered<'w> {
     unindexed: Vec<AttributeId>,
     /// Of a segment in memory: only what is wanted gets substrings.
     wanted: Option<&'w Wanted>,
+    /// Entries that will come, or thereabouts: lists that grow step by step take fresh memory at each.
+    expected: usize,
 }
 
 /// What is known of one attribute type.
@@ -68,8 +73,8 @@ impl BuiltIndex {
 }
 
 impl<'w> Gathered<'w> {
-    /// `unindexed` are names of attribute types; unknown ones mean nothing here.
-    pub(super) fn new(schema: &Schema, unindexed: &[String]) -> Gathered<'w> {
+    /// `unindexed` are names of attribute types; unknown ones mean nothing here. `expected` entries will come, or thereabouts.
+    pub(super) fn new(schema: &Schema, unindexed: &[String], expected: usize) -> Gathered<'w> {
         Gathered {
             attributes: schema.attributes().iter().map(|_| None).collect(),
             unindexed: unindexed
@@ -77,14 +82,15 @@ impl<'w> Gathered<'w> {
                 .filter_map(|name| schema.find_attribute(name))
                 .collect(),
             wanted: None,
+            expected,
         }
     }
 
     /// For a segment in memory, which has substrings where they are wanted.
-    pub(super) fn in_memory(schema: &Schema, wanted: &'w Wanted) -> Gathered<'w> {
+    pub(super) fn in_memory(schema: &Schema, wanted: &'w Wanted, expected: usize) -> Gathered<'w> {
         Gathered {
             wanted: Some(wanted),
-            ..Gathered::new(schema, &[])
+            ..Gathered::new(schema, &[], expected)
         }
     }
 
@@ -133,13 +139,15 @@ impl<'w> Gathered<'w> {
     fn attribute(&mut self, id: AttributeId, schema: &Schema) -> Option<&mut AttributeTerms> {
         let place = self.attributes.get_mut(usize::from(id.0))?;
         if place.is_none() {
+            let indexed = record::is_indexed(schema, id) && !self.unindexed.contains(&id);
+            let terms = if indexed { self.expected } else { 0 };
             *place = Some(Box::new(AttributeTerms {
                 id,
-                indexed: record::is_indexed(schema, id) && !self.unindexed.contains(&id),
+                indexed,
                 substrings: makes_substrings(schema, id, self.wanted),
-                present: Vec::new(),
-                entries: Vec::new(),
-                octets: Vec::new(),
+                present: Vec::with_capacity(self.expected),
+                entries: Vec::with_capacity(terms),
+                octets: Vec::with_capacity(terms * TERM_OCTETS),
             }));
         }
         place.as_deref_mut()
@@ -199,7 +207,12 @@ impl AttributeTerms {
             *at += 1;
         }
         let column = ColumnBuilder::new(entries as usize, self.present.len(), distinct.len(), self.entries.len());
-        let mut index = IndexBuilder::new(self.substrings, column);
+        let mut index = IndexBuilder {
+            dictionary: DictionaryBuilder::with_room(distinct.len(), distinct.iter().map(|term| term.len()).sum()),
+            postings: PostingsBuilder::with_room(distinct.len(), 0),
+            substrings: self.substrings.then(SubstringBuilder::default),
+            column,
+        };
         let mut begin = 0;
         for (term, end) in distinct.iter().zip(&starts) {
             index.push(term, &mut sorted[begin as usize..*end as usize]);
@@ -213,7 +226,8 @@ impl AttributeTerms {
     fn rank(&self) -> (Vec<&[u8]>, Vec<u32>, Vec<u32>) {
         let hashes = self.entries.len() > HASHED;
         let mut numbers: HashMap<&[u8], u32> = HashMap::new();
-        let (mut met, mut ranks) = (Vec::new(), Vec::with_capacity(self.entries.len()));
+        let one_each = if hashes { 0 } else { self.entries.len() };
+        let (mut met, mut ranks) = (Vec::with_capacity(one_each), Vec::with_capacity(self.entries.len()));
         let mut meet = |term| {
             met.push(term);
             met.len() as u32 - 1
@@ -281,15 +295,6 @@ pub(super) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    fn new(substrings: bool, column: Option<ColumnBuilder>) -> IndexBuilder {
-        IndexBuilder {
-            dictionary: DictionaryBuilder::default(),
-            postings: PostingsBuilder::default(),
-            substrings: substrings.then(SubstringBuilder::default),
-            column,
-        }
-    }
-
     /// Adds a term with its entries, which may come in any order, more than once, and left out. Says how many there are.
     pub(super) fn push(&mut self, term: &[u8], ids: &mut [u32]) -> usize {
         let ids = settled(ids);

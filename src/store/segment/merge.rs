@@ -106,7 +106,7 @@ fn has_made(input: &Segment, id: AttributeId) -> bool {
 
 /// The indexes of what inputs have not made an index of yet.
 fn anew(inputs: &[&Segment], joined: &Joined, slots: &Slots, schema: &Schema, wanted: &Wanted) -> Vec<BuiltIndex> {
-    let mut gathered = Gathered::in_memory(schema, wanted);
+    let mut gathered = Gathered::in_memory(schema, wanted, joined.records.len());
     for (input, ids) in inputs.iter().zip(&joined.ids) {
         let defers: Vec<bool> = schema
             .attributes()
