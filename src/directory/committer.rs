@@ -40,7 +40,7 @@ mod secret;
 mod size;
 mod transaction;
 
-pub(super) use author::{Author, Who};
+pub(super) use author::{Author, Target, Who};
 use held::Held;
 pub(super) use queue::{Committer, Job, Room, SchemaChange};
 use queue::{Jobs, Work};
@@ -304,12 +304,14 @@ impl Writer {
         let schema = &self.context.schema;
         let (view, request, key) = (&asked.view, asked.request, &asked.key);
         let post_selection = request.post_read.clone();
+        let target = Target::of(group.snapshot(), key);
         let knowledge = Knowledge {
             kind: &self.context.kinds.referral,
             snapshot: group.snapshot(),
             schema,
             view,
             plain: Some(&self.plain),
+            target: Some(target),
         };
         refer_update(knowledge, key, &request)?;
         let who = Who {
@@ -317,7 +319,7 @@ impl Writer {
             view,
             connection: asked.connection,
         };
-        if !matches!(request.update, Update::Add(_)) && who.target(group.snapshot(), key).is_none() {
+        if !matches!(request.update, Update::Add(_)) && !who.reaches(group.snapshot(), target) {
             return Err(no_such_object(group.snapshot(), view, key));
         }
         let superior = new_superior(schema, key, &request.update);
@@ -337,7 +339,7 @@ impl Writer {
             false => None,
         };
         let pre_read = self.read(group.snapshot(), view, key, &request.pre_read);
-        let mut effects = self.effects(group.snapshot(), &who, key, request, asked.secret, following)?;
+        let mut effects = self.effects(group.snapshot(), &who, target, request, asked.secret, following)?;
         let put = match effects.changes.last() {
             Some(Change::Put { key: put, .. }) => put.clone(),
             Some(Change::Delete { .. }) | None => key.clone(),
@@ -345,7 +347,7 @@ impl Writer {
         let (entry_uuid, below) = (effects.entry_uuid, std::mem::take(&mut effects.below));
         let octets = octets_of(&effects.changes);
         self.made.set(self.made.get().saturating_add(octets));
-        self.take_in(group, key, effects, following);
+        self.take_in(group, target, effects, following);
         let done = UpdateDone {
             outcome: Outcome::success(),
             pre_read,
@@ -392,15 +394,18 @@ impl Writer {
     }
 
     /// An accepted update of the entry under `key` becomes part of the group.
-    fn take_in(&self, group: &mut WriteGroup<'_>, key: &NormalizedDn, mut effects: Effects, following: &mut Following) {
-        following.take(&self.context, key, &mut effects);
+    fn take_in(&self, group: &mut WriteGroup<'_>, target: Target<'_>, mut effects: Effects, following: &mut Following) {
+        following.take(&self.context, target.key, &mut effects);
         self.note_touched(&effects);
         let position = Position(effects.changed);
         self.noting.note(group.snapshot(), &effects.changes, position);
         self.plain.forget(&effects.changes);
-        if !effects.changes.is_empty() || !effects.keyed.is_empty() {
-            group.apply(effects.changes, effects.keyed);
-        }
+        let Effects { changes, keyed, .. } = effects;
+        let replaces = matches!(changes.as_slice(), [Change::Put { key, .. }] if key == target.key);
+        match target.at.filter(|_| replaces) {
+            Some(at) => group.replace(at, changes, keyed),
+            None => group.apply(changes, keyed),
+        };
     }
 
     /// Entries whose change may change what a loaded account is.
@@ -419,11 +424,12 @@ impl Writer {
         &self,
         snapshot: &Snapshot,
         who: &Who<'_>,
-        key: &NormalizedDn,
+        target: Target<'_>,
         request: UpdateRequest,
         secret: Option<SecretPlan>,
         following: &mut Following,
     ) -> Result<Effects, Outcome> {
+        let key = target.key;
         let (permissive, relax, no_op) = (request.permissive, request.relax, request.no_op);
         let planned = following.plan(&self.context, key, secret, permissive)?;
         let relaxed = match relax {
@@ -446,7 +452,7 @@ impl Writer {
             Update::Add(entry) => self.add(snapshot, &author, key, entry, rules)?,
             Update::Delete { tree: true, .. } => self.delete_tree(snapshot, &author, key)?,
             Update::Delete { .. } => self.delete(snapshot, &author, key)?,
-            Update::Modify { changes, .. } => self.modify(snapshot, &author, key, changes, rules)?,
+            Update::Modify { changes, .. } => self.modify(snapshot, &author, target, changes, rules)?,
             Update::ModifyDn {
                 new_rdn,
                 delete_old_rdn,

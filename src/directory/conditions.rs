@@ -108,9 +108,12 @@ impl Target<'_> {
 
 /// Where an entry is that the view does not hide. Whether its name lies where the view reaches is for the caller.
 pub(super) fn seen(snapshot: &Snapshot, view: &View, key: &NormalizedDn) -> Option<Location> {
-    let at = snapshot.find(key)?;
-    let hides = !view.hiding.entries().is_empty() && view.hides(snapshot.record(at), snapshot.schema());
-    (!hides).then_some(at)
+    snapshot.find(key).filter(|at| shows(snapshot, view, *at))
+}
+
+/// Whether the view does not hide an entry.
+pub(super) fn shows(snapshot: &Snapshot, view: &View, at: Location) -> bool {
+    view.hiding.entries().is_empty() || !view.hides(snapshot.record(at), snapshot.schema())
 }
 
 /// noSuchObject with the DN of the nearest ancestor that the view may see.

@@ -3,6 +3,7 @@
 //! Invariants: a referral object tells where to go on only where the view may see it and its `ref`; nothing at or below one is
 //! answered from here unless ManageDsaIT asks for the object itself.
 
+use super::committer::Target;
 use super::conditions::UpdateRequest;
 use super::kinds::Kind;
 use super::{Directory, Update};
@@ -35,6 +36,8 @@ pub(super) struct Knowledge<'a> {
     pub view: &'a View,
     /// What the writer knows already.
     pub plain: Option<&'a PlainNames>,
+    /// An entry that was looked up already, and where it is.
+    pub target: Option<Target<'a>>,
 }
 
 /// Names above entries that were changed lately: at none of them is a referral object. Most changes lie below the same few names.
@@ -80,7 +83,11 @@ impl Knowledge<'_> {
             let known = self.plain.filter(|_| !itself);
             let passed = (itself && asked.manage) || known.is_some_and(|plain| plain.holds(&key));
             if !passed {
-                let found = self.snapshot.find(&key).map(|at| self.snapshot.record(at));
+                let at = match self.target.filter(|target| *target.key == key) {
+                    Some(target) => target.at,
+                    None => self.snapshot.find(&key),
+                };
+                let found = at.map(|at| self.snapshot.record(at));
                 match found.filter(|record| self.kind.is(*record, self.schema)) {
                     Some(record) if self.view.covers(&key) => {
                         if let Some(urls) = urls(record, self.view, self.schema, asked) {
@@ -239,6 +246,7 @@ impl Directory {
             schema: snapshot.schema(),
             view,
             plain: None,
+            target: None,
         };
         let by_object = match held.referrals {
             true => knowledge.referral(asked),

@@ -600,6 +600,15 @@ impl WriteGroup<'_> {
     /// Adds changes to the group; the group's own snapshot shows them at once. Gives the sequence number of the last.
     /// Keyed writes without a change take one number; nothing at all takes none.
     pub fn apply(&mut self, changes: Vec<Change>, keyed: Vec<KeyedWrite>) -> SequenceNumber {
+        self.apply_to(None, changes, keyed)
+    }
+
+    /// As [`WriteGroup::apply`], of one change that puts an entry in the place of the one with its key, which was looked up: it is at `of`.
+    pub fn replace(&mut self, of: Location, changes: Vec<Change>, keyed: Vec<KeyedWrite>) -> SequenceNumber {
+        self.apply_to(Some(of), changes, keyed)
+    }
+
+    fn apply_to(&mut self, of: Option<Location>, changes: Vec<Change>, keyed: Vec<KeyedWrite>) -> SequenceNumber {
         if changes.is_empty() && !keyed.is_empty() {
             self.group.push_keyed_only();
         }
@@ -609,7 +618,7 @@ impl WriteGroup<'_> {
                 let (key, entry) = (key.clone(), *entry);
                 self.deletions.push(Deletion { key, entry });
             }
-            self.snapshot.change(change);
+            self.snapshot.change(change, of);
         }
         self.keyed.extend(keyed);
         self.snapshot.sequence = self.group.last();

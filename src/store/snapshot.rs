@@ -348,13 +348,17 @@ impl Snapshot {
         stood.chain(read).chain(tail).max().unwrap_or_default()
     }
 
-    /// Makes this the state after a change.
-    pub(super) fn change(&mut self, change: Change) {
+    /// Makes this the state after a change. `of` is where the entry is that it is about, where that is known.
+    pub(super) fn change(&mut self, change: Change, of: Option<Location>) {
         match change {
             Change::Put { key, record } => match self.tail_index(&key) {
                 Ok(at) => Arc::make_mut(&mut self.tail)[at] = Arc::new(TailEntry::new(key, record)),
                 Err(at) => {
-                    self.hide(&key);
+                    debug_assert!(of.is_none_or(|of| self.find(&key) == Some(of)), "{key:?} is elsewhere");
+                    match of {
+                        Some(Location::Layer { layer, id }) => self.layers[layer as usize].hidden.insert(id),
+                        Some(Location::Tail { .. }) | None => self.hide(&key),
+                    }
                     Arc::make_mut(&mut self.tail).insert(at, Arc::new(TailEntry::new(key, record)));
                 }
             },

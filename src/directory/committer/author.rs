@@ -1,6 +1,6 @@
 //! Who changes an entry, and when.
 
-use super::super::conditions::{no_such_object, seen};
+use super::super::conditions::{no_such_object, shows};
 use crate::access::View;
 use crate::model::Outcome;
 use crate::schema::NormalizedDn;
@@ -14,13 +14,26 @@ pub(in super::super) struct Who<'a> {
     pub connection: u64,
 }
 
+/// The entry that an update is about, and where it is; looked up once.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Target<'a> {
+    pub key: &'a NormalizedDn,
+    pub at: Option<Location>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn of(snapshot: &Snapshot, key: &'a NormalizedDn) -> Target<'a> {
+        let at = snapshot.find(key);
+        Target { key, at }
+    }
+}
+
 impl Who<'_> {
-    /// Where an entry is that it may change: what is hidden from it does not exist, its own entry apart.
-    pub(super) fn target(&self, snapshot: &Snapshot, key: &NormalizedDn) -> Option<Location> {
-        match self.connection {
-            0 => seen(snapshot, self.view, key),
-            _ => snapshot.find(key),
-        }
+    /// Whether there is an entry that it may change: what is hidden from it does not exist, its own entry apart.
+    pub(super) fn reaches(&self, snapshot: &Snapshot, target: Target<'_>) -> bool {
+        target
+            .at
+            .is_some_and(|at| self.connection != 0 || shows(snapshot, self.view, at))
     }
 }
 

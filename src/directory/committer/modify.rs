@@ -1,6 +1,6 @@
 //! A modify (RFC 4511 section 4.6) of the entry as the group has left it.
 
-use super::{Author, Effects, Rules, Writer};
+use super::{Author, Effects, Rules, Target, Writer};
 use crate::directory::following::{self, Lock, Planned};
 use crate::directory::relax::{self, Given};
 use crate::directory::wellformed::{checked, first};
@@ -41,11 +41,12 @@ impl Writer {
         &self,
         snapshot: &Snapshot,
         author: &Author<'_>,
-        key: &NormalizedDn,
+        target: Target<'_>,
         changes: Vec<Modification>,
         rules: Rules<'_>,
     ) -> Result<Effects, Outcome> {
-        let at = author.find(snapshot, key)?;
+        let key = target.key;
+        let at = target.at.map_or_else(|| author.find(snapshot, key), Ok)?;
         let record = snapshot.record(at);
         let before = record.operational();
         let planned = rules.planned;

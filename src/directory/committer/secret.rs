@@ -3,7 +3,7 @@
 use super::super::following::{self, Following};
 use super::super::secret::{PlannedSecrets, SecretPlan};
 use super::super::{clock, update::Update};
-use super::{SecretAsked, UpdateRequest, Who, Writer, is_account_key};
+use super::{SecretAsked, Target, UpdateRequest, Who, Writer, is_account_key};
 use crate::account::{KEY_OCTETS_MAX, SecretStep};
 use crate::model::{Dn, Outcome, ResultCode};
 use crate::store::WriteGroup;
@@ -28,7 +28,8 @@ impl Writer {
             return Err(following::too_long_a_name());
         }
         let is_account = is_account_key(&key, &self.context.suffixes);
-        let is_there = who.target(group.snapshot(), &key).is_some();
+        let target = Target::of(group.snapshot(), &key);
+        let is_there = who.reaches(group.snapshot(), target);
         let secrets = match is_account {
             true => PlannedSecrets::Account(prepared),
             false => PlannedSecrets::General(vec![SecretStep::Clear, SecretStep::Add(prepared)]),
@@ -42,8 +43,8 @@ impl Writer {
                 changes: Vec::new(),
             });
             let following = &mut Following::AtOnce;
-            let effects = self.effects(group.snapshot(), &who, &key, update, Some(plan), following)?;
-            self.take_in(group, &key, effects, following);
+            let effects = self.effects(group.snapshot(), &who, target, update, Some(plan), following)?;
+            self.take_in(group, target, effects, following);
             return Ok(());
         }
         if !is_there && !is_manager {
