@@ -85,6 +85,7 @@ impl Maintenance {
                 // Each sync competes for the disk with the commits.
                 if mark_synced.elapsed() >= MARK_SYNC {
                     core.sync_mark();
+                    return_memory();
                     mark_synced = Instant::now();
                 }
                 if compaction_is_due(&core) && !compacting.swap(true, Ordering::AcqRel) {
@@ -115,6 +116,13 @@ pub(super) fn give_way() {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::warn!(%error, "merging and compacting run as urgently as what serves");
     }
+}
+
+/// The allocator gives what was freed back to the system a second later, when something large is freed then. After a compaction, where
+/// nothing is changed any more, nobody else does that, and the memory of its work would stay the process's.
+fn return_memory() {
+    const LARGE: usize = 1 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 /// Counts changes and their octets rather than entries: the journal is what a start has to read. Indexes that were made by other rules are
