@@ -524,7 +524,9 @@ impl Search {
         if let Sorted::Yes(_) = self.sorted {
             return self.next_sorted(work);
         }
-        if self.ahead.len() <= AHEAD - FETCHED
+        // Once the work is used up, those that were found are given first.
+        let has_room = self.ahead.len() <= AHEAD - FETCHED;
+        if (self.ahead.is_empty() || (has_room && work.left > 0))
             && let Some(end) = self.fetch(work)
         {
             return end;

@@ -24,6 +24,7 @@ pub fn compile(filter: &Filter<'_>, schema: &Schema, view: &View) -> Predicate {
         view,
         groups: None,
         around: OnceCell::new(),
+        named: OnceCell::new(),
         looks: LooksLeft::new(view),
         too_many: Cell::new(None),
     };
@@ -40,6 +41,7 @@ pub fn compile_in(filter: &Filter<'_>, groups: Groups<'_>) -> Result<Predicate, 
         view: groups.view,
         groups: Some(groups),
         around: OnceCell::new(),
+        named: OnceCell::new(),
         looks: LooksLeft::new(groups.view),
         too_many: Cell::new(None),
     };
@@ -53,6 +55,9 @@ struct Compiler<'a> {
     groups: Option<Groups<'a>>,
     /// Made when an item needs it.
     around: OnceCell<Arc<Surroundings>>,
+    /// The entries that are named as members anywhere. Looked up once for all terms and not counted: how many names that looks at tells
+    /// of groups that are hidden.
+    named: OnceCell<Option<Predicate>>,
     /// Of all terms together.
     looks: LooksLeft,
     /// A chain led too far.
@@ -273,11 +278,12 @@ impl<'a> Compiler<'a> {
 
     /// `(memberOf=*)`: where there are few names of members at all, entries with other names need no look.
     fn in_some_group(&self, groups: Groups<'_>, present: Predicate) -> Predicate {
-        match self.looked_at(|limit| groups.named_as_members(limit)) {
-            Some(names) => {
-                let id = self.schema.well_known().member_of;
-                Predicate::and(vec![self.one_of(id, names), present])
-            }
+        let named = self.named.get_or_init(|| {
+            let names = groups.named_as_members(self.view.quotas.followed_names)?;
+            Some(self.one_of(self.schema.well_known().member_of, names))
+        });
+        match named {
+            Some(named) => Predicate::and(vec![named.clone(), present]),
             None => present,
         }
     }

@@ -80,18 +80,43 @@ impl<'a> Chooser<'a> {
     /// The complement of an exact set of few lists: every id in scope that is in none of them.
     fn negation(&self, inner: &Predicate) -> Branch {
         let branch = self.branch(inner);
+        let is_scan = !self.is_always_a_set(inner);
         if let Access::Nothing = branch.access {
-            return Branch::entries(self.entries);
+            return Branch {
+                is_scan,
+                ..Branch::entries(self.entries)
+            };
         }
         let estimate = self.entries.saturating_sub(branch.estimate);
         match self.test_of(branch) {
             Some(test) => Branch {
                 probes: smallvec![Probe { test, negated: true }],
                 estimate,
+                is_scan,
                 ..Branch::entries(self.entries)
             },
             None => self.unserved(),
         }
+    }
+
+    /// Whether what fulfils an item is an exact set of few lists, whichever values there are and whoever has them.
+    fn is_always_a_set(&self, predicate: &Predicate) -> bool {
+        let Predicate::Item(item) = predicate else { return false };
+        let shares = |id: &AttributeId| match &item.test {
+            Test::Present => true,
+            test => {
+                let own = self.schema.attribute(*id).equality;
+                own.is_some_and(|own| test.rule().is_some_and(|rule| own.shares_form(rule)))
+            }
+        };
+        let exactly = matches!(item.test, Test::Present | Test::Equality { .. } | Test::Class { .. });
+        let is_presence = item.test == Test::Present;
+        let indexed = |id: &AttributeId| self.segment.index(*id).is_some() || (is_presence && self.segment.lacks(*id));
+        exactly
+            && item.options.is_empty()
+            && !item.dn_attributes
+            && item.types.len() <= PROBED_LISTS
+            && item.types.iter().all(|id| indexed(id) && shares(id))
     }
 
     /// The cheapest term gives the candidates, exact lists among the others are probed, and the rest is left: the second
@@ -124,7 +149,9 @@ impl<'a> Chooser<'a> {
         let Some(driver) = driver else {
             return (Branch::entries(self.entries), left);
         };
+        let is_scan = planned.iter().any(|(_, branch)| branch.is_scan);
         let (at, mut chosen) = planned.swap_remove(driver);
+        chosen.is_scan = is_scan;
         if !chosen.exact {
             left.push(at);
         }

@@ -102,6 +102,9 @@ pub(super) struct Branch {
     pub cost: u64,
     /// Only the presence of an attribute narrows it.
     pub coarse: bool,
+    /// Where every entry is a candidate: other values would make it a scan. Whether a search is one, and so is refused, must not tell
+    /// of values in entries that are hidden, nor of names.
+    pub is_scan: bool,
 }
 
 #[derive(Clone)]
@@ -276,14 +279,14 @@ impl LayerPlan {
             return LayerPlan::nothing(layer, ids);
         }
         if entries <= FEW_IN_SCOPE {
-            return LayerPlan::every_entry(layer, ids);
+            return LayerPlan::every_entry(layer, ids, wanted);
         }
         let (branch, residual) = choose::Chooser::new(segment, schema, entries).choose(wanted);
         let many = branch.is_unordered();
         let dear = Branch::entries(entries).cost <= branch.cost
             || (order == Order::Name && gathering_is_dear(&branch, entries));
         if many && dear {
-            return LayerPlan::every_entry(layer, ids);
+            return LayerPlan::every_entry(layer, ids, wanted);
         }
         LayerPlan {
             number: layer,
@@ -337,12 +340,16 @@ impl LayerPlan {
     }
 
     /// Evaluates every entry in scope although an index may serve.
-    fn every_entry(number: usize, ids: Ids) -> LayerPlan {
+    fn every_entry(number: usize, ids: Ids, wanted: &Predicate) -> LayerPlan {
+        let residual = match wanted {
+            Predicate::True => Residual::Nothing,
+            _ => Residual::Whole,
+        };
         LayerPlan {
             number,
             branch: Branch::entries(ids.len()),
             ids,
-            residual: Residual::Whole,
+            residual,
             by_choice: true,
             by_key: false,
             gather: false,
@@ -350,11 +357,12 @@ impl LayerPlan {
     }
 
     pub fn is_scan(&self) -> bool {
-        let evaluates_all = match self.branch.access {
-            Access::Entries => !self.by_choice,
-            _ => self.branch.coarse && self.branch.estimate * 2 >= self.ids.len(),
+        let evaluates = !self.residual.is_nothing();
+        let is_scan = match self.branch.access {
+            Access::Entries => !self.by_choice && (evaluates || self.branch.is_scan),
+            _ => evaluates && self.branch.coarse && self.branch.estimate * 2 >= self.ids.len(),
         };
-        evaluates_all && !self.residual.is_nothing() && self.ids.len() > SMALL_SCOPE_ENTRIES
+        is_scan && self.ids.len() > SMALL_SCOPE_ENTRIES
     }
 }
 
@@ -394,6 +402,7 @@ impl Branch {
             // Evaluating an entry costs a few times what a candidate of a list does.
             cost: entries.saturating_mul(4),
             coarse: false,
+            is_scan: false,
         }
     }
 

@@ -486,6 +486,14 @@ fn a_plan_finds_what_the_filter_means() {
             cursor.plan(),
             query.predicate.display(&schema())
         );
+        // Again, in a scope that is remembered by now.
+        for _ in 0..2 {
+            let mut again = drain(&mut Cursor::open(Arc::clone(&directory), query.clone()), work);
+            if query.order == Order::Any {
+                again.sort_by_key(|at| directory.key(*at));
+            }
+            assert_eq!(again, expected, "again, filter {number}: {filter:?}\n{query:?}");
+        }
         matching += usize::from(!expected.is_empty());
         entries += expected.len();
         let plan = cursor.plan().to_string();
