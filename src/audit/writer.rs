@@ -311,6 +311,10 @@ impl Writer {
     /// Has what is written on disk, and says so beside it.
     fn sync_now(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
+        // What a sync failed for no later one tells of: it is not said to be on disk, and the page cache may have the only copy.
+        if self.doubtful {
+            return Ok(());
+        }
         self.let_go();
         self.mark.write(&Mark {
             file: self.number,
@@ -494,5 +498,23 @@ mod tests {
             fault.file == "00000002.jsonl" && fault.message.contains("lines are missing"),
             "{fault}"
         );
+    }
+
+    /// Of a file that a sync failed for, nothing is said to be on disk, and the page cache keeps what may be nowhere else.
+    #[test]
+    fn a_doubtful_file_keeps_its_pages_and_its_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), AuditOptions::default()).unwrap();
+        let before = Mark::read(dir.path()).unwrap().unwrap();
+        // A sync failed, and the next file cannot be begun.
+        writer.doubtful = true;
+        std::fs::create_dir(dir.path().join(file_name(2))).unwrap();
+        let body = [&b"\"act\":\"bind\",\"detail\":\""[..], &[b'x'; 10_000], b"\""].concat();
+        let queued = [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], &body].concat();
+        writer.write_batch(&queued, &Shared::default());
+        writer.sync();
+        assert!(writer.doubtful && writer.size > 10_000);
+        assert_eq!(writer.let_go_to, 0, "the only copy may be in memory");
+        assert_eq!(Mark::read(dir.path()).unwrap(), Some(before), "no later sync tells");
     }
 }

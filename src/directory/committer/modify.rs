@@ -59,10 +59,13 @@ impl Writer {
             });
         }
         let schema = &self.context.schema;
-        let changed: SmallVec<[Option<AttributeId>; 4]> = rest
+        let mut changed: SmallVec<[Option<AttributeId>; 4]> = rest
             .iter()
             .map(|change| schema.find_attribute(&change.description.attribute_type))
             .collect();
+        // One request may have hundreds of thousands of modifications, and each attribute of the entry is looked for among their types.
+        changed.sort_unstable();
+        changed.dedup();
         let mut revision = match rules.relaxed {
             [] => Revision::of(record, schema, &|id| changed.contains(&Some(id))),
             // What is opened besides is among the others for a while.

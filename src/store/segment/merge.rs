@@ -26,12 +26,15 @@ pub(super) fn merged(
     let entries = joined.records.len();
     let slots = slots_of(inputs, entries, schema, wanted);
     let numbers: Vec<u32> = (0..entries as u32).collect();
-    let mut anew = anew(inputs, &joined, &slots, schema, wanted);
+    let deferring: Vec<Vec<bool>> = inputs.iter().map(|input| deferring(input, schema)).collect();
+    let mut anew = anew(inputs, &joined, &slots, &deferring, schema, wanted);
     let mut indexes = Vec::new();
     let types = schema.attributes().iter().map(|attribute| attribute.id);
     for id in types.filter(|id| slots.is_now(*id)) {
-        let made = inputs.iter().zip(&joined.ids).filter(|(input, _)| has_made(input, id));
-        let made = made.filter_map(|(input, ids)| Some((input.index(id)?, ids.as_slice())));
+        let defers = |defers: &[bool]| defers.get(usize::from(id.0)).is_some_and(|defers| *defers);
+        let made = inputs.iter().zip(&joined.ids).zip(&deferring);
+        let made = made.filter(|((input, _), deferring)| !input.lacks(id) && !defers(deferring));
+        let made = made.filter_map(|((input, ids), _)| Some((input.index(id)?, ids.as_slice())));
         let mut made: Vec<Numbered<'_>> = made.collect();
         let anew = anew
             .iter()
@@ -100,18 +103,29 @@ fn slots_of(inputs: &[&Segment], entries: usize, schema: &Schema, wanted: &Wante
     slots
 }
 
-fn has_made(input: &Segment, id: AttributeId) -> bool {
-    !input.lacks(id) && !input.defers(id)
+/// By type, which indexes an input has not made yet. Asked once: a search may make one at any time, and its terms would come twice.
+fn deferring(input: &Segment, schema: &Schema) -> Vec<bool> {
+    schema
+        .attributes()
+        .iter()
+        .map(|attribute| input.defers(attribute.id))
+        .collect()
 }
 
 /// The indexes of what inputs have not made an index of yet.
-fn anew(inputs: &[&Segment], joined: &Joined, slots: &Slots, schema: &Schema, wanted: &Wanted) -> Vec<BuiltIndex> {
+fn anew(
+    inputs: &[&Segment],
+    joined: &Joined,
+    slots: &Slots,
+    deferring: &[Vec<bool>],
+    schema: &Schema,
+    wanted: &Wanted,
+) -> Vec<BuiltIndex> {
     let mut gathered = Gathered::in_memory(schema, wanted, joined.records.len());
-    for (input, ids) in inputs.iter().zip(&joined.ids) {
-        let defers: Vec<bool> = schema
-            .attributes()
-            .iter()
-            .map(|attribute| slots.is_now(attribute.id) && input.defers(attribute.id))
+    for ((input, ids), deferring) in inputs.iter().zip(&joined.ids).zip(deferring) {
+        let types = schema.attributes().iter().zip(deferring);
+        let defers: Vec<bool> = types
+            .map(|(attribute, defers)| *defers && slots.is_now(attribute.id))
             .collect();
         if !defers.contains(&true) {
             continue;
