@@ -61,6 +61,22 @@ struct LayerRun {
     head_key: Vec<u8>,
 }
 
+/// What one layer's run draws from.
+#[derive(Clone, Copy)]
+struct Source<'c> {
+    layer: &'c Layer,
+    plan: &'c LayerPlan,
+    /// All that is asked for; the plan's residual are places in it.
+    wanted: &'c Predicate,
+}
+
+impl<'c> Source<'c> {
+    fn of(snapshot: &'c Snapshot, plan: &'c LayerPlan, wanted: &'c Predicate) -> Source<'c> {
+        let layer = &snapshot.layers[plan.number];
+        Source { layer, plan, wanted }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Head {
     Unknown,
@@ -313,8 +329,8 @@ impl Cursor {
     fn advance_any(&mut self, work: &mut Work) -> Advance {
         while self.run < self.runs.len() || self.plan_next() {
             let plan = &self.plan.layers[self.run];
-            let source = &self.snapshot.layers[plan.number];
-            match self.runs[self.run].next(source, plan, &self.plan.wanted, &mut self.examiner, work) {
+            let source = Source::of(&self.snapshot, plan, &self.plan.wanted);
+            match self.runs[self.run].next(source, &mut self.examiner, work) {
                 Found::Id(id) => return located(plan.number, id),
                 Found::Paused => return Advance::Paused,
                 Found::Limited => return Advance::CandidateLimit,
@@ -338,8 +354,8 @@ impl Cursor {
                 continue;
             }
             let plan = &self.plan.layers[at];
-            let source = &self.snapshot.layers[plan.number];
-            run.head = match run.next_by_name(source, plan, &self.plan.wanted, &mut self.examiner, work) {
+            let source = Source::of(&self.snapshot, plan, &self.plan.wanted);
+            run.head = match run.next_by_name(source, &mut self.examiner, work) {
                 // The key of nobody else can come before: it need not be known.
                 Found::Id(id) if at == self.run && id < leads_until => return located(plan.number, id),
                 Found::Id(id) => Head::At(id),
@@ -348,7 +364,7 @@ impl Cursor {
                 Found::Limited => return Advance::CandidateLimit,
             };
             if let Head::At(id) = run.head {
-                source.segment.names().value(Ordinal(id), &mut run.head_key);
+                source.layer.segment.names().value(Ordinal(id), &mut run.head_key);
             }
         }
         if self.tail_head.is_none() {
@@ -475,19 +491,13 @@ impl LayerRun {
     }
 
     /// The next match, each once.
-    fn next(
-        &mut self,
-        layer: &Layer,
-        plan: &LayerPlan,
-        wanted: &Predicate,
-        examiner: &mut Examiner,
-        work: &mut Work,
-    ) -> Found {
+    fn next(&mut self, source: Source<'_>, examiner: &mut Examiner, work: &mut Work) -> Found {
+        let plan = source.plan;
         let repeats = plan.branch.is_unordered();
         loop {
             let found = match plan.residual {
-                Residual::Nothing => self.admitted(layer, plan, examiner, work),
-                Residual::Whole | Residual::Terms(_) => self.evaluated(layer, plan, wanted, examiner, work),
+                Residual::Nothing => self.admitted(source, examiner, work),
+                Residual::Whole | Residual::Terms(_) => self.evaluated(source, examiner, work),
             };
             match found {
                 Found::Id(id) if repeats && !self.seen.insert(id) => {}
@@ -498,18 +508,11 @@ impl LayerRun {
 
     /// The next candidate for which what is left of the filter is true. Candidates are taken a few at a time, so that the
     /// cache misses of their records overlap.
-    fn evaluated(
-        &mut self,
-        layer: &Layer,
-        plan: &LayerPlan,
-        wanted: &Predicate,
-        examiner: &mut Examiner,
-        work: &mut Work,
-    ) -> Found {
+    fn evaluated(&mut self, source: Source<'_>, examiner: &mut Examiner, work: &mut Work) -> Found {
         loop {
             while let Some(id) = self.waiting.pop() {
                 work.left = work.left.saturating_sub(examiner.effort - 1);
-                let fulfils = examiner.fulfils((&plan.residual, wanted), layer, id, work.left);
+                let fulfils = examiner.fulfils(source, id, work.left);
                 let spent = examiner.evaluator.take_spent();
                 work.left = work.left.saturating_sub(spent);
                 match fulfils {
@@ -526,9 +529,9 @@ impl LayerRun {
                 }
             }
             while self.waiting.len() < WARMED_AT_ONCE {
-                match self.admitted(layer, plan, examiner, work) {
+                match self.admitted(source, examiner, work) {
                     Found::Id(id) => {
-                        layer.segment.foresee(EntryId(id));
+                        source.layer.segment.foresee(EntryId(id));
                         self.waiting.push(id);
                     }
                     end if self.waiting.is_empty() => return end,
@@ -537,18 +540,19 @@ impl LayerRun {
             }
             self.waiting.reverse();
             for id in self.waiting.iter().rev() {
-                layer.segment.record(EntryId(*id)).warm();
+                source.layer.segment.record(EntryId(*id)).warm();
             }
         }
     }
 
     /// The next id of the stream that is visible, in scope and passes the probes.
-    fn admitted(&mut self, layer: &Layer, plan: &LayerPlan, examiner: &mut Examiner, work: &mut Work) -> Found {
+    fn admitted(&mut self, source: Source<'_>, examiner: &mut Examiner, work: &mut Work) -> Found {
+        let Source { layer, plan, .. } = source;
         if examiner.is_over {
             return Found::Limited;
         }
         if plan.branch.probes_many() && examiner.limit.most == 0 {
-            return self.admitted_together(layer, plan, examiner, work);
+            return self.admitted_together(source, examiner, work);
         }
         loop {
             if work.left == 0 {
@@ -573,13 +577,8 @@ impl LayerRun {
     }
 
     /// The same where there are many ids to ask about: some are taken at a time.
-    fn admitted_together(
-        &mut self,
-        layer: &Layer,
-        plan: &LayerPlan,
-        examiner: &mut Examiner,
-        work: &mut Work,
-    ) -> Found {
+    fn admitted_together(&mut self, source: Source<'_>, examiner: &mut Examiner, work: &mut Work) -> Found {
+        let Source { layer, plan, .. } = source;
         debug_assert!(!plan.by_key, "few candidates are asked about one by one");
         loop {
             if let Some(id) = self.probed.pop() {
@@ -609,19 +608,12 @@ impl LayerRun {
     }
 
     /// The next match by ascending id.
-    fn next_by_name(
-        &mut self,
-        layer: &Layer,
-        plan: &LayerPlan,
-        wanted: &Predicate,
-        examiner: &mut Examiner,
-        work: &mut Work,
-    ) -> Found {
-        if !plan.gather {
-            return self.next(layer, plan, wanted, examiner, work);
+    fn next_by_name(&mut self, source: Source<'_>, examiner: &mut Examiner, work: &mut Work) -> Found {
+        if !source.plan.gather {
+            return self.next(source, examiner, work);
         }
         while self.gathered_from.is_none() {
-            match self.next(layer, plan, wanted, examiner, work) {
+            match self.next(source, examiner, work) {
                 Found::Id(_) => {}
                 Found::End => self.gathered_from = Some(0),
                 other => return other,
@@ -676,13 +668,8 @@ impl Examiner {
     }
 
     /// `None` where the work is used up: ask again for the same entry.
-    fn fulfils(
-        &mut self,
-        (residual, wanted): (&Residual, &Predicate),
-        layer: &Layer,
-        id: u32,
-        allowed: u32,
-    ) -> Option<bool> {
+    fn fulfils(&mut self, source: Source<'_>, id: u32, allowed: u32) -> Option<bool> {
+        let Source { layer, plan, wanted } = source;
         if self.needs_key {
             layer.segment.names().value(Ordinal(id), &mut self.key);
         }
@@ -690,7 +677,7 @@ impl Examiner {
             record: layer.segment.record(EntryId(id)),
             key: &self.key,
         };
-        let left = residual.of(wanted);
+        let left = plan.residual.of(wanted);
         let truth = self.evaluator.all_within(left, candidate, &self.schema, allowed)?;
         Some(truth == Truth::True)
     }

@@ -6,8 +6,8 @@ use crate::directory::relax::{self, Given};
 use crate::directory::wellformed::{checked, first};
 use crate::directory::{Modification, modify, password_state};
 use crate::model::{Outcome, ResultCode};
-use crate::schema::{AttributeId, NormalizedDn, Written};
-use crate::store::record::{self, Part, Revision};
+use crate::schema::{AttributeId, NormalizedDn};
+use crate::store::record::{self, Revision};
 use crate::store::{Change, Snapshot};
 use smallvec::SmallVec;
 
@@ -25,11 +25,7 @@ impl Writer {
         let stands_in = rules
             .planned
             .stand_in(&self.context, rules.following, key, &mut revision.entry);
-        let attributes = revision.parts().map(|part| match part {
-            Part::Encoded(attribute) => Written::Stored(attribute.id),
-            Part::Given(attribute) => Written::Given(attribute),
-        });
-        let found = schema.check_changed(revision.entry.dn.rdn(), attributes, is_new);
+        let found = schema.check_changed(revision.entry.dn.rdn(), revision.written(), is_new);
         if !stands_in {
             return checked(found, naming);
         }

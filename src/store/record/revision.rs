@@ -5,7 +5,7 @@
 
 use super::{Record, RecordAttribute, is_kept_apart};
 use crate::model::{Attribute, Dn, Entry};
-use crate::schema::{AttributeId, Schema};
+use crate::schema::{AttributeId, Schema, Written};
 
 /// An entry in the making.
 pub struct Revision<'r> {
@@ -75,6 +75,14 @@ impl<'r> Revision<'r> {
         parts.filter(|part| !matches!(part, Part::Given(attribute) if attribute.values.is_empty()))
     }
 
+    /// The same as the schema checks them.
+    pub fn written(&self) -> impl Iterator<Item = Written<'_>> {
+        self.parts().map(|part| match part {
+            Part::Encoded(attribute) => Written::Stored(attribute.id),
+            Part::Given(attribute) => Written::Given(attribute),
+        })
+    }
+
     /// How many attributes are there.
     pub fn len(&self) -> usize {
         let given = self.entry.attributes.iter();
@@ -123,7 +131,6 @@ mod tests {
     use super::*;
     use crate::index::testing::Rng;
     use crate::model::AttributeDescription;
-    use crate::schema::Written;
 
     const DESCRIPTIONS: [&str; 12] = [
         "objectClass",
@@ -223,11 +230,7 @@ mod tests {
                     change(&mut revision.entry, description, *how, values);
                 }
                 revision.forget_empty();
-                let written = revision.parts().map(|part| match part {
-                    Part::Encoded(attribute) => Written::Stored(attribute.id),
-                    Part::Given(attribute) => Written::Given(attribute),
-                });
-                let checked = schema.check_changed(revision.entry.dn.rdn(), written, &changed);
+                let checked = schema.check_changed(revision.entry.dn.rdn(), revision.written(), &changed);
                 let octets = encode_parts(record.dn(), revision.parts(), &operational, &schema);
                 (octets, checked, revision.len())
             });

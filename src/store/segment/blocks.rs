@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 /// Octets of a block.
-pub(super) const BLOCK: usize = 2 << 20;
+const BLOCK: usize = 2 << 20;
 /// Octets of a piece of a block that is read here and there.
 const PIECE: usize = 64 << 10;
 
@@ -46,8 +46,8 @@ impl BlockWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let pieces = self.block.chunks(if self.sparse { PIECE } else { BLOCK });
-        pieces.into_iter().try_for_each(|piece| self.file.write_all(piece))?;
+        let mut pieces = self.block.chunks(if self.sparse { PIECE } else { BLOCK });
+        pieces.try_for_each(|piece| self.file.write_all(piece))?;
         self.block.clear();
         self.sparse = true;
         Ok(())

@@ -74,8 +74,13 @@ impl Slots {
     }
 
     pub(super) fn is_now(&self, id: AttributeId) -> bool {
-        self.now.get(usize::from(id.0)).is_some_and(|now| *now)
+        is_set(&self.now, id)
     }
+}
+
+/// What a list with a place for each type says of one.
+pub(super) fn is_set(types: &[bool], id: AttributeId) -> bool {
+    types.get(usize::from(id.0)).is_some_and(|set| *set)
 }
 
 /// [`Segment::build`].

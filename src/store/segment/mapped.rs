@@ -40,11 +40,5 @@ pub(in crate::store) fn prefetch(octets: &[u8], lines: usize) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    std::hint::black_box(
-        octets
-            .iter()
-            .step_by(LINE)
-            .take(lines)
-            .fold(0u8, |sum, octet| sum ^ octet),
-    );
+    crate::index::octets::touch(octets, 0, lines * LINE);
 }

@@ -3,7 +3,7 @@
 //! What is sorted in each is merged, value by value, without a list of all of it. Records stay where they are. Only of an index that an
 //! input has not made yet the terms come from records.
 
-use super::build::{Entries, Slots, assembled};
+use super::build::{Entries, Slots, assembled, is_set};
 use super::gather::{BuiltIndex, Gathered, IndexBuilder, LEFT_OUT, build_all, makes_substrings};
 use super::{AttributeIndex, IndexBytes, Segment, Slot, Wanted};
 use crate::index::column::ColumnBuilder;
@@ -31,9 +31,8 @@ pub(super) fn merged(
     let mut indexes = Vec::new();
     let types = schema.attributes().iter().map(|attribute| attribute.id);
     for id in types.filter(|id| slots.is_now(*id)) {
-        let defers = |defers: &[bool]| defers.get(usize::from(id.0)).is_some_and(|defers| *defers);
         let made = inputs.iter().zip(&joined.ids).zip(&deferring);
-        let made = made.filter(|((input, _), deferring)| !input.lacks(id) && !defers(deferring));
+        let made = made.filter(|((input, _), deferring)| !input.lacks(id) && !is_set(deferring, id));
         let made = made.filter_map(|((input, ids), _)| Some((input.index(id)?, ids.as_slice())));
         let mut made: Vec<Numbered<'_>> = made.collect();
         let anew = anew
@@ -131,9 +130,7 @@ fn anew(
             continue;
         }
         for (number, id) in ids.iter().zip(0..).filter(|(number, _)| **number != LEFT_OUT) {
-            gathered.add_among(*number, input.record(EntryId(id)), schema, &|id| {
-                defers.get(usize::from(id.0)).is_some_and(|defers| *defers)
-            });
+            gathered.add_among(*number, input.record(EntryId(id)), schema, &|id| is_set(&defers, id));
         }
     }
     let mut indexes = Vec::new();
